@@ -1,0 +1,1 @@
+"""Boards that carry the gateware, one file a board."""

@@ -1,0 +1,1 @@
+"""The host library of the open optical processing unit."""

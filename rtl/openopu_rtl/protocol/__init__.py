@@ -1,0 +1,45 @@
+"""The one declaration that gateware, host, twin, tests and documentation derive from.
+
+Pure Python and NumPy: importing it never imports Amaranth.
+"""
+
+from .declaration import MAGIC, PROTOCOL_HASH, describe
+from .errors import ERRORS, Code
+from .geometry import Geometry, GeometryError
+from .packets import (
+    ErrorReply,
+    Format,
+    Packet,
+    PacketType,
+    Record,
+    decode_records,
+    encode_project,
+)
+from .registers import REGISTERS, WINDOWS, Access, Kind, Register, Window
+from .shots import Program, ProgramError, Shot
+
+__all__ = [
+    "ERRORS",
+    "MAGIC",
+    "PROTOCOL_HASH",
+    "REGISTERS",
+    "WINDOWS",
+    "Access",
+    "Code",
+    "ErrorReply",
+    "Format",
+    "Geometry",
+    "GeometryError",
+    "Kind",
+    "Packet",
+    "PacketType",
+    "Program",
+    "ProgramError",
+    "Record",
+    "Register",
+    "Shot",
+    "Window",
+    "decode_records",
+    "describe",
+    "encode_project",
+]

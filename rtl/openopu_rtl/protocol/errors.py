@@ -1,0 +1,102 @@
+"""Every error that the device can name, with what happened and what to do next."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class Code(enum.IntEnum):
+    """Codes below 32 answer a packet; codes from 32 are the status of one projection."""
+
+    OK = 0
+    CRC = 1
+    FRAMING = 2
+    UNKNOWN_TYPE = 3
+    LENGTH = 4
+    ADDRESS = 5
+    READ_ONLY = 6
+    BUSY = 7
+    VALUE = 8
+    NO_SPACE = 9
+    EXPOSURE_MISMATCH = 10
+    NO_PROGRAM = 11
+    ARM_KEY = 12
+    INTERLOCK_OPEN = 13
+    FRAME_MISSING = 32
+    FRAME_EXTRA = 33
+    FRAME_LATE = 34
+    FRAME_GEOMETRY = 35
+    CAMERA_OVERFLOW = 36
+    RESYNC = 37
+    BAD_SHOT = 38
+
+
+@dataclass(frozen=True)
+class Explanation:
+    what: str
+    """What happened; ``detail`` of the reply is formatted into ``{detail}``."""
+    next_step: str
+
+
+ERRORS: dict[Code, Explanation] = {
+    Code.CRC: Explanation(
+        "a packet arrived with a wrong checksum",
+        "nothing of it was used; send it again. If it repeats, lower the baud rate or check the cable",
+    ),
+    Code.FRAMING: Explanation(
+        "a packet was cut short, too long, or not a packet", "nothing of it was used; send it again"
+    ),
+    Code.UNKNOWN_TYPE: Explanation(
+        "packet type {detail:#04x} is not known", "host and gateware differ: rebuild or reflash"
+    ),
+    Code.LENGTH: Explanation(
+        "a packet of type {detail:#04x} has the wrong length",
+        "send whole words, and whole projections of `planes` bit planes",
+    ),
+    Code.ADDRESS: Explanation("nothing is mapped at word address {detail:#06x}", "see the register map"),
+    Code.READ_ONLY: Explanation("word address {detail:#06x} cannot be written", "see the register map"),
+    Code.BUSY: Explanation(
+        "word address {detail:#06x} can be written only while the device is idle",
+        "wait for the queued projections' results",
+    ),
+    Code.VALUE: Explanation(
+        "the value for word address {detail:#06x} is out of its range", "see the register map for its bounds"
+    ),
+    Code.NO_SPACE: Explanation(
+        "the pattern store or the queue is full", "wait for results before sending more projections"
+    ),
+    Code.EXPOSURE_MISMATCH: Explanation(
+        "a packet of projections did not begin at the next exposure, which is {detail}",
+        "an earlier packet was lost: wait for idle, set `exposure_base`, and send again from there",
+    ),
+    Code.NO_PROGRAM: Explanation("there is no program to run", "write the shot table and `program_length`"),
+    Code.ARM_KEY: Explanation(
+        "the key of the arm command is not the declaration's hash", "host and gateware differ: rebuild or reflash"
+    ),
+    Code.INTERLOCK_OPEN: Explanation(
+        "the laser interlock loop is open", "close the loop (door, key switch, emergency stop), then arm again"
+    ),
+    Code.FRAME_MISSING: Explanation(
+        "the camera sent no frame for an exposure",
+        "check trigger and camera cables, and that the exposure suits the sensor",
+    ),
+    Code.FRAME_EXTRA: Explanation(
+        "the camera sent a frame or a part of one that no exposure asked for",
+        "check that the camera runs in its external trigger mode",
+    ),
+    Code.FRAME_LATE: Explanation(
+        "a frame had not ended when the next exposure did", "raise `camera_readout_cycles`"
+    ),
+    Code.FRAME_GEOMETRY: Explanation(
+        "a frame had missing, extra, short or long lines", "check the sensor's region and the LVAL/FVAL wiring"
+    ),
+    Code.CAMERA_OVERFLOW: Explanation(
+        "pixels were lost between the camera's clock and the system clock",
+        "lower the camera's pixel clock below the system clock",
+    ),
+    Code.RESYNC: Explanation(
+        "the projection was under way while the device realigned itself after a fault", "send it again"
+    ),
+    Code.BAD_SHOT: Explanation("a shot of the program is invalid", "write a valid shot table: see `Shot`"),
+}

@@ -1,0 +1,229 @@
+"""Geometry of one machine: panel, macropixels, sensor, crop, and the depths of its memories.
+
+It is configuration of the gateware, fixed when it is built, and every field can be read back from
+the device as an identity register of the same name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+
+class GeometryError(ValueError):
+    """A geometry that cannot be built; the message names the field and the bound."""
+
+
+def _near_square(count: int, what: str) -> tuple[int, int]:
+    """Return (columns, rows) with ``columns * rows == count`` and columns >= rows, nearest to square."""
+    if count < 1:
+        raise GeometryError(f"{what} must be at least 1, not {count}")
+    rows = next(r for r in range(int(count**0.5), 0, -1) if count % r == 0)
+    if count // rows > 8 * rows:
+        raise GeometryError(
+            f"{what} = {count} has no factors near its square root; take for example {int(count**0.5) ** 2}"
+        )
+    return count // rows, rows
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """All lengths in pixels of the panel (``slm_``, ``signal_``, ``anchor_``) or of the sensor.
+
+    The defaults are those of the simulation: n = 256 modes on a 64 x 64 panel, m = 1024 outputs
+    from a 64 x 64 crop of an 80 x 72 sensor.
+    """
+
+    slm_width: int = 64
+    slm_height: int = 64
+    slm_h_front: int = 4
+    slm_h_sync: int = 4
+    slm_h_back: int = 8
+    slm_v_front: int = 1
+    slm_v_sync: int = 1
+    slm_v_back: int = 2
+    macropixel: int = 3
+    """Panel pixels along each side of the block that shows one mode."""
+    modes_x: int = 16
+    modes_y: int = 16
+    signal_x: int = 1
+    signal_y: int = 8
+    anchor_x: int = 49
+    anchor_y: int = 2
+    anchor_width: int = 12
+    anchor_height: int = 60
+    camera_width: int = 80
+    camera_height: int = 72
+    crop_x: int = 8
+    crop_y: int = 4
+    crop_width: int = 64
+    crop_height: int = 64
+    bin: int = 2
+    """Sensor pixels along each side of the block that is summed into one output."""
+    pixel_bits: int = 8
+    """Bits of a sensor pixel: 8, 10 or 12."""
+    shot_depth: int = 64
+    """Entries of the shot table."""
+    store_bytes: int = 4096
+    """Bytes of the pattern store, a power of two."""
+    queue_depth: int = 16
+    """Packets of projections that may wait, a power of two."""
+    raw_rows: int = 72
+    """Sensor rows that one raw readout holds (the whole sensor where it fits)."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            low = 0 if field.name.endswith(("_x", "_y")) and not field.name.startswith("modes") else 1
+            if field.name in ("anchor_width", "anchor_height"):
+                low = 0
+            if not isinstance(value, int) or not low <= value < 1 << 16:
+                raise GeometryError(f"{field.name} must be an integer from {low} to 65535, not {value!r}")
+        if self.signal_x + self.signal_width > self.slm_width or self.signal_y + self.signal_height > self.slm_height:
+            raise GeometryError(
+                f"the signal region ({self.signal_width} x {self.signal_height} at {self.signal_x}, {self.signal_y}) "
+                f"leaves the {self.slm_width} x {self.slm_height} panel"
+            )
+        if (
+            self.anchor_x + self.anchor_width > self.slm_width
+            or self.anchor_y + self.anchor_height > self.slm_height
+        ):
+            raise GeometryError("the anchor region leaves the panel")
+        apart = (
+            self.anchor_x >= self.signal_x + self.signal_width
+            or self.anchor_x + self.anchor_width <= self.signal_x
+            or self.anchor_y >= self.signal_y + self.signal_height
+            or self.anchor_y + self.anchor_height <= self.signal_y
+        )
+        if self.anchor_pixels and not apart:
+            raise GeometryError("the anchor region overlaps the signal region")
+        if self.crop_x + self.crop_width > self.camera_width or self.crop_y + self.crop_height > self.camera_height:
+            raise GeometryError("the crop leaves the sensor")
+        if self.crop_width % self.bin or self.crop_height % self.bin:
+            raise GeometryError(f"the crop must be a whole number of bins of {self.bin} pixels")
+        if self.pixel_bits not in (8, 10, 12):
+            raise GeometryError(f"pixel_bits must be 8, 10 or 12, not {self.pixel_bits}")
+        if self.modes % 8:
+            raise GeometryError(f"modes_x * modes_y = {self.modes} must be a multiple of 8")
+        for name in ("store_bytes", "queue_depth"):
+            if (value := getattr(self, name)) & (value - 1):
+                raise GeometryError(f"{name} must be a power of two, not {value}")
+        if self.store_bytes < 4 * self.plane_bytes:
+            raise GeometryError(f"store_bytes must be at least 4 planes of {self.plane_bytes} bytes")
+        if self.raw_rows > self.camera_height:
+            raise GeometryError("raw_rows exceeds the sensor's rows")
+        if self.shot_depth > 256:
+            raise GeometryError("shot_depth must be at most 256")
+        if self.outputs > 1 << 15:
+            raise GeometryError(f"{self.outputs} outputs exceed the selection's 32,768; take larger bins")
+
+    @property
+    def modes(self) -> int:
+        """n, the number of input modes."""
+        return self.modes_x * self.modes_y
+
+    @property
+    def outputs(self) -> int:
+        """m, the number of output modes."""
+        return self.outputs_x * self.outputs_y
+
+    @property
+    def outputs_x(self) -> int:
+        return self.crop_width // self.bin
+
+    @property
+    def outputs_y(self) -> int:
+        return self.crop_height // self.bin
+
+    @property
+    def last_output(self) -> int:
+        return self.outputs - 1
+
+    @property
+    def last_raw_first_row(self) -> int:
+        """Largest first row of a raw readout that stays on the sensor."""
+        return self.camera_height - self.raw_rows
+
+    @property
+    def signal_width(self) -> int:
+        return self.modes_x * self.macropixel
+
+    @property
+    def signal_height(self) -> int:
+        return self.modes_y * self.macropixel
+
+    @property
+    def anchor_pixels(self) -> int:
+        return self.anchor_width * self.anchor_height
+
+    @property
+    def plane_bytes(self) -> int:
+        """Bytes of one bit plane, mode 0 in bit 0 of byte 0."""
+        return self.modes // 8
+
+    @property
+    def slm_frame_clocks(self) -> int:
+        """Pixel clocks of one video frame, blanking included."""
+        return (self.slm_width + self.slm_h_front + self.slm_h_sync + self.slm_h_back) * (
+            self.slm_height + self.slm_v_front + self.slm_v_sync + self.slm_v_back
+        )
+
+    @classmethod
+    def fitting(cls, modes: int = 256, outputs: int = 1024, pixel_bits: int = 8, **fields: int) -> Geometry:
+        """The simulation's geometry for ``modes`` inputs and ``outputs`` outputs.
+
+        ``fitting()`` is the default geometry. Further ``fields`` replace those that follow from the
+        two counts. Raises :class:`GeometryError` where a count has no factors near its square root.
+        """
+        mx, my = _near_square(modes, "n")
+        ox, oy = _near_square(outputs, "m")
+        k = fields.get("macropixel", 3)
+        b = fields.get("bin", 2)
+        anchor_width = k * max(1, round(mx / 4))
+        store = 4096
+        while store < 32 * (modes // 8):
+            store *= 2
+        derived = {
+            "macropixel": k,
+            "modes_x": mx,
+            "modes_y": my,
+            "slm_width": 1 + k * mx + anchor_width + 3,
+            "slm_height": k * my + 16,
+            "anchor_x": 1 + k * mx,
+            "anchor_y": 2,
+            "anchor_width": anchor_width,
+            "anchor_height": k * my + 12,
+            "crop_width": b * ox,
+            "crop_height": b * oy,
+            "camera_width": b * ox + 16,
+            "camera_height": b * oy + 8,
+            "raw_rows": b * oy + 8,
+            "bin": b,
+            "store_bytes": store,
+            "pixel_bits": pixel_bits,
+        }
+        return cls(**(derived | fields))
+
+
+PRESETS: dict[str, Geometry] = {
+    "sim": Geometry(),
+    # DLP4500-type panel: 912 x 1140 (shape: public driver code of a DLP4500 based machine).
+    "dlp4500": Geometry(
+        slm_width=912, slm_height=1140, slm_h_front=16, slm_h_sync=16, slm_h_back=32,
+        slm_v_front=2, slm_v_sync=4, slm_v_back=8,
+        macropixel=12, modes_x=64, modes_y=64, signal_x=8, signal_y=186,
+        anchor_x=780, anchor_y=60, anchor_width=120, anchor_height=1020,
+        camera_width=640, camera_height=528, crop_x=64, crop_y=8, crop_width=512, crop_height=512, bin=8,
+        store_bytes=16384, raw_rows=24,
+    ),
+    # 1280 x 720 at 74.25 MHz, CEA-861 format 4: totals 1650 x 750.
+    "hd720": Geometry(
+        slm_width=1280, slm_height=720, slm_h_front=110, slm_h_sync=40, slm_h_back=220,
+        slm_v_front=5, slm_v_sync=5, slm_v_back=20,
+        macropixel=10, modes_x=64, modes_y=64, signal_x=40, signal_y=40,
+        anchor_x=720, anchor_y=40, anchor_width=520, anchor_height=640,
+        camera_width=640, camera_height=528, crop_x=64, crop_y=8, crop_width=512, crop_height=512, bin=8,
+        store_bytes=16384, raw_rows=24,
+    ),
+}  # fmt: skip
+"""Named geometries."""

@@ -1,0 +1,164 @@
+"""Packets of the link.
+
+Content of a packet: type (1 byte), sequence number (1 byte), payload; then CRC-32 and COBS
+(:mod:`codec`). All integers are little-endian. Every packet from the host is answered by exactly one
+packet that repeats its sequence number; damaged ones by an error with sequence number 0.
+
+=========  ===================================================  ======================================
+type       payload                                              reply
+=========  ===================================================  ======================================
+READ       word address u16, count u16                          READ_REPLY: count words u32
+WRITE      word address u16, words u32 ...                      WRITE_REPLY: empty
+PROJECT    first exposure u32, count u16, count * planes        RESULT: first exposure u32, count u16,
+           planes of ``plane_bytes``                            count records
+ERROR      (device only) code u8, detail u32
+=========  ===================================================  ======================================
+
+A record is 14 bytes and the projection's packed integers. A packet from the host whose content
+exceeds ``COMMAND_BYTES`` (READ, WRITE) or the pattern store (PROJECT) is refused whole.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import codec
+from .errors import Code
+from .registers import RESULT_BITS
+
+HEADER = struct.Struct("<BB")
+READ_PAYLOAD = struct.Struct("<HH")
+WRITE_HEADER = struct.Struct("<H")
+PROJECT_HEADER = struct.Struct("<IH")
+ERROR_PAYLOAD = struct.Struct("<BI")
+
+COMMAND_BYTES = 1024
+"""Largest content of a READ or WRITE packet, and of the device's command buffer."""
+READ_WORDS_MAX = 256
+"""Most words that one READ asks for."""
+WRITE_WORDS_MAX = (COMMAND_BYTES - HEADER.size - WRITE_HEADER.size) // 4
+"""Most words that one WRITE carries."""
+
+
+class PacketType(enum.IntEnum):
+    READ = 0x01
+    WRITE = 0x02
+    PROJECT = 0x03
+    READ_REPLY = 0x81
+    WRITE_REPLY = 0x82
+    RESULT = 0x83
+    ERROR = 0xFF
+
+
+RECORD_DTYPE = np.dtype(
+    [
+        ("exposure", "<u4"),  # ID of the projection's first exposure
+        ("timestamp", "<u4"),  # system clock cycles at the end of the last frame; timing
+        ("saturated", "<u2"),  # returned integers held at their limit, at most 65535
+        ("monitor", "<u2"),  # photodiode reading of the last exposure
+        ("status", "u1"),  # Code
+        ("flags", "u1"),  # RECORD_FLAGS
+    ]
+)
+RECORD_TIMING_FIELDS = ("timestamp",)
+"""Fields that differ between twin and RTL, and are left out when they are compared."""
+RECORD_FLAGS = {"laser_on": 0, "accumulator_saturated": 1}
+"""laser_on: the laser was on during every exposure of the projection."""
+
+
+@dataclass(frozen=True)
+class Packet:
+    type: int
+    sequence: int
+    payload: bytes
+
+    def encode(self) -> bytes:
+        """Bytes for the link, delimiter included."""
+        return codec.frame(HEADER.pack(self.type, self.sequence) + self.payload)
+
+    @classmethod
+    def decode(cls, encoded: bytes) -> Packet:
+        """Inverse of :meth:`encode`, without the delimiter. Raises :class:`codec.CodecError`."""
+        content = codec.unframe(encoded)
+        return cls(content[0], content[1], content[2:])
+
+
+@dataclass(frozen=True)
+class ErrorReply:
+    code: int
+    detail: int
+
+    @classmethod
+    def from_payload(cls, payload: bytes) -> ErrorReply:
+        if len(payload) != ERROR_PAYLOAD.size:
+            raise codec.CodecError("an error reply has the wrong length")
+        return cls(*ERROR_PAYLOAD.unpack(payload))
+
+    def payload(self) -> bytes:
+        return ERROR_PAYLOAD.pack(self.code, self.detail)
+
+
+@dataclass(frozen=True)
+class Format:
+    """How the integers of one record are packed: what ``result_*`` and ``selection_length`` say."""
+
+    count: int
+    """Integers of one projection: outputs * banks, or the pixels of a raw readout."""
+    bits: int
+    raw: bool = False
+
+    def __post_init__(self) -> None:
+        if self.bits not in RESULT_BITS:
+            raise ValueError(f"results have 8, 12 or 16 bits, not {self.bits}")
+
+    @property
+    def record_bytes(self) -> int:
+        return RECORD_DTYPE.itemsize + codec.result_bytes(self.count, self.bits)
+
+
+@dataclass(frozen=True)
+class Record:
+    """The records of one RESULT packet, column by column."""
+
+    head: np.ndarray
+    """(count,) of ``RECORD_DTYPE``."""
+    values: np.ndarray
+    """(count, integers) int32; raw pixels are unsigned."""
+
+    @property
+    def ok(self) -> np.ndarray:
+        return self.head["status"] == Code.OK
+
+
+def encode_project(sequence: int, first_exposure: int, planes: np.ndarray) -> bytes:
+    """A PROJECT packet for (count, planes, modes) truthy planes."""
+    header = PROJECT_HEADER.pack(first_exposure, planes.shape[0])
+    return Packet(PacketType.PROJECT, sequence, header + codec.pack_planes(planes)).encode()
+
+
+def decode_records(payload: bytes, form: Format) -> tuple[int, Record]:
+    """Return (first exposure, records) of a RESULT packet's payload. Raises :class:`codec.CodecError`."""
+    if len(payload) < PROJECT_HEADER.size:
+        raise codec.CodecError("a result is cut short")
+    first, count = PROJECT_HEADER.unpack_from(payload)
+    body = payload[PROJECT_HEADER.size :]
+    if len(body) != count * form.record_bytes:
+        raise codec.CodecError(f"a result of {count} records has {len(body)} bytes, not {count * form.record_bytes}")
+    rows = np.frombuffer(body, dtype=np.uint8).reshape(count, form.record_bytes)
+    head = np.ascontiguousarray(rows[:, : RECORD_DTYPE.itemsize]).view(RECORD_DTYPE)[:, 0]
+    values = codec.unpack_results(np.ascontiguousarray(rows[:, RECORD_DTYPE.itemsize :]), form.count, form.bits)
+    return first, Record(head, values & 0xFFFF if form.raw else values)
+
+
+def split(stream: bytearray) -> Iterator[bytes]:
+    """Take every whole packet (without delimiter, empty ones dropped) from the front of ``stream``."""
+    while (end := stream.find(0)) >= 0:
+        encoded = bytes(stream[:end])
+        del stream[: end + 1]
+        if encoded:
+            yield encoded

@@ -1,0 +1,1 @@
+"""Simulation of the open optical processing unit: plant, twin, and the bench around the RTL."""
