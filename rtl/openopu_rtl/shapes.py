@@ -1,0 +1,35 @@
+"""Payloads that cross between blocks. Shapes that also cross the link come from the declaration."""
+
+from __future__ import annotations
+
+from amaranth.lib import data
+
+from .protocol.geometry import Geometry
+from .protocol.shots import SHOT_FIELDS
+
+SHOT = data.StructLayout({name: width for name, (_, _, width) in SHOT_FIELDS.items()})
+"""One entry of the shot table, by the field names of :class:`openopu_rtl.protocol.Shot`."""
+
+LINK_BYTE = data.StructLayout({"data": 8, "last": 1})
+"""One byte of a packet's content; ``last`` ends the packet."""
+
+PANEL_PIXEL = data.StructLayout({"level": 8, "await_latch": 1, "final": 1})
+"""One pixel for the panel, and what its frame is: ``await_latch``: the frame may replace the one on
+the panel only when granted; ``final``: with this frame the pattern counts as shown."""
+
+EXPOSED = data.StructLayout(
+    {"bank": 1, "negative": 1, "shift": 4, "first": 1, "last": 1, "fresh": 1, "set": 1, "invalid": 1}
+)
+"""What becomes of an exposure's frame. ``first``, ``last``: shot of its projection; ``fresh``: first
+into its bank; ``set``: accumulator set of the projection; ``invalid``: the shot table's entry was."""
+
+
+def camera_word(geometry: Geometry) -> data.StructLayout:
+    """What crosses from the camera's clock: a pixel, or the end of a frame.
+
+    ``first`` marks a frame's first pixel. With ``end`` set there is no pixel; ``malformed`` and
+    ``overflow`` then tell what was wrong with the frame.
+    """
+    return data.StructLayout(
+        {"pixel": geometry.pixel_bits, "first": 1, "end": 1, "malformed": 1, "overflow": 1}
+    )
