@@ -19,11 +19,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from openopu.errors import UsageError
+
 ACTIVATIONS = ("tanh", "relu")
 Array = NDArray[Any]
 
 
-class NetworkError(ValueError):
+class NetworkError(UsageError):
     """A network that cannot be built; the message names the setting and its bounds."""
 
 
