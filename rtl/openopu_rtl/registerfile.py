@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from amaranth import Module, Signal
+from amaranth import Const, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -39,7 +39,7 @@ class RegisterFile(wiring.Component):
     answer in the next clock.
 
     Ports by register: ``NAME`` (setting: out; status and measurement: in), ``NAME_stb`` (out, one clock
-    when written), ``NAME_inc`` (in, counters), and for each window ``NAME_we`` with the common
+    when written), ``NAME_code`` (in, commands: why one is refused now, or OK), ``NAME_inc`` (in, counters), and for each window ``NAME_we`` with the common
     ``w_offset`` and ``w_value``. ``link`` is the identity register that depends on a pin.
     """
 
@@ -67,6 +67,7 @@ class RegisterFile(wiring.Component):
                 ports[f"{r.name}_stb"] = Out(1)
             elif r.kind is Kind.COMMAND:
                 ports[f"{r.name}_stb"] = Out(1)
+                ports[f"{r.name}_code"] = In(8)
             elif r.kind is not Kind.IDENTITY:
                 ports[r.name] = In(32)
         for w in WINDOWS.values():
@@ -121,12 +122,16 @@ class RegisterFile(wiring.Component):
 
     def _write(self, m, r):
         low, high = r.bounds(self.geometry)
-        refuse_busy = self.busy if r.idle_only else 0
+        refuse_busy = self.busy if r.idle_only else Const(0)
         out_of_range = (self.w_data < low) | (self.w_data > high)
+        veto = getattr(self, f"{r.name}_code") if r.kind is Kind.COMMAND else Const(Code.OK, 8)
+        vetoed = veto != Code.OK
         with m.If(refuse_busy):
             m.d.sync += self.code.eq(Code.BUSY)
         with m.Elif(out_of_range):
             m.d.sync += self.code.eq(Code.VALUE)
+        with m.Elif(vetoed):
+            m.d.sync += self.code.eq(veto)
         with m.Else():
             m.d.sync += [self.code.eq(Code.OK), getattr(self, f"{r.name}_stb").eq(1)]
             if r.kind is Kind.SETTING:
@@ -134,9 +139,7 @@ class RegisterFile(wiring.Component):
 
     def _write_window(self, m, w):
         _, high = w.bounds(self.geometry)
-        with m.If(
-            self.w_stb & (self.address >= w.address) & (self.address < w.address + w.words(self.geometry))
-        ):
+        with m.If(self.w_stb & (self.address >= w.address) & (self.address < w.address + w.words(self.geometry))):
             m.d.sync += self.w_offset.eq(self.address - w.address)
             with m.If(self.busy):
                 m.d.sync += self.code.eq(Code.BUSY)

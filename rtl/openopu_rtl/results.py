@@ -32,7 +32,7 @@ class ResultReader(wiring.Component):
 
     ``start`` begins a pass over the selection (or over the raw frame with ``raw``); it reads set
     ``set``. With ``count_only`` no values come out, and ``saturations`` holds their number when
-    ``busy`` falls. ``used`` says which banks of the projection hold sums; others read as 0.
+    ``busy`` falls (``saturated`` is up for a clock at each). ``used`` says which banks of the projection hold sums; others read as 0.
 
     Settings must hold while ``busy``.
     """
@@ -46,6 +46,7 @@ class ResultReader(wiring.Component):
                 "count_only": In(1),
                 "busy": Out(1),
                 "saturations": Out(16),
+                "saturated": Out(1),
                 "set": In(1),
                 "used": In(2),
                 "length": In(range(geometry.outputs + 1)),
@@ -90,9 +91,7 @@ class ResultReader(wiring.Component):
         walking, last = Signal(), Signal()
         pixels = g.raw_rows * g.camera_width
         m.d.comb += [
-            last.eq(
-                Mux(self.raw, entry == pixels - 1, (entry + 1 == self.length) & (bank | ~self.two_banks))
-            ),
+            last.eq(Mux(self.raw, entry == pixels - 1, (entry + 1 == self.length) & (bank | ~self.two_banks))),
             read.addr.eq(entry),
             read.en.eq(move),
         ]
@@ -148,8 +147,9 @@ class ResultReader(wiring.Component):
                 self.o.payload.eq(Mux(self.raw, self.raw_data, clipped)),
                 self.o_last.eq(last2),
             ]
-            with m.If(valid2 & saturated & ~self.raw & self.count_only & ~self.saturations.all()):
-                m.d.sync += self.saturations.eq(self.saturations + 1)
+        m.d.comb += self.saturated.eq(valid2 & saturated & ~self.raw & self.count_only)
+        with m.If(self.saturated & ~self.saturations.all()):
+            m.d.sync += self.saturations.eq(self.saturations + 1)
         m.d.comb += self.busy.eq(walking | valid1 | valid2 | self.o.valid)
         return m
 

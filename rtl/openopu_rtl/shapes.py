@@ -17,11 +17,13 @@ PANEL_PIXEL = data.StructLayout({"level": 8, "await_latch": 1, "final": 1})
 """One pixel for the panel, and what its frame is: ``await_latch``: the frame may replace the one on
 the panel only when granted; ``final``: with this frame the pattern counts as shown."""
 
-EXPOSED = data.StructLayout(
-    {"bank": 1, "negative": 1, "shift": 4, "first": 1, "last": 1, "fresh": 1, "set": 1, "invalid": 1}
-)
-"""What becomes of an exposure's frame. ``first``, ``last``: shot of its projection; ``fresh``: first
-into its bank; ``set``: accumulator set of the projection; ``invalid``: the shot table's entry was."""
+LOADED = data.StructLayout({"shot": SHOT, "first": 1, "last": 1, "fresh": 1, "invalid": 1})
+"""A shot whose pattern is on its way to the panel. ``first``, ``last``: of its projection; ``fresh``:
+first into its bank; ``invalid``: the shot table's entry was."""
+
+EXPOSED = data.StructLayout({"bank": 1, "negative": 1, "shift": 4, "last": 1, "fresh": 1, "set": 1, "invalid": 1})
+"""What becomes of an exposure's frame. ``set``: accumulator set of its projection; the rest as in
+:data:`LOADED`."""
 
 
 def camera_word(geometry: Geometry) -> data.StructLayout:
@@ -30,6 +32,19 @@ def camera_word(geometry: Geometry) -> data.StructLayout:
     ``first`` marks a frame's first pixel. With ``end`` set there is no pixel; ``malformed`` and
     ``overflow`` then tell what was wrong with the frame.
     """
-    return data.StructLayout(
-        {"pixel": geometry.pixel_bits, "first": 1, "end": 1, "malformed": 1, "overflow": 1}
-    )
+    return data.StructLayout({"pixel": geometry.pixel_bits, "first": 1, "end": 1, "malformed": 1, "overflow": 1})
+
+
+ENDED = data.StructLayout(
+    {
+        "exposure": 32,
+        "timestamp": 32,
+        "monitor": 12,
+        "status": 8,
+        "laser_on": 1,
+        "accumulator_saturated": 1,
+        "set": 1,
+        "used": 2,
+    }
+)
+"""A projection whose sums are complete. ``used``: banks that hold sums; the rest goes into its record."""

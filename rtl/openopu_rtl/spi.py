@@ -61,6 +61,13 @@ def mcp4921_word(code: int) -> int:
     return MCP4921_CONFIG << 12 | code
 
 
+def mcp4921_clocks_per_sck_min(clock_hz: int) -> int:
+    """Fewest clocks of a period of ``sck``, in two halves (the low one may be longer by one), that the part takes."""
+    low = clocks(max(MCP4921_SCK_LOW_NS, MCP4921_SETUP_NS), clock_hz)
+    high = clocks(max(MCP4921_SCK_HIGH_NS, MCP4921_HOLD_NS), clock_hz)
+    return max(2, 2 * high, 2 * low - 1, -(-clock_hz // MCP4921_SCK_HZ_MAX))
+
+
 class Mcp4921(wiring.Component):
     """Keeps a MCP4921, its /LDAC tied low, at ``code``.
 
@@ -86,17 +93,13 @@ class Mcp4921(wiring.Component):
     settled: Out(1)
 
     def __init__(self, clock_hz: int, clocks_per_sck: int = 4):
-        self._high = clocks_per_sck // 2
-        self._low = clocks_per_sck - self._high
-        fewest = max(
-            -(-clock_hz // MCP4921_SCK_HZ_MAX),
-            2 * clocks(max(MCP4921_SCK_HIGH_NS, MCP4921_SCK_LOW_NS, MCP4921_SETUP_NS, MCP4921_HOLD_NS), clock_hz),
-        )
-        if clocks_per_sck < max(fewest, 2):
+        if clocks_per_sck < (fewest := mcp4921_clocks_per_sck_min(clock_hz)):
             raise ValueError(
                 f"clocks_per_sck = {clocks_per_sck} is too quick for the MCP4921 at {clock_hz} Hz: "
-                f"take at least {max(fewest, 2)}"
+                f"take at least {fewest}"
             )
+        self._high = clocks_per_sck // 2
+        self._low = clocks_per_sck - self._high
         self._gap = clocks(max(MCP4921_CS_HIGH_NS, MCP4921_IDLE_NS), clock_hz)
         super().__init__()
 

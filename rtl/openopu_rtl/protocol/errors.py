@@ -86,7 +86,8 @@ ERRORS: dict[Code, Explanation] = {
         "check that the camera runs in its external trigger mode",
     ),
     Code.FRAME_LATE: Explanation(
-        "a frame had not ended when the next exposure did", "raise `camera_readout_cycles`"
+        "a frame had not ended when the next exposure did, or within `frame_timeout_cycles`",
+        "check the camera's pixel clock; raise `camera_readout_cycles`",
     ),
     Code.FRAME_GEOMETRY: Explanation(
         "a frame had missing, extra, short or long lines", "check the sensor's region and the LVAL/FVAL wiring"

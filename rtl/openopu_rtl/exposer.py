@@ -1,0 +1,123 @@
+"""Exposer: shows a pattern, lets it settle, and exposes the camera once."""
+
+from __future__ import annotations
+
+from amaranth import Cat, Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from .shapes import EXPOSED, LOADED
+
+
+class Exposer(wiring.Component):
+    """One shot at a time. ``grant`` toggles to let the panel take the next frame, ``latched`` (in this
+    clock domain) toggles when it has.
+
+    A shot is exposed when the panel has settled, the analog parts are ready, no fault is being
+    realigned, the readout before it will have ended by the end of this exposure, and, for the first
+    shot of a projection, an accumulator set is free (both for raw readouts, which have one buffer).
+    Each wait has its counter.
+    """
+
+    def __init__(self):
+        super().__init__(
+            {
+                "i": In(stream.Signature(LOADED)),
+                "grant": Out(1),
+                "latched": In(1),
+                "id_set": In(1),
+                "id_value": In(32),
+                "readout_cycles": In(32),
+                "raw": In(1),
+                "analog_ready": In(1),
+                "resync": In(1),
+                "release": In(1),
+                "release_set": In(1),
+                "trigger": Out(1),
+                "exposure_id": Out(32),
+                "busy": Out(1),
+                "exposing": Out(1),
+                "claim": Out(1),
+                "claim_id": Out(32),
+                "set": Out(1),
+                "ended": Out(1),
+                "o": Out(stream.Signature(EXPOSED, always_ready=True)),
+                "waits_pattern": Out(1),
+                "settles": Out(1),
+                "waits_camera": Out(1),
+                "waits_results": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        now = Signal(LOADED)
+        latched = Signal()
+        counter = Signal(32)
+        readout_left = Signal(32)
+        """Clocks until the camera may end an exposure again."""
+        next_id = Signal(32)
+        free = Signal(2, init=0b11)
+        set_ready = Signal()
+        m.d.comb += [
+            self.busy.eq(1),
+            self.claim_id.eq(next_id),
+            set_ready.eq(~now.first | Mux(self.raw, free.all(), free.bit_select(self.set, 1))),
+            self.o.p.bank.eq(now.shot.bank),
+            self.o.p.negative.eq(now.shot.negative),
+            self.o.p.shift.eq(now.shot.shift),
+            self.o.p.last.eq(now.last),
+            self.o.p.fresh.eq(now.fresh),
+            self.o.p.set.eq(self.set),
+            self.o.p.invalid.eq(now.invalid),
+        ]
+        with m.If(readout_left != 0):
+            m.d.sync += readout_left.eq(readout_left - 1)
+        m.d.sync += free.eq(
+            (free | Cat(self.release & ~self.release_set, self.release & self.release_set))
+            & ~Cat(self.claim & ~self.set, self.claim & self.set)
+        )
+        with m.If(self.id_set):
+            m.d.sync += next_id.eq(self.id_value)
+
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += [self.busy.eq(self.i.valid), self.i.ready.eq(1), self.waits_pattern.eq(1)]
+                with m.If(self.i.valid):
+                    m.d.sync += [now.eq(self.i.p), self.grant.eq(~self.grant)]
+                    m.next = "LATCH"
+            with m.State("LATCH"):
+                m.d.comb += [self.waits_pattern.eq(1)]
+                with m.If(self.latched != latched):
+                    m.d.sync += [latched.eq(self.latched), counter.eq(now.shot.settle_cycles)]
+                    m.next = "SETTLE"
+            with m.State("SETTLE"):
+                m.d.comb += [self.exposing.eq(1), self.settles.eq(1)]
+                m.d.sync += counter.eq(counter - 1)
+                with m.If(counter <= 1):
+                    m.next = "READY"
+            with m.State("READY"):
+                m.d.comb += [
+                    self.exposing.eq(1),
+                    self.waits_results.eq(~set_ready),
+                    self.waits_camera.eq(set_ready),
+                ]
+                with m.If(set_ready & self.analog_ready & ~self.resync & (readout_left <= now.shot.exposure_cycles)):
+                    m.d.comb += self.claim.eq(now.first)
+                    m.d.sync += [
+                        self.trigger.eq(1),
+                        self.exposure_id.eq(next_id),
+                        next_id.eq(next_id + 1),
+                        counter.eq(Mux(now.shot.exposure_cycles == 0, 1, now.shot.exposure_cycles)),
+                    ]
+                    m.next = "EXPOSE"
+            with m.State("EXPOSE"):
+                m.d.comb += self.exposing.eq(1)
+                m.d.sync += counter.eq(counter - 1)
+                with m.If(counter == 1):
+                    m.d.sync += [self.trigger.eq(0), readout_left.eq(self.readout_cycles)]
+                    m.d.comb += [self.ended.eq(1), self.o.valid.eq(1)]
+                    m.next = "IDLE"
+                    with m.If(now.last):
+                        m.d.sync += self.set.eq(~self.set)
+        return m

@@ -1,0 +1,215 @@
+"""Frame matcher: gives every frame to its exposure, or says why it cannot."""
+
+from __future__ import annotations
+
+from amaranth import Array, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.fifo import SyncFIFOBuffered
+from amaranth.lib.wiring import In, Out
+
+from .protocol.errors import Code
+from .protocol.geometry import Geometry
+from .shapes import ENDED, EXPOSED, camera_word
+
+_DRAIN_CLOCKS = 4
+"""Until the last pixel's bin has reached the accumulator."""
+
+
+class FrameMatcher(wiring.Component):
+    """Matches frames with exposures in order.
+
+    A frame must begin after its exposure has ended, and end before the next one does and within
+    ``timeout``. Whatever else happens (a frame too many, none, one too late) makes it impossible to
+    know whose the next frame is: every projection under way fails, frames are discarded until the
+    camera has been silent for ``timeout``, and no exposure begins meanwhile (``resync``).
+    A malformed frame fails its projection only.
+    """
+
+    def __init__(self, geometry: Geometry):
+        self.geometry = geometry
+        super().__init__(
+            {
+                "i": In(stream.Signature(camera_word(geometry), always_ready=True)),
+                "exposed": In(stream.Signature(EXPOSED, always_ready=True)),
+                "claim": In(1),
+                "claim_set": In(1),
+                "claim_id": In(32),
+                "exposure_ended": In(1),
+                "trigger": In(1),
+                "laser_on": In(1),
+                "monitor": In(12),
+                "monitor_busy": In(1),
+                "timestamp": In(32),
+                "timeout": In(32),
+                "accumulator_saturated": In(1),
+                "busy": Out(1),
+                "resync": Out(1),
+                # To binner and accumulator.
+                "pixel": Out(geometry.pixel_bits),
+                "pixel_valid": Out(1),
+                "pixel_first": Out(1),
+                "shot": Out(EXPOSED),
+                "o": Out(stream.Signature(ENDED)),
+                "readout_cycles": Out(32),
+                # Events.
+                "frame": Out(1),
+                "missing": Out(1),
+                "extra": Out(1),
+                "late": Out(1),
+                "malformed": Out(1),
+                "overflow": Out(1),
+                "failed": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        # Exposures whose frame is due: one being read out, one just ended.
+        m.submodules.due = due = SyncFIFOBuffered(width=EXPOSED.size, depth=2)
+        exposed = data.View(EXPOSED, due.r_data)
+        m.d.comb += [due.w_data.eq(self.exposed.payload), due.w_en.eq(self.exposed.valid)]
+
+        open_sets = Signal(2)
+        status = Array(Signal(8, name=f"status{i}") for i in range(2))
+        laser_on = Array(Signal(name=f"laser_on{i}") for i in range(2))
+        held = Array(Signal(name=f"held{i}") for i in range(2))
+        used = Array(Signal(2, name=f"used{i}") for i in range(2))
+        first_id = Array(Signal(32, name=f"first_id{i}") for i in range(2))
+        shot = self.shot
+        timer, since_exposure, quiet = Signal(32), Signal(32), Signal(32)
+        drain = Signal(range(_DRAIN_CLOCKS))
+        end_time = Signal(32)
+        word = self.i.p
+
+        m.d.sync += since_exposure.eq(since_exposure + 1)
+        with m.If(self.exposure_ended):
+            m.d.sync += since_exposure.eq(0)
+
+        def fail(code):
+            for i in range(2):
+                with m.If(open_sets[i] & (status[i] == Code.OK)):
+                    m.d.sync += status[i].eq(code)
+
+        def lose_track(code):
+            fail(code)
+            m.d.sync += [self.resync.eq(1), quiet.eq(self.timeout)]
+
+        def extra():
+            m.d.comb += self.extra.eq(1)
+            lose_track(Code.FRAME_EXTRA)
+
+        receiving = Signal()
+        """A frame is due, or is being received."""
+
+        with m.FSM():
+            with m.State("IDLE"):
+                with m.If(self.i.valid & ~self.resync):
+                    extra()
+                with m.If(due.r_rdy):
+                    m.d.comb += due.r_en.eq(1)
+                    m.d.sync += [shot.eq(exposed), timer.eq(self.timeout)]
+                    m.d.sync += used[exposed.set].eq(used[exposed.set] | (1 << exposed.bank))
+                    with m.If(exposed.invalid & (status[exposed.set] == Code.OK)):
+                        m.d.sync += status[exposed.set].eq(Code.BAD_SHOT)
+                    m.next = "WAIT"
+                    with m.If(self.resync | self.i.valid):
+                        with m.If(status[exposed.set] == Code.OK):
+                            m.d.sync += status[exposed.set].eq(Mux(self.resync, Code.RESYNC, Code.FRAME_EXTRA))
+                        m.next = "FINISH"
+            with m.State("WAIT"):
+                m.d.sync += timer.eq(timer - 1)
+                m.d.comb += receiving.eq(1)
+                with m.If(self.i.valid):
+                    with m.If(word.first):
+                        m.d.comb += [self.pixel_valid.eq(1), self.pixel_first.eq(1)]
+                        m.next = "PIXELS"
+                    with m.Elif(word.end):
+                        # A frame without a single pixel.
+                        m.next = "DRAIN"
+                    with m.Else():
+                        extra()
+                        m.next = "FINISH"
+                with m.Elif((timer == 0) | self.exposure_ended):
+                    m.d.comb += self.missing.eq(1)
+                    lose_track(Code.FRAME_MISSING)
+                    m.next = "FINISH"
+            with m.State("PIXELS"):
+                m.d.sync += timer.eq(timer - 1)
+                m.d.comb += [receiving.eq(1), self.pixel_valid.eq(self.i.valid & ~word.end)]
+                with m.If(self.i.valid & word.end):
+                    m.next = "DRAIN"
+                with m.Elif((timer == 0) | self.exposure_ended):
+                    m.d.comb += self.late.eq(1)
+                    lose_track(Code.FRAME_LATE)
+                    m.next = "FINISH"
+            with m.State("DRAIN"):
+                m.d.sync += drain.eq(drain + 1)
+                with m.If(self.i.valid & ~self.resync):
+                    extra()
+                with m.If(drain == _DRAIN_CLOCKS - 1):
+                    m.next = "FINISH"
+            with m.State("FINISH"):
+                # The projection's last frame also waits for its photodiode reading.
+                with m.If(self.i.valid & ~self.resync):
+                    extra()
+                with m.Elif(~shot.last):
+                    m.next = "IDLE"
+                with m.Elif(~self.monitor_busy):
+                    m.d.comb += self.o.valid.eq(1)
+                    with m.If(self.o.ready):
+                        m.d.comb += self.failed.eq(self.o.p.status != Code.OK)
+                        m.d.sync += open_sets.eq(open_sets & ~(1 << shot.set))
+                        m.next = "IDLE"
+
+        ended = Signal()
+        """The frame that was due has ended, well or not."""
+        m.d.comb += [
+            ended.eq(self.i.valid & word.end & receiving),
+            self.malformed.eq(ended & word.malformed),
+            self.overflow.eq(ended & word.overflow),
+            self.frame.eq(ended & ~word.malformed & ~word.overflow),
+            self.pixel.eq(word.pixel),
+        ]
+        with m.If(ended):
+            m.d.sync += [self.readout_cycles.eq(since_exposure), end_time.eq(self.timestamp)]
+            with m.If(status[shot.set] == Code.OK):
+                with m.If(word.overflow):
+                    m.d.sync += status[shot.set].eq(Code.CAMERA_OVERFLOW)
+                with m.Elif(word.malformed):
+                    m.d.sync += status[shot.set].eq(Code.FRAME_GEOMETRY)
+
+        with m.If(self.accumulator_saturated):
+            m.d.sync += held[shot.set].eq(1)
+        with m.If(self.trigger & ~self.laser_on):
+            m.d.sync += laser_on[self.claim_set].eq(0)
+
+        # Realign once the camera has been silent, with no exposure that could still cause a frame.
+        with m.If(self.resync):
+            with m.If(self.i.valid | self.trigger | due.r_rdy):
+                m.d.sync += quiet.eq(self.timeout)
+            with m.Elif(quiet != 0):
+                m.d.sync += quiet.eq(quiet - 1)
+            with m.Else():
+                m.d.sync += self.resync.eq(0)
+
+        with m.If(self.claim):
+            m.d.sync += [
+                open_sets.eq(open_sets | (1 << self.claim_set)),
+                status[self.claim_set].eq(Code.OK),
+                laser_on[self.claim_set].eq(1),
+                held[self.claim_set].eq(0),
+                used[self.claim_set].eq(0),
+                first_id[self.claim_set].eq(self.claim_id),
+            ]
+        m.d.comb += [
+            self.busy.eq(open_sets.any() | due.r_rdy | self.resync),
+            self.o.p.set.eq(shot.set),
+            self.o.p.exposure.eq(first_id[shot.set]),
+            self.o.p.timestamp.eq(end_time),
+            self.o.p.monitor.eq(self.monitor),
+            self.o.p.status.eq(status[shot.set]),
+            self.o.p.laser_on.eq(laser_on[shot.set]),
+            self.o.p.accumulator_saturated.eq(held[shot.set]),
+            self.o.p.used.eq(used[shot.set]),
+        ]
+        return m

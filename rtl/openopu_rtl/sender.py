@@ -1,0 +1,119 @@
+"""Result sender: one packet for each packet of projections, a record for each projection."""
+
+from __future__ import annotations
+
+from amaranth import Cat, Const, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from .commands import BATCH
+from .protocol.packets import RECORD_DTYPE, RECORD_FLAGS
+from .protocol.packets import PacketType as Type
+from .protocol.registers import RESULT_BITS
+from .shapes import ENDED, LINK_BYTE
+
+_RECORD = data.StructLayout({name: RECORD_DTYPE[name].itemsize * 8 for name in RECORD_DTYPE.names})
+
+
+class ResultSender(wiring.Component):
+    """Takes queued packets (``batch``) and ended projections (``ended``), both in order.
+
+    The integers are read twice: once to count those that saturate, which stands in the record's
+    head, and once to send them. The encoder behind buffers enough to hide the first pass from a UART.
+    """
+
+    def __init__(self):
+        super().__init__(
+            {
+                "batch": In(stream.Signature(BATCH)),
+                "ended": In(stream.Signature(ENDED)),
+                "release": Out(1),
+                "release_set": Out(1),
+                "busy": Out(1),
+                "raw": In(1),
+                "format": In(2),
+                # Result reader and packer.
+                "read_start": Out(1),
+                "read_count_only": Out(1),
+                "read_busy": In(1),
+                "read_saturations": In(16),
+                "packed_format": Out(2),
+                "packed": In(stream.Signature(8)),
+                "packed_last": In(1),
+                "o": Out(stream.Signature(LINK_BYTE)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        o = self.o
+        batch, ended = self.batch.p, self.ended.p
+        head_bytes = _RECORD.size // 8
+        shift = Signal(_RECORD.size)
+        left = Signal(range(max(8, head_bytes) + 1))
+        remaining = Signal(16)
+        record = Signal(_RECORD)
+        m.d.comb += [
+            self.busy.eq(1),
+            self.release_set.eq(ended.set),
+            self.packed_format.eq(Mux(self.raw, RESULT_BITS.index(16), self.format)),
+            record.exposure.eq(ended.exposure),
+            record.timestamp.eq(ended.timestamp),
+            record.saturated.eq(Mux(self.raw, 0, self.read_saturations)),
+            record.monitor.eq(ended.monitor),
+            record.status.eq(ended.status),
+            record.flags.eq(
+                ended.laser_on << RECORD_FLAGS["laser_on"]
+                | ended.accumulator_saturated << RECORD_FLAGS["accumulator_saturated"]
+            ),
+        ]
+
+        def send_shift(following):
+            m.d.comb += [o.valid.eq(1), o.p.data.eq(shift[:8])]
+            with m.If(o.ready):
+                m.d.sync += [shift.eq(shift >> 8), left.eq(left - 1)]
+                with m.If(left == 1):
+                    m.next = following
+
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += self.busy.eq(self.batch.valid)
+                # The packet begins with its first result, so that other replies may pass until then.
+                with m.If(self.batch.valid & self.ended.valid):
+                    m.d.sync += [
+                        shift.eq(Cat(Const(Type.RESULT, 8), batch.sequence, batch.first_exposure, batch.count)),
+                        left.eq(8),
+                        remaining.eq(batch.count),
+                    ]
+                    m.next = "HEADER"
+            with m.State("HEADER"):
+                send_shift("NEXT")
+            with m.State("NEXT"):
+                with m.If(self.ended.valid):
+                    m.d.comb += [self.read_start.eq(~self.raw), self.read_count_only.eq(1)]
+                    m.next = "COUNT"
+            with m.State("COUNT"):
+                m.d.comb += self.read_count_only.eq(1)
+                with m.If(~self.read_busy):
+                    m.d.sync += [shift.eq(record), left.eq(head_bytes)]
+                    m.next = "RECORD"
+            with m.State("RECORD"):
+                send_shift("READ")
+            with m.State("READ"):
+                m.d.comb += self.read_start.eq(1)
+                m.next = "VALUES"
+            with m.State("VALUES"):
+                m.d.comb += [
+                    o.valid.eq(self.packed.valid),
+                    o.p.data.eq(self.packed.payload),
+                    o.p.last.eq(self.packed_last & (remaining == 1)),
+                    self.packed.ready.eq(o.ready),
+                ]
+                with m.If(o.valid & o.ready & self.packed_last):
+                    m.d.comb += [self.release.eq(1), self.ended.ready.eq(1)]
+                    m.d.sync += remaining.eq(remaining - 1)
+                    m.next = "NEXT"
+                    with m.If(remaining == 1):
+                        m.d.comb += self.batch.ready.eq(1)
+                        m.next = "IDLE"
+        return m

@@ -1,0 +1,126 @@
+"""The gateware as a netlist: the simulation's top level and its Verilog."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from amaranth import ClockDomain, ClockSignal, Module, ResetSignal
+from amaranth._toolchain.yosys import find_yosys
+from amaranth.back import rtlil
+from amaranth.lib import wiring
+from amaranth.lib.cdc import ResetSynchronizer
+from amaranth.lib.wiring import In, Out
+
+from .opu import Opu
+from .protocol.geometry import Geometry
+from .uart import UartReceiver, UartTransmitter
+
+SIMULATION_CLOCK_HZ = 48_000_000
+"""System clock of the simulation: UART rates up to 12 Mbaud, those of USB bridges such as FT232H."""
+
+
+def build_id() -> int:
+    """First 32 bits of the SHA-256 of the gateware's sources: the register ``build``."""
+    digest = hashlib.sha256()
+    root = Path(__file__).parent
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return int.from_bytes(digest.digest()[:4], "big")
+
+
+class SimulationTop(wiring.Component):
+    """:class:`Opu` behind a UART, or, with ``bypass`` high, with its bytes handed over whole.
+
+    Clocks are pins: ``clk`` with ``rst``, ``slm_clk``, ``cam_clk``; the reset reaches all three.
+    """
+
+    def __init__(self, geometry: Geometry):
+        self.geometry = geometry
+        self.opu = Opu(geometry, clock_hz=SIMULATION_CLOCK_HZ, build=build_id())
+        pins = {
+            name: member
+            for name, member in self.opu.signature.members.items()
+            if not name.startswith("link_") and name != "uart_divisor"
+        }
+        super().__init__(
+            {
+                "clk": In(1),
+                "rst": In(1),
+                "slm_clk": In(1),
+                "cam_clk": In(1),
+                "uart_rx": In(1),
+                "uart_tx": Out(1, init=1),
+                "bypass": In(1),
+                "bypass_rx_payload": In(8),
+                "bypass_rx_valid": In(1),
+                "bypass_rx_ready": Out(1),
+                "bypass_tx_payload": Out(8),
+                "bypass_tx_valid": Out(1),
+                "bypass_tx_ready": In(1),
+                **pins,
+            }
+        )
+        self._pins = pins
+
+    def elaborate(self, platform):
+        m = Module()
+        m.domains.sync = ClockDomain()
+        m.domains.slm = ClockDomain()
+        m.domains.cam = ClockDomain()
+        m.d.comb += [
+            ClockSignal("sync").eq(self.clk),
+            ResetSignal("sync").eq(self.rst),
+            ClockSignal("slm").eq(self.slm_clk),
+            ClockSignal("cam").eq(self.cam_clk),
+        ]
+        m.submodules += [
+            ResetSynchronizer(self.rst, domain="slm"),
+            ResetSynchronizer(self.rst, domain="cam"),
+        ]
+        m.submodules.opu = opu = self.opu
+        m.submodules.uart_receiver = receiver = UartReceiver()
+        m.submodules.uart_transmitter = transmitter = UartTransmitter()
+        for name, member in self._pins.items():
+            inner, outer = getattr(opu, name), getattr(self, name)
+            if name == "idle":
+                continue
+            m.d.comb += inner.eq(outer) if member.flow is In else outer.eq(inner)
+        m.d.comb += [
+            opu.link_is_bytes.eq(self.bypass),
+            receiver.divisor.eq(opu.uart_divisor),
+            receiver.rx.eq(self.uart_rx),
+            transmitter.divisor.eq(opu.uart_divisor),
+            self.uart_tx.eq(transmitter.tx),
+        ]
+        with m.If(self.bypass):
+            m.d.comb += [
+                opu.link_i.payload.eq(self.bypass_rx_payload),
+                opu.link_i.valid.eq(self.bypass_rx_valid),
+                self.bypass_rx_ready.eq(opu.link_i.ready),
+                self.bypass_tx_payload.eq(opu.link_o.payload),
+                self.bypass_tx_valid.eq(opu.link_o.valid),
+                opu.link_o.ready.eq(self.bypass_tx_ready),
+            ]
+        with m.Else():
+            m.d.comb += [
+                opu.link_i.payload.eq(receiver.o.payload),
+                opu.link_i.valid.eq(receiver.o.valid),
+                transmitter.i.payload.eq(opu.link_o.payload),
+                transmitter.i.valid.eq(opu.link_o.valid),
+                opu.link_o.ready.eq(transmitter.i.ready),
+            ]
+        # Nothing on the wire either.
+        m.d.comb += self.idle.eq(opu.idle & ~transmitter.busy & ~receiver.busy)
+        return m
+
+
+def simulation_verilog(geometry: Geometry) -> str:
+    """Verilog of module ``openopu_sim_top`` for Verilator and Icarus alike.
+
+    Written through RTLIL and not by ``verilog.convert``: its ``always @*`` blocks with constant inputs
+    stay X in Icarus (amaranth-lang/amaranth#1629); after ``proc`` there are none.
+    """
+    text = rtlil.convert(SimulationTop(geometry), name="openopu_sim_top", emit_src=False)
+    script = f"read_rtlil <<rtlil\n{text}\nrtlil\nproc\nmemory_collect\nopt_clean\nwrite_verilog -noattr\n"
+    return find_yosys(lambda version: version >= (0, 40)).run(["-q", "-"], script, ignore_warnings=True)
