@@ -1,9 +1,10 @@
 """COBS in gateware against the protocol's codec: every group length, throughput, damaged packets."""
 
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from openopu_rtl.cobs import GROUP_BYTES_MAX, CobsDecoder, CobsEncoder
 from openopu_rtl.protocol import codec
 
@@ -141,7 +142,7 @@ def test_encoder_never_starves_a_uart(simulate, rng):
     tick = iter(range(10**9))
     out, clock = encode(simulate, packets, take_stall=lambda: next(tick) % slot != slot - 1)
     assert out == link_bytes(packets)
-    assert [b - a for a, b in zip(clock, clock[1:], strict=False)] == [slot] * (len(out) - 1)
+    assert [b - a for a, b in itertools.pairwise(clock)] == [slot] * (len(out) - 1)
 
 
 def test_decoder_edges(simulate):

@@ -3,7 +3,6 @@
 import fastcrc
 import pytest
 from cobs import cobs as cobs_referee
-
 from openopu_rtl.framing import (
     GAP_CYCLES_MIN,
     PACKET_BYTES_MIN,

@@ -1,7 +1,6 @@
 """The laser's interlock against its model and, one by one, against its rules."""
 
 import pytest
-
 from openopu_rtl.interlock import SYNCHRONISER_CLOCKS, Interlock, InterlockModel
 from openopu_rtl.protocol.registers import TRIP_CAUSES
 

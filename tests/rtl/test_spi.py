@@ -5,7 +5,6 @@ import random
 from dataclasses import dataclass, field
 
 import pytest
-
 from openopu_rtl import spi
 from openopu_rtl.spi import Mcp3201, Mcp4921, mcp3201_value, mcp4921_pins, mcp4921_word
 
@@ -204,12 +203,10 @@ def test_adc_reads(simulate, rng, clock_hz):
     dut = Mcp3201(clock_hz)
     part = AdcPart(clock_hz, random.Random(rng.random()))
     values = [0, 4095, 0xAAA, 0x555, *[rng.randrange(4096) for _ in range(4)]]
-    read, sck_was, falls = [], 0, []
+    read = []
 
     async def clock(ctx):
-        nonlocal sck_was
-        sck = ctx.get(dut.sck)
-        ctx.set(dut.dout, part.step(ctx.get(dut.cs_n), sck))
+        ctx.set(dut.dout, part.step(ctx.get(dut.cs_n), ctx.get(dut.sck)))
         await ctx.tick()
 
     async def testbench(ctx):

@@ -1,7 +1,6 @@
 """UART: both directions against their models, mismatched baud rates, glitches and breaks."""
 
 import pytest
-
 from openopu_rtl.uart import (
     BITS,
     SYNCHRONISER_CLOCKS,
