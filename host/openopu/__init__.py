@@ -1,1 +1,54 @@
-"""The host library of the open optical processing unit."""
+"""The host library of the open optical processing unit.
+
+>>> import openopu
+>>> with openopu.open("twin:") as opu:  # doctest: +SKIP
+...     opu.configure(components=10, outputs=768)
+...     y = opu.project(errors)
+"""
+
+from .device import Device, Transport
+from .encoding import Encoding
+from .errors import (
+    DeviceError,
+    DeviceRefused,
+    DeviceSilent,
+    IdentityMismatch,
+    LaserDark,
+    LinkGarbled,
+    LinkLost,
+    OpenopuError,
+    PortBusy,
+    PortDenied,
+    PortNotFound,
+    ProjectionFailed,
+    UrlError,
+    UsageError,
+)
+from .measure import ExposureReport
+from .opu import Opu, Pending, open
+from .url import DeviceUrl
+
+__all__ = [
+    "Device",
+    "DeviceError",
+    "DeviceRefused",
+    "DeviceSilent",
+    "DeviceUrl",
+    "Encoding",
+    "ExposureReport",
+    "IdentityMismatch",
+    "LaserDark",
+    "LinkGarbled",
+    "LinkLost",
+    "OpenopuError",
+    "Opu",
+    "Pending",
+    "PortBusy",
+    "PortDenied",
+    "PortNotFound",
+    "ProjectionFailed",
+    "Transport",
+    "UrlError",
+    "UsageError",
+    "open",
+]

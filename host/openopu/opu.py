@@ -1,0 +1,527 @@
+"""The optical processing unit as Python sees it: open, configure, project."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from openopu_rtl.protocol import PROTOCOL_HASH, REGISTERS, Code, Kind, Program, Record
+from openopu_rtl.protocol.packets import RECORD_FLAGS
+from openopu_rtl.protocol.registers import STATUS_BITS, TRIP_CAUSES
+from openopu_rtl.protocol.shots import complement
+
+from . import layout as layouts
+from . import measure
+from .device import Device, open_device
+from .encoding import Encoded, Encoding, Key, check_errors
+from .errors import DeviceRefused, LaserDark, UsageError
+from .measure import ExposureReport
+from .pipeline import EXPOSURE_IDS, Job, Setup
+from .session import Identity, Session
+from .settings import Settings, linear_weight, lossless
+from .url import DeviceUrl
+from .worker import Worker
+
+SETTLE_S = 5.0
+"""Device seconds that projections of an earlier host may still take when a device is opened."""
+KEEP_ALIVE_SHARE = 0.25
+"""Of the heartbeat's limit: the longest silence of a host that thinks."""
+
+
+class Pending:
+    """A batch under way; see :meth:`Opu.submit`."""
+
+    def __init__(
+        self, opu: Opu, future: Future[Record], encoded: Encoded, factor: float, outputs: int, banks: int
+    ) -> None:
+        self._opu, self._future, self._encoded = opu, future, encoded
+        self._factor, self._outputs, self._banks = factor, outputs, banks
+
+    @property
+    def projections(self) -> int:
+        """Rows that are projected: those that do not encode to zero."""
+        return len(self._encoded.kept)
+
+    def done(self) -> bool:
+        return self._future.done()
+
+    def record(self, timeout_s: float | None = None) -> Record:
+        """Records and integers as the device sent them, one row for each kept row."""
+        record = self._future.result(timeout_s)
+        self._opu.check_light(record)
+        return record
+
+    def result(self, timeout_s: float | None = None) -> NDArray[np.float32]:
+        """Wait for the feedback.
+
+        Returns
+        -------
+        (rows, outputs) float32 in DN, summed over an output's pixels, for one unit of the errors.
+
+        Raises
+        ------
+        DeviceError
+            The device or the link failed; no row of this batch may be used.
+        """
+        record = self.record(timeout_s)
+        out = np.zeros((self._encoded.rows, self._outputs), dtype=np.float32)
+        values = record.values[:, :: self._banks]
+        out[self._encoded.kept] = values * (self._encoded.scale * self._factor)[:, None]
+        return out
+
+
+class Opu:
+    """An opened device. Make one with :func:`openopu.open`; use it in a ``with`` block.
+
+    Attributes
+    ----------
+    device : Device
+    identity : Identity
+    geometry : Geometry
+        ``geometry.modes`` inputs n, ``geometry.outputs`` outputs m.
+    gateware : str
+        Hashes of the gateware's declaration and sources.
+    """
+
+    def __init__(self, device: Device, *, arm: bool = False, exposure_base: int = 0, allow_dark: bool = False) -> None:
+        self.device = device
+        self.allow_dark = allow_dark
+        self._lock = threading.RLock()
+        self._armed = False
+        self._closed = False
+        self._session = Session(device)
+        try:
+            self._session.flush()
+            self.identity: Identity = self._session.identify()
+            self.geometry = self.identity.geometry
+            self.gateware = self.identity.gateware
+            _check_geometry(device.url, self.identity)
+            self._session.write(laser_disarm=0)
+            self._session.wait_idle(SETTLE_S)
+            self._settings = Settings.default(self.geometry)
+            self._settings.write(self._session, self.geometry, None)
+            self._session.write_window("level_table", np.arange(256))
+            self._session.write(counters_clear=0)
+        except BaseException:
+            device.transport.close()
+            raise
+        self._next = exposure_base % EXPOSURE_IDS
+        self._encoding = Encoding()
+        self._layout = layouts.balanced(self.geometry.modes, self.geometry.modes)
+        self._exposure_cycles = self._settings.program.shots[0].exposure_cycles
+        self._worker = Worker(self._session, lambda: SETTLE_S)
+        try:
+            self._set_keep_alive()
+            if arm or device.arms_itself:
+                self.arm()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Opu:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
+        if kind is not None:
+            self._worker.abandon()
+        self.close()
+
+    def close(self) -> None:
+        """Disarm the laser and close the link; called by the ``with`` block. May be called twice."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            with contextlib.suppress(Exception):  # a lost link cannot be disarmed: the heartbeat does that
+                self._worker.call(lambda: self._session.write(laser_disarm=0))
+            self._worker.stop()
+        finally:
+            self.device.transport.close()
+
+    # Settings
+
+    @property
+    def settings(self) -> Settings:
+        """What the device is configured for."""
+        return self._settings
+
+    @property
+    def layout(self) -> layouts.Layout:
+        return self._layout
+
+    @property
+    def encoding(self) -> Encoding:
+        return self._encoding
+
+    @property
+    def components(self) -> int:
+        """Length of the vectors that :meth:`project` takes."""
+        return self._layout.components
+
+    @property
+    def outputs(self) -> NDArray[np.intp]:
+        """Indices of the outputs that are returned, in order."""
+        return self._settings.selection
+
+    @property
+    def exposure_next(self) -> int:
+        """ID of the next exposure: checkpoint it, and pass it as ``exposure_base`` to resume."""
+        return self._next
+
+    @exposure_next.setter
+    def exposure_next(self, value: int) -> None:
+        with self._lock:
+            self._next = value % EXPOSURE_IDS
+
+    @property
+    def exposure_cycles(self) -> int:
+        """Exposure of the programs that :meth:`configure` makes, in system clock cycles."""
+        return self._exposure_cycles
+
+    def configure(
+        self,
+        program: Program | None = None,
+        *,
+        components: int | None = None,
+        outputs: int | ArrayLike | None = None,
+        bits: int | None = None,
+        shift: int | None = None,
+        banks: int = 1,
+        encoding: Encoding | None = None,
+        layout_seed: int = 0,
+        exposure_cycles: int | None = None,
+        **registers: int,
+    ) -> None:
+        """Set what the following projections do. Waits for those under way.
+
+        Parameters
+        ----------
+        program
+            The shots; None: the complement program of the encoding, at :attr:`exposure_cycles`.
+        components
+            Length of the error vectors, spread over all modes by balanced replication; None: one for each mode.
+        outputs
+            How many outputs to return, or which (indices); None: all.
+        bits, shift
+            Bits of the returned integers (8, 12, 16) and their division by 2**shift; None: the fewest bits,
+            and the smallest shift, with which nothing can saturate.
+        banks
+            Accumulator banks to return.
+        encoding
+            How errors become planes; None: stochastic ternary.
+        layout_seed
+            Of the layout's permutation.
+        exposure_cycles
+            Exposure of every shot, kept for later programs; None: as calibrated, or as ``program`` says.
+        registers
+            Further settings by their register's name, such as ``laser_power`` (code of the DAC) or
+            ``camera_readout_cycles``.
+
+        Raises
+        ------
+        UsageError
+            A value that this device cannot take.
+        """
+        new_encoding = encoding or Encoding()
+        if exposure_cycles is not None and exposure_cycles < 1:
+            raise UsageError(f"{exposure_cycles} is out of range", "exposure_cycles", "Take at least 1")
+        cycles = exposure_cycles if exposure_cycles is not None else self._exposure_cycles
+        if program is None:
+            program = complement(new_encoding.planes, exposure_cycles=cycles)
+        elif exposure_cycles is not None:
+            program = program.replace(exposure_cycles=exposure_cycles)
+        layout = layouts.balanced(components or self.geometry.modes, self.geometry.modes, layout_seed)
+        selection = _selection(outputs, self.geometry.outputs)
+        if bits is None or shift is None:
+            width, fitting = lossless(program, self.geometry, bits, banks)
+            bits, shift = width, fitting if shift is None else shift
+        settings = Settings(program, selection, bits, shift, banks, registers={**self._settings.registers, **registers})
+        with self._lock:
+            self._apply(settings)
+            self._encoding, self._layout, self._exposure_cycles = new_encoding, layout, cycles
+
+    def _apply(self, settings: Settings) -> None:
+        settings.check(self.geometry)
+        setup = self._setup(settings)
+        if not self._session.realtime:
+            # A device whose clock stands still while the host thinks gets no keep-alive, which would make its
+            # counters depend on the host's speed; so the heartbeat must outlast what is in flight.
+            rows = max(1, self.geometry.store_bytes // setup.row_bytes)
+            need = round(4 * rows * setup.row_seconds * self.identity.clock_hz)
+            heartbeat = max(settings.registers["heartbeat_cycles"], REGISTERS["heartbeat_cycles"].reset, need)
+            heartbeat = min(heartbeat, (1 << 32) - 1)
+            settings = settings.replace(registers={**settings.registers, "heartbeat_cycles": heartbeat})
+        before = self._settings
+        self._worker.call(lambda: settings.write(self._session, self.geometry, before))
+        self._settings = settings
+        if before.registers["heartbeat_cycles"] != settings.registers["heartbeat_cycles"]:
+            self._set_keep_alive()
+
+    def _setup(self, settings: Settings) -> Setup:
+        return Setup(
+            settings.program,
+            settings.format(self.geometry),
+            self.geometry,
+            self.identity.clock_hz,
+            settings.registers["frame_timeout_cycles"],
+            settings.registers["camera_readout_cycles"],
+        )
+
+    @contextlib.contextmanager
+    def using(self, settings: Settings, exposure_base: int | None = None) -> Iterator[None]:
+        """Other settings within a ``with`` block; with ``exposure_base``, other exposure IDs too."""
+        with self._lock:
+            before, next_before = self._settings, self._next
+            self._apply(settings)
+            if exposure_base is not None:
+                self._next = exposure_base % EXPOSURE_IDS
+            try:
+                yield
+            finally:
+                self._apply(before.replace(registers=before.registers))
+                if exposure_base is not None:
+                    self._next = next_before
+
+    # Projections
+
+    def project(self, errors: ArrayLike, key: Key | None = None) -> NDArray[np.float32]:
+        """Project a batch of error vectors: ``errors @ matrix().T``, up to encoding and noise.
+
+        Parameters
+        ----------
+        errors
+            (rows, components), finite.
+        key
+            Names the draws of a stochastic encoding, such as (seed, epoch, step); None: the next exposure's ID.
+
+        Returns
+        -------
+        (rows, outputs) float32 in DN, summed over an output's pixels, for one unit of the errors.
+        """
+        return self.submit(errors, key).result()
+
+    def submit(self, errors: ArrayLike, key: Key | None = None) -> Pending:
+        """Start :meth:`project` and return at once; the transfers overlap with the caller's arithmetic.
+
+        Batches end in the order in which they were submitted.
+        """
+        e = check_errors(np.asarray(errors), self.components)
+        program = self._settings.program
+        weight = linear_weight(program)
+        if weight is None or program.planes != self._encoding.planes:
+            raise UsageError(
+                f"the configured program does not multiply vectors of {self._encoding.planes} sign planes",
+                "project",
+                "Use `configure()` without a program, or `project_raw`",
+            )
+        with self._lock:
+            encoded = self._encoding.encode(e, (0, self._next) if key is None else key)
+            future = self._submit(self._layout.expand(encoded.planes))
+        factor = 2.0**self._settings.shift / (program.planes * weight)
+        return Pending(self, future, encoded, factor, len(self._settings.selection), self._settings.banks)
+
+    def project_raw(self, planes: ArrayLike, program: Program | None = None) -> Record:
+        """Run a program on bit planes, and return what the device sends.
+
+        Parameters
+        ----------
+        planes
+            (rows, planes, modes) bits.
+        program
+            For this call only; None: as configured.
+
+        Returns
+        -------
+        Record
+            ``head`` with exposure ID, status and monitor of each row, ``values`` (rows, integers).
+
+        Raises
+        ------
+        UsageError
+            Wrong shape, or values other than 0 and 1.
+        ProjectionFailed
+            A row ended with a fault, also when repeated.
+        LaserDark
+            The laser was off, unless the device was opened with ``allow_dark``.
+        """
+        bits = self._check_planes(planes, program or self._settings.program)
+        with self._lock:
+            with self.using(self._settings.replace(program=program)) if program else contextlib.nullcontext():
+                record = self._submit(bits).result()
+        self.check_light(record)
+        return record
+
+    def _submit(self, planes: NDArray[np.bool_]) -> Future[Record]:
+        job = Job(planes, self._next, self._setup(self._settings))
+        self._next = job.exposure(len(planes))
+        self._worker.submit(job)
+        return job.future
+
+    def _check_planes(self, planes: ArrayLike, program: Program) -> NDArray[np.bool_]:
+        array = np.asarray(planes)
+        if array.ndim != 3 or array.shape[1:] != (program.planes, self.geometry.modes):
+            raise UsageError(
+                f"expected (rows, {program.planes}, {self.geometry.modes}), got {array.shape}",
+                "planes",
+                "Rows, the program's planes, one bit for each mode",
+            )
+        if array.dtype != np.bool_ and not np.isin(array, (0, 1)).all():
+            raise UsageError("bits must be 0 or 1", "planes")
+        return array.astype(np.bool_)
+
+    def check_light(self, record: Record) -> None:
+        """Raise :class:`LaserDark` if a row was exposed with the laser off, unless that is allowed."""
+        if self.allow_dark:
+            return
+        dark = np.flatnonzero(record.head["flags"] >> RECORD_FLAGS["laser_on"] & 1 == 0)
+        if len(dark):
+            raise self._dark(f"the laser was off in {len(dark)} of {len(record.head)} projections")
+
+    def _dark(self, what: str) -> LaserDark:
+        status = self.status()
+        causes = [n for n in TRIP_CAUSES if status[f"trip_{n}"]]
+        if not status["interlock_closed"]:
+            step = "Close the interlock loop (door, key switch, emergency stop), then call `arm()`"
+        elif causes:
+            step = f"It tripped ({', '.join(causes)}): find out why, then call `arm()`"
+        else:
+            step = "Pass `--arm` (or `arm=True`), or open with `allow_dark=True` for measurements in the dark"
+        return LaserDark(what, str(self.device.url), step)
+
+    # Measurements
+
+    def capture(self, pattern: ArrayLike | None = None, exposure_cycles: int | None = None) -> NDArray[np.uint16]:
+        """One raw camera frame, (camera_height, camera_width) uint16 in DN.
+
+        ``pattern`` is (modes,) bits; None: all on. Sensors with more rows than a readout holds are read
+        in several exposures, of the same ID.
+        """
+        bits = np.ones(self.geometry.modes) if pattern is None else np.asarray(pattern)
+        if bits.shape != (self.geometry.modes,):
+            raise UsageError(f"expected ({self.geometry.modes},), got {bits.shape}", "pattern", "One bit for each mode")
+        return measure.capture(self, bits, exposure_cycles or self._exposure_cycles)
+
+    def matrix(self, *, measured: bool = False, repeats: int = 1) -> NDArray[np.float64]:
+        """The effective matrix G, (outputs, components) in DN for one unit of error: ``y ~= errors @ G.T``.
+
+        Exact where the device knows its medium, else (or with ``measured``) measured with
+        sign vectors of a Hadamard basis, ``repeats`` times, with the exposure and layout that are configured.
+        """
+        return measure.matrix(self, measured, repeats)
+
+    def expose_to(self, target_fill: float = measure.TARGET_FILL) -> ExposureReport:
+        """Set the exposure so that the mean pixel of the crop, above black, is ``target_fill`` of full scale.
+
+        Deterministic: the patterns and their exposure IDs are always the same. Warns of clipped and dark frames.
+        """
+        report = measure.expose_to(self, target_fill)
+        with self._lock:
+            self._apply(
+                self._settings.replace(program=self._settings.program.replace(exposure_cycles=report.exposure_cycles))
+            )
+            self._exposure_cycles = report.exposure_cycles
+        return report
+
+    # Laser and state
+
+    def arm(self) -> None:
+        """Arm the laser. Raises :class:`LaserDark` if the interlock loop is open."""
+        try:
+            self._worker.call(lambda: self._session.write(laser_arm=PROTOCOL_HASH))
+        except DeviceRefused as error:
+            if error.code == Code.INTERLOCK_OPEN:
+                raise LaserDark(error.what, error.where, error.next_step) from error
+            raise
+        self._armed = True
+
+    def disarm(self) -> None:
+        """Switch the laser off."""
+        self._worker.call(lambda: self._session.write(laser_disarm=0))
+        self._armed = False
+
+    def _set_keep_alive(self) -> None:
+        cycles = self._settings.registers["heartbeat_cycles"]
+        share = KEEP_ALIVE_SHARE * cycles / self.identity.clock_hz
+        self._worker.call(lambda: self._worker.keep_alive(share if self._session.realtime else None))
+
+    def registers(self, names: Sequence[str]) -> dict[str, int]:
+        """Values of registers by name, read once everything under way has ended."""
+        return self._worker.call(lambda: self._session.read(*names))
+
+    def status(self) -> dict[str, int | bool]:
+        """Bits of the status register by name, causes of the last trip (``trip_...``), exposure_next and monitor."""
+        values = self.registers([r.name for r in REGISTERS.values() if r.kind is Kind.STATUS])
+        out: dict[str, int | bool] = {n: bool(values["status"] >> b & 1) for n, b in STATUS_BITS.items()}
+        out |= {f"trip_{n}": bool(values["trip_cause"] >> b & 1) for n, b in TRIP_CAUSES.items()}
+        return out | {n: values[n] for n in ("exposure_next", "monitor")}
+
+    def counters(self, *, timing: bool = True) -> dict[str, int]:
+        """Event counters and, with ``timing``, cycle counters, since the device was opened or they were cleared."""
+        kinds = (Kind.EVENT, Kind.TIMING) if timing else (Kind.EVENT,)
+        return self.registers([r.name for r in REGISTERS.values() if r.kind in kinds])
+
+    def clear_counters(self) -> None:
+        """Set event and cycle counters to zero."""
+        self._worker.call(lambda: self._session.write(counters_clear=0))
+
+    @property
+    def repeated(self) -> int:
+        """Times that packets had to be repeated because of damage, loss or a fault."""
+        return self._worker.pipeline.repeated
+
+    def set_baud(self, baud: int) -> None:
+        """Change the rate of a serial line on both ends."""
+        self._worker.call(lambda: self._session.set_baud(baud, self.identity.clock_hz))
+
+
+def _selection(outputs: int | ArrayLike | None, available: int) -> NDArray[np.intp]:
+    if outputs is None:
+        return np.arange(available)
+    chosen = np.asarray(outputs)
+    if chosen.dtype.kind not in "iu" or chosen.ndim > 1:
+        raise UsageError("expected a count or a list of indices", "outputs")
+    return np.arange(int(chosen)) if chosen.ndim == 0 else chosen.astype(np.intp)
+
+
+def _check_geometry(url: DeviceUrl, identity: Identity) -> None:
+    """Compare what the URL asks for with what the device is."""
+    for key, actual in (("n", identity.geometry.modes), ("m", identity.geometry.outputs)):
+        wanted = url.get_int(key, actual, 1)
+        if wanted != actual:
+            raise UsageError(
+                f"{key}={wanted} was asked for, but the device has {actual}",
+                str(url),
+                f"Write {key}={actual}, or use gateware built for {wanted}",
+            )
+
+
+def open(
+    url: str | DeviceUrl, *, arm: bool = False, exposure_base: int = 0, allow_dark: bool = False
+) -> Opu:
+    """Open a device.
+
+    Parameters
+    ----------
+    url
+        ``twin:``, ``rtl:verilator``, ``rtl:icarus``, ``serial:PORT?baud=``, ``socket://HOST:PORT``; with keys such as
+        ``?n=1024&m=4096``, which are checked against what the device is.
+    arm
+        Arm the laser of a real device. ``twin:`` and ``rtl:`` arm themselves.
+    exposure_base
+        ID of the first exposure.
+    allow_dark
+        Do not raise when the laser is off during a projection.
+
+    Raises
+    ------
+    UrlError, UsageError
+        The URL, or what it asks of the device.
+    DeviceError
+        The device cannot be reached, or is not one that this library can drive.
+    """
+    return Opu(open_device(url), arm=arm, exposure_base=exposure_base, allow_dark=allow_dark)

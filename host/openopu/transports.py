@@ -1,0 +1,162 @@
+"""Byte links over real ports: serial lines and TCP sockets, both through pyserial."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import sys
+import time
+
+import serial
+
+from .device import COMMON_KEYS, Device, Transport
+from .errors import DeviceError, LinkLost, PortBusy, PortDenied, PortNotFound, UrlError
+from .url import DeviceUrl
+
+DEFAULT_BAUD = 12_000_000
+"""Rate of the gateware after reset: 48 MHz over the divisor 4."""
+HIGHEST_BAUD = 50_000_000
+READ_BYTES = 1 << 16
+WRITE_TIMEOUT_S = 10.0
+"""A device that takes no byte for so long is gone: its receive buffer drains at line rate."""
+
+
+class SerialTransport(Transport):
+    """A pyserial port. Reads while it writes, so that two full buffers cannot block each other."""
+
+    def __init__(self, port: serial.SerialBase, name: str) -> None:
+        self._port = port
+        self._name = name
+        self._received = bytearray()
+        self._closed = False
+        # Windows ports have no descriptor to wait on: there pyserial waits, and its drivers buffer.
+        self._fd: int | None = port.fileno() if os.name == "posix" else None
+
+    def write(self, data: bytes) -> None:
+        view = memoryview(data)
+        try:
+            if self._fd is None:
+                self._port.write(data)
+                return
+            last = time.monotonic()
+            while view:
+                readable, writable, _ = select.select([self._fd], [self._fd], [], WRITE_TIMEOUT_S)
+                if readable:
+                    self._take()
+                if writable:
+                    try:
+                        view = view[os.write(self._fd, view) :]
+                        last = time.monotonic()
+                    except BlockingIOError:
+                        time.sleep(0.0005)  # a pty may say it is writable and still be full
+                if time.monotonic() - last > WRITE_TIMEOUT_S:
+                    raise LinkLost(
+                        f"the device took no byte for {WRITE_TIMEOUT_S:g} s",
+                        self._name,
+                        "Check the cable and flow control, reset the board",
+                    )
+        except (OSError, serial.SerialException, ValueError) as error:
+            raise self._lost(error) from error
+
+    def read(self, timeout_s: float) -> bytes:
+        try:
+            if self._fd is None:
+                self._port.timeout = max(timeout_s, 0.0)
+                head: bytes = self._port.read(1)
+                return head + self._port.read(self._port.in_waiting) if head else b""
+            if not self._received and select.select([self._fd], [], [], max(timeout_s, 0.0))[0]:
+                self._take()
+        except (OSError, serial.SerialException, ValueError) as error:
+            raise self._lost(error) from error
+        data = bytes(self._received)
+        self._received.clear()
+        return data
+
+    def _take(self) -> None:
+        assert self._fd is not None
+        try:
+            data = os.read(self._fd, READ_BYTES)
+        except BlockingIOError:
+            return
+        if not data:
+            raise OSError(errno.EIO, "end of file")
+        self._received += data
+
+    def _lost(self, error: Exception) -> LinkLost:
+        return LinkLost(
+            f"the link was lost ({error})", self._name, "Plug the device in again (or restart the simulator) and reopen"
+        )
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._port.close()
+
+    def set_baud(self, baud: int) -> None:
+        try:
+            self._port.baudrate = baud
+        except (OSError, serial.SerialException, ValueError) as error:
+            raise UrlError(
+                f"the port cannot run at {baud} baud ({error})", self._name, "Take a rate that the adapter supports"
+            ) from error
+
+
+def open_serial(url: DeviceUrl) -> Device:
+    """Open ``serial:PORT?baud=`` or ``socket://HOST:PORT``. The laser is never armed without the user's word."""
+    is_socket = url.scheme == "socket"
+    url.refuse_unknown(COMMON_KEYS if is_socket else (*COMMON_KEYS, "baud"))
+    baud = url.get_int("baud", DEFAULT_BAUD, 300, HIGHEST_BAUD)
+    if not url.rest:
+        raise UrlError("no port is given", str(url), "Write for example `serial:/dev/ttyUSB0`; `openopu doctor` lists")
+    target = f"socket:{url.rest}" if is_socket else url.rest
+    try:
+        if is_socket:
+            port = serial.serial_for_url(target)
+        else:
+            port = serial.Serial(target, baud, exclusive=True, write_timeout=WRITE_TIMEOUT_S)
+    except (OSError, serial.SerialException, ValueError) as error:
+        raise explain(error, url) from error
+    return Device(url, f"{url.scheme} {url.rest}", SerialTransport(port, str(url)))
+
+
+def explain(error: Exception, url: DeviceUrl) -> DeviceError | UrlError:
+    """The cause behind a port that does not open."""
+    where, text = str(url), str(error)
+    code = getattr(error, "errno", None) or next(
+        (n for n in (errno.ENOENT, errno.EACCES, errno.EBUSY, errno.EAGAIN) if f"[Errno {n}]" in text), None
+    )
+    if url.scheme == "socket":
+        if isinstance(error, ValueError) or "expected a string" in text:
+            return UrlError("this is no socket URL", where, "Write socket://HOST:PORT")
+        return PortNotFound(
+            f"nothing answers there ({text})",
+            where,
+            "Start the server (`openopu cosim` prints its URL), check the port",
+        )
+    if code == errno.ENOENT or "FileNotFoundError" in text:
+        ports = list_ports()
+        return PortNotFound(
+            "there is no such port",
+            where,
+            f"Ports present: {', '.join(ports)}" if ports else "No serial port is present: plug the board in",
+        )
+    if code in (errno.EACCES, errno.EPERM):
+        help_ = "Join the group that owns it: `sudo usermod -aG dialout $USER`, then log in again"
+        if sys.platform == "win32":
+            return PortBusy("another program holds the port", where, "Close that program")
+        return PortDenied("no permission to open the port", where, help_)
+    if code in (errno.EBUSY, errno.EAGAIN) or "lock" in text:
+        return PortBusy(
+            "another program holds the port", where, f"Close it; `fuser {url.rest}` says which program it is"
+        )
+    if isinstance(error, ValueError):
+        return UrlError(f"the port refuses its settings ({text})", where, "Take a baud rate that the adapter supports")
+    return DeviceError(f"the port cannot be opened ({text})", where, "Check that it is a serial port")
+
+
+def list_ports() -> list[str]:
+    """Names of the serial ports that this machine has."""
+    from serial.tools import list_ports as tools
+
+    return sorted(str(p.device) for p in tools.comports())

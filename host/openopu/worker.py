@@ -1,0 +1,146 @@
+"""The thread that owns the link, so that transfers overlap with the caller's arithmetic."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from .errors import DeviceError, LinkLost, OpenopuError
+from .pipeline import EXPOSURE_IDS, Job, Pipeline
+from .session import Session
+
+T = TypeVar("T")
+POLL_S = 0.005
+"""How long a new job may wait while the thread waits for results."""
+
+
+@dataclass
+class _Call:
+    run: Callable[[], Any]
+    future: Future[Any] = field(default_factory=Future)
+
+
+class Worker:
+    """Runs jobs and calls in the order in which they were given.
+
+    Parameters
+    ----------
+    session
+        The link; after construction only the worker's thread touches it.
+    settle_s
+        Device seconds that all queued projections may take at most, asked when the device's state is unknown.
+    """
+
+    def __init__(self, session: Session, settle_s: Callable[[], float]) -> None:
+        self._session = session
+        self._settle_s = settle_s
+        self._keep_alive_s: float | None = None
+        self.pipeline = Pipeline(session, lambda: self._keep_alive_s)
+        self._queue: queue.SimpleQueue[Job | _Call | None] = queue.SimpleQueue()
+        self._broken: OpenopuError | None = None
+        self._device_next: int | None = None
+        self._thread = threading.Thread(target=self._loop, name="openopu link", daemon=True)
+        self._thread.start()
+
+    # For the caller's thread
+
+    def call(self, run: Callable[[], T]) -> T:
+        """Run a function on the worker's thread once all jobs before it have ended; return its result."""
+        item = _Call(run)
+        self._queue.put(item)
+        result: T = item.future.result()
+        return result
+
+    def submit(self, job: Job) -> None:
+        """Queue a job; its future says how it ended."""
+        self._queue.put(job)
+
+    def stop(self) -> None:
+        """End the thread after what is queued. May be called twice."""
+        if self._thread.is_alive():
+            self._queue.put(None)
+            self._thread.join()
+
+    def abandon(self) -> None:
+        """Make queued jobs fail instead of running, for a caller that leaves because of an error."""
+        self._broken = self._broken or DeviceError("the device was closed", self._session.where, "Open it again")
+
+    # On the worker's thread
+
+    def keep_alive(self, seconds: float | None) -> None:
+        """Longest silence towards the device, or None; call it through :meth:`call`."""
+        self._keep_alive_s = seconds
+
+    def forget_exposure(self) -> None:
+        """The next job sets ``exposure_base`` anew; call it through :meth:`call`."""
+        self._device_next = None
+
+    def _loop(self) -> None:
+        while True:
+            item = self._next()
+            if item is None:
+                self._guard(self.pipeline.drain)
+                return
+            if isinstance(item, Job):
+                self._start(item)
+            elif isinstance(item, _Call):
+                self._guard(self.pipeline.drain)
+                if self._broken:
+                    item.future.set_exception(self._broken)
+                    continue
+                try:
+                    item.future.set_result(item.run())
+                except BaseException as error:
+                    self._note(error)
+                    item.future.set_exception(error)
+
+    def _next(self) -> object:
+        try:
+            if self.pipeline.active:
+                return self._queue.get_nowait()
+            return self._queue.get(timeout=self._keep_alive_s)
+        except queue.Empty:
+            if self.pipeline.active:
+                self._guard(lambda: self.pipeline.step(POLL_S))
+            elif not self._broken and self._keep_alive_s is not None:
+                self._guard(lambda: self._session.read("magic"))
+            return _IDLE
+
+    def _start(self, job: Job) -> None:
+        if self._broken:
+            job.future.set_exception(self._broken)
+            return
+
+        def begin() -> None:
+            if self._device_next != job.first:
+                self.pipeline.drain()
+                if self._device_next is None:
+                    self._session.wait_idle(self._settle_s())
+                self._session.write(exposure_base=job.first)
+            self._device_next = job.exposure(len(job.planes)) % EXPOSURE_IDS
+            self.pipeline.add(job)
+
+        self._guard(begin, job)
+
+    def _guard(self, action: Callable[[], object], job: Job | None = None) -> None:
+        try:
+            if self._broken:
+                raise self._broken
+            action()
+        except BaseException as error:
+            self._note(error)
+            self.pipeline.fail(error)
+            if job is not None and not job.future.done():
+                job.future.set_exception(error)
+
+    def _note(self, error: BaseException) -> None:
+        self._device_next = None
+        if isinstance(error, LinkLost):
+            self._broken = error
+
+
+_IDLE = object()
