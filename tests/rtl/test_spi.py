@@ -8,7 +8,7 @@ import pytest
 from openopu_rtl import spi
 from openopu_rtl.spi import Mcp3201, Mcp4921, mcp3201_value, mcp4921_pins, mcp4921_word
 
-CLOCKS_HZ = [12_000_000, 25_000_000, 48_000_000, 100_000_000]
+CLOCKS_HZ = [12_000_000, 25_000_000, 48_000_000, 100_000_000, 200_000_000]
 
 
 @dataclass
