@@ -500,9 +500,7 @@ def _check_geometry(url: DeviceUrl, identity: Identity) -> None:
             )
 
 
-def open(
-    url: str | DeviceUrl, *, arm: bool = False, exposure_base: int = 0, allow_dark: bool = False
-) -> Opu:
+def open(url: str | DeviceUrl, *, arm: bool = False, exposure_base: int = 0, allow_dark: bool = False) -> Opu:
     """Open a device.
 
     Parameters

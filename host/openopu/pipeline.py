@@ -32,7 +32,7 @@ from openopu_rtl.protocol import (
 )
 
 from .errors import DeviceSilent, LinkGarbled, ProjectionFailed, UsageError
-from .session import TRANSIENT, Session
+from .session import TRANSIENT, Session, sentence
 
 PACKET_BYTES = 2048
 """Packets and results are filled up to about so much: large enough that headers cost below 2 %, small enough that
@@ -294,7 +294,7 @@ class Pipeline:
         raise ProjectionFailed(
             f"row {row} (exposure {exposure}) failed {tries} times: {what}",
             self._session.where,
-            explanation.next_step.capitalize() if explanation else "Host and gateware differ: reflash",
+            sentence(explanation.next_step) if explanation else "Host and gateware differ: reflash",
             status,
         )
 

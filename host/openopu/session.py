@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -223,7 +224,7 @@ class Session:
         what = explanation.what.format(detail=reply.detail)
         if "word address" in explanation.what and (name := _name_of(reply.detail)):
             what += f" ({name})"
-        return DeviceRefused(f"{code.name}: {what}", self.where, explanation.next_step.capitalize(), int(code))
+        return DeviceRefused(f"{code.name}: {what}", self.where, sentence(explanation.next_step), int(code))
 
     # Registers
 
@@ -335,7 +336,9 @@ class Session:
         actual = clock_hz // divisor
         if abs(actual - baud) > 0.02 * baud:  # a UART tolerates about 2 % on each side
             raise UsageError(f"{baud} baud cannot be made from {clock_hz} Hz", "baud", f"The nearest is {actual}")
-        self.write(uart_divisor=divisor)
+        # The answer may be lost in the change; reading at the new rate is the proof.
+        with contextlib.suppress(DeviceSilent, LinkGarbled):
+            self.write(uart_divisor=divisor)
         self.device.transport.set_baud(actual)
         self.baud = actual
         self.read("magic")
@@ -352,6 +355,11 @@ class Session:
                     "the device stays busy", self.where, "Reset the board; if it repeats, report its counters"
                 )
             time.sleep(0.0005 if self.realtime else 0.0)
+
+
+def sentence(text: str) -> str:
+    """``text`` with a capital first letter."""
+    return text[:1].upper() + text[1:]
 
 
 def _name_of(address: int) -> str:

@@ -98,7 +98,7 @@ class RunFolder:
     def __enter__(self) -> RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = open(self.path / LOCK_FILE, "ab")  # noqa: SIM115 - held until the run ends
+            self._lock = open(self.path / LOCK_FILE, "ab")
         except FileExistsError as error:
             raise CheckpointError(f"{self.path} is a file: give --out a folder") from error
         except OSError as error:

@@ -6,14 +6,14 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from openopu.encoding import DEFAULT_THRESHOLD, KINDS, ROUNDINGS
 from openopu.errors import UsageError
+from openopu.measure import TARGET_FILL
 
 from .networks import ACTIVATIONS
 from .optimisers import OPTIMISERS, SCHEDULES
 
 FEEDBACKS = ("optical", "ideal", "backprop", "none")
-ENCODINGS = ("ternary", "sign")
-ROUNDINGS = ("stochastic", "threshold")
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class TrainConfig:
     floating point, without encoding or noise; ``backprop``; ``none``: only the last layer learns."""
     encoding: str = "ternary"
     rounding: str = "stochastic"
-    threshold: float = 0.2
-    """Of the threshold rounding, in the units of the error (probability)."""
+    threshold: float = DEFAULT_THRESHOLD
+    """Of the threshold rounding; see :class:`openopu.encoding.Encoding`."""
     optimiser: str = "adam"
     learning_rate: float = 1e-3
     schedule: str = "cosine"
@@ -41,7 +41,7 @@ class TrainConfig:
     """Rows whose errors are sent to the device at once, while the next rows are computed."""
     epochs: int = 10
     seed: int = 0
-    fill: float = 0.3
+    fill: float = TARGET_FILL
     """Mean camera signal that the exposure is set to, as a fraction of full scale."""
     train_images: int | None = None
     """Only the first so many images; None: all."""
@@ -53,7 +53,7 @@ class TrainConfig:
         for name, allowed in (
             ("activation", ACTIVATIONS),
             ("feedback", FEEDBACKS),
-            ("encoding", ENCODINGS),
+            ("encoding", KINDS),
             ("rounding", ROUNDINGS),
             ("optimiser", OPTIMISERS),
             ("schedule", SCHEDULES),

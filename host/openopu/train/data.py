@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import math
 import os
 import urllib.error
 import urllib.request
@@ -78,12 +79,11 @@ class Dataset:
 
     def statistics(self) -> tuple[float, float]:
         """Mean and standard deviation of all pixels of the training images, from exact integer sums."""
-        histogram = np.bincount(self.train_images.reshape(-1), minlength=256).astype(np.int64)
-        levels = np.arange(256, dtype=np.int64)
-        total = int(histogram.sum())
-        mean = int(levels @ histogram) / total
-        variance = int((levels * levels) @ histogram) / total - mean * mean
-        return mean, max(variance, 0.0) ** 0.5
+        counts: list[int] = np.bincount(self.train_images.reshape(-1), minlength=256).tolist()
+        total = sum(counts)
+        mean = sum(level * count for level, count in enumerate(counts)) / total
+        square = sum(level * level * count for level, count in enumerate(counts)) / total
+        return mean, math.sqrt(max(square - mean * mean, 0.0))
 
     def sha256(self) -> str:
         """Hash of all images and labels: what a run was trained on."""
@@ -115,7 +115,9 @@ def load(name: str) -> Dataset:
         return load_fashion_mnist()
     folder = Path(name).expanduser()
     if not folder.is_dir():
-        raise DataError(f"no data set and no folder is called {name!r}; take digits, fashion-mnist or a folder of IDX files")
+        raise DataError(
+            f"no data set and no folder is called {name!r}; take digits, fashion-mnist or a folder of IDX files"
+        )
     return load_idx(folder, folder.name)
 
 
@@ -161,9 +163,13 @@ def download_fashion_mnist(folder: Path, url: str = FASHION_MNIST_URL) -> None:
             with urllib.request.urlopen(url + name, timeout=DOWNLOAD_TIMEOUT_S) as reply:
                 content: bytes = reply.read()
         except (urllib.error.URLError, OSError, TimeoutError) as error:
-            raise DataError(f"Fashion-MNIST is not on this machine and {url}{name} cannot be fetched ({error}); {advice}") from error
+            raise DataError(
+                f"Fashion-MNIST is not on this machine and {url}{name} cannot be fetched ({error}); {advice}"
+            ) from error
         if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
-            raise DataError(f"{url}{name} is not the file that the data set's authors published (MD5 differs); {advice}")
+            raise DataError(
+                f"{url}{name} is not the file that the data set's authors published (MD5 differs); {advice}"
+            )
         try:
             folder.mkdir(parents=True, exist_ok=True)
             part = folder / f"{name}.part"
@@ -221,7 +227,9 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     expected = IDX_UNSIGNED_BYTE << 8 | dimensions
     if magic != expected:
         what = "images" if dimensions == 3 else "labels"
-        raise DataError(f"{path} begins with {magic:#010x}, an IDX file of {what} with {expected:#010x}: not such a file")
+        raise DataError(
+            f"{path} begins with {magic:#010x}, an IDX file of {what} with {expected:#010x}: not such a file"
+        )
     shape = tuple(int.from_bytes(content[4 * i : 4 * i + 4], "big") for i in range(1, dimensions + 1))
     size = 1
     for length in shape:
@@ -239,7 +247,8 @@ def _find(folder: Path, stem: str) -> Path:
         if path.is_file():
             return path
     raise DataError(
-        f"{folder} has neither {stem} nor {stem}.gz; a data folder holds " + ", ".join(f"{s}[.gz]" for s in IDX_FILES.values())
+        f"{folder} has neither {stem} nor {stem}.gz; a data folder holds "
+        + ", ".join(f"{s}[.gz]" for s in IDX_FILES.values())
     )
 
 

@@ -6,7 +6,6 @@ signals in the same order (:meth:`Feedback.collect`), so that a device can work 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -41,8 +40,11 @@ class Feedback(Protocol):
     def state(self) -> dict[str, Any]:
         """JSON-able state for a checkpoint, taken while nothing is outstanding."""
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Continue from :meth:`state`. Raises :class:`CheckpointError` where the device is another."""
+    def arrays(self) -> dict[str, Array]:
+        """Arrays that belong to the state."""
+
+    def restore(self, state: dict[str, Any], arrays: dict[str, Array]) -> None:
+        """Continue from :meth:`state` and :meth:`arrays`. Raises :class:`CheckpointError` on another device."""
 
 
 class NoFeedback:
@@ -60,7 +62,10 @@ class NoFeedback:
     def state(self) -> dict[str, Any]:
         return {}
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def arrays(self) -> dict[str, Array]:
+        return {}
+
+    def restore(self, state: dict[str, Any], arrays: dict[str, Array]) -> None:
         pass
 
 
@@ -105,5 +110,8 @@ class MatrixFeedback:
     def state(self) -> dict[str, Any]:
         return {}
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def arrays(self) -> dict[str, Array]:
+        return {}
+
+    def restore(self, state: dict[str, Any], arrays: dict[str, Array]) -> None:
         pass

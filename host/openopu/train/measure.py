@@ -1,4 +1,4 @@
-"""What a training step costs: exact feedback against back-propagation, and where a step through a device spends time."""
+"""What a training step costs: exact feedback against back-propagation, and where its time goes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .trainer import PARTS, Trainer
 
 
 def synthetic(inputs: int = 784, images: int = 4096, classes: int = 10, seed: int = 0) -> Dataset:
-    """Random images and labels of Fashion-MNIST's shape by default: what a step costs does not depend on what it learns."""
+    """Random images and labels, by default of Fashion-MNIST's shape: a step costs the same whatever it learns."""
     rng = np.random.Generator(np.random.Philox(seed))
     pixels = rng.integers(0, 256, (images, inputs), dtype=np.uint8)
     labels = rng.integers(0, classes, images, dtype=np.uint8)

@@ -14,6 +14,7 @@ outer product of its input with ``d_l = t_l * f'(a_l)``, and only ``t_l`` tells 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,7 @@ class Network:
         self.sizes = tuple(sizes)
         self.activation = activation
         self.dtype = np.dtype(dtype)
-        self.parameters = np.zeros(sum((i + 1) * o for i, o in zip(sizes, sizes[1:], strict=False)), self.dtype)
+        self.parameters = np.zeros(sum((i + 1) * o for i, o in pairwise(sizes)), self.dtype)
         self.gradients = np.zeros_like(self.parameters)
         self.weights, self.biases, self.spans = self._views(self.parameters)
         self.weight_gradients, self.bias_gradients, _ = self._views(self.gradients)
@@ -64,7 +65,7 @@ class Network:
 
     def _views(self, flat: Array) -> tuple[list[Array], list[Array], list[slice]]:
         weights, biases, spans, start = [], [], [], 0
-        for inputs, outputs in zip(self.sizes, self.sizes[1:], strict=False):
+        for inputs, outputs in pairwise(self.sizes):
             middle = start + inputs * outputs
             end = middle + outputs
             weights.append(flat[start:middle].reshape(inputs, outputs))

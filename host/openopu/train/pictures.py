@@ -58,14 +58,17 @@ def learning_curves(history: Sequence[Mapping[str, Any]], path: Path, title: str
     """Loss and accuracy on training and test images after each epoch."""
     made, (left, right) = figure(9, 3.6, 1, 2)
     epochs = [e["epoch"] for e in history]
-    for axes, what, factor, unit in ((left, "loss", 1, "cross-entropy / nats"), (right, "accuracy", 100, "accuracy / %")):
+    for axes, what, factor, unit in (
+        (left, "loss", 1, "cross-entropy / nats"),
+        (right, "accuracy", 100, "accuracy / %"),
+    ):
         for split, colour in (("train", ORANGE), ("test", BLUE)):
             values = [factor * e[f"{split}_{what}"] for e in history]
             axes.plot(epochs, values, "o-", ms=3.5, color=colour, label=f"{split}: {values[-1]:.4g} at the end")
         axes.set_xlabel("epoch")
         axes.set_ylabel(unit)
         axes.legend(frameon=False)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.locator_params(axis="x", integer=True)
         _plain(axes)
     if title:
         made.suptitle(title)
@@ -87,7 +90,7 @@ def alignment_angles(history: Sequence[Mapping[str, Any]], path: Path) -> None:
     axes.set_ylim(0, 100)
     axes.set_xlabel("epoch")
     axes.set_ylabel("angle to back-propagation / degrees")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.locator_params(axis="x", integer=True)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False)
     _plain(axes)
@@ -139,7 +142,7 @@ def speckle(frame: NDArray[np.integer], geometry: Geometry, path: Path) -> None:
     left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), frameon=False, fontsize=8)
     made.colorbar(image, ax=left, label="signal / DN")
     crop = frame[g.crop_y : g.crop_y + g.crop_height, g.crop_x : g.crop_x + g.crop_width].reshape(-1)
-    bins = np.arange(0, full + 2, max(1, (full + 1) // 128))
+    bins = list(range(0, full + 2, max(1, (full + 1) // 128)))
     right.hist(crop, bins=bins, color=BLUE)
     right.axvline(float(crop.mean()), color=ORANGE, label=f"mean {crop.mean():.1f} DN")
     clipped = float(np.mean(crop >= full))

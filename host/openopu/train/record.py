@@ -13,7 +13,8 @@ RECORD_VERSION = 1
 
 def versions() -> dict[str, str]:
     """Versions of all that the numbers of a run depend on; the BLAS is part of the last bit of the weights."""
-    blas: dict[str, Any] = np.show_config(mode="dicts")["Build Dependencies"]["blas"]  # type: ignore[index, call-overload]
+    config: Any = np.show_config(mode="dicts")
+    blas = config["Build Dependencies"]["blas"]
     try:
         own = metadata.version("openopu")
     except metadata.PackageNotFoundError:  # run from a folder of sources

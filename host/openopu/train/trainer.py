@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -79,12 +80,15 @@ class Trainer:
     def __init__(self, config: TrainConfig, data: Dataset, feedback: Feedback) -> None:
         self.config = config
         self.data = data
+        self.data_sha256 = data.sha256()
         self.feedback = feedback
         self.network = Network((data.inputs, *config.hidden, data.classes), config.activation, config.seed)
         self.batch = min(config.batch, len(data.train_labels))
         self.workspace = Workspace(self.network, self.batch)
         # Without feedback only the last layer is trained; it lies at the end of the parameters.
-        self._trained = range(self.network.layers) if feedback.teaches else range(self.network.layers - 1, self.network.layers)
+        self._trained = (
+            range(self.network.layers) if feedback.teaches else range(self.network.layers - 1, self.network.layers)
+        )
         span = slice(self.network.spans[self._trained[0]].start, None)
         self._parameters, self._gradients = self.network.parameters[span], self.network.gradients[span]
         self.optimiser = optimiser(config.optimiser, self._parameters)
@@ -94,7 +98,7 @@ class Trainer:
         self._bytes = np.empty((max(self.batch, EVALUATION_ROWS), data.inputs), np.uint8)
         self._targets = np.zeros((self.batch, sum(config.hidden)), np.float32)
         ends = np.cumsum((0, *config.hidden)).tolist()
-        self._slices = [slice(a, b) for a, b in zip(ends, ends[1:], strict=False)]
+        self._slices = [slice(a, b) for a, b in pairwise(ends)]
         self._evaluation: Workspace | None = None
         self.steps_per_epoch = -(-len(data.train_labels) // self.batch)
         self.epoch = 0
@@ -125,7 +129,11 @@ class Trainer:
                 self.train_step(order[self.step * self.batch : (self.step + 1) * self.batch])
                 done += 1
                 observer.stepped(self.epoch, self.step, self.steps_per_epoch, self._loss_sum / self._rows_seen)
-                if store is not None and self.step % self.config.checkpoint_steps == 0 and self.step < self.steps_per_epoch:
+                if (
+                    store is not None
+                    and self.step % self.config.checkpoint_steps == 0
+                    and self.step < self.steps_per_epoch
+                ):
                     started = self._book_time(started)
                     self.save(store)
             entry = self._end_epoch(started)
@@ -217,11 +225,13 @@ class Trainer:
     # --- measurements ----------------------------------------------------------------------------------------
 
     def _end_epoch(self, started: float) -> dict[str, Any]:
+        parts = dict(self.parts)  # what the measurements take is no part of a step
         angles = self.alignment()
+        self.parts = parts
         train_loss, train_accuracy = self.evaluate(self.data.train_images, self.data.train_labels)
         test_loss, test_accuracy = self.evaluate(self.data.test_images, self.data.test_labels)
         self._book_time(started)
-        entry = {
+        entry: dict[str, Any] = {
             "epoch": self.epoch + 1,
             "loss": self._loss_sum / self._rows_seen,
             "train_loss": train_loss,
@@ -307,7 +317,7 @@ class Trainer:
         """``(meta, arrays)``: JSON-able values and arrays that :meth:`restore` takes back."""
         meta = {
             "config": self.config.as_json(),
-            "data_sha256": self.data.sha256(),
+            "data_sha256": self.data_sha256,
             "position": {"epoch": self.epoch, "step": self.step, "updates": self.optimiser.steps},
             "sums": {
                 "loss": self._loss_sum,
@@ -321,6 +331,7 @@ class Trainer:
         }
         arrays = {"parameters": self.network.parameters}
         arrays |= {f"optimiser.{name}": value for name, value in self.optimiser.state.items()}
+        arrays |= {f"feedback.{name}": value for name, value in self.feedback.arrays().items()}
         return meta, arrays
 
     def save(self, store: Store) -> None:
@@ -332,7 +343,7 @@ class Trainer:
         Raises :class:`openopu.train.checkpoint.CheckpointError` where settings, data or device are others.
         """
         refuse_other_settings(meta["config"], self.config.as_json())
-        if meta["data_sha256"] != self.data.sha256():
+        if meta["data_sha256"] != self.data_sha256:
             raise CheckpointError(
                 f"the run was begun on other data than {self.data.name} from {self.data.source} holds now",
                 "--resume",
@@ -343,7 +354,10 @@ class Trainer:
         for name, target in targets.items():
             if name not in arrays or arrays[name].shape != target.shape or arrays[name].dtype != target.dtype:
                 raise CheckpointError(f"the checkpoint's {name} does not fit the network", "--resume")
-        self.feedback.restore(meta["feedback"])
+        prefix = "feedback."
+        self.feedback.restore(
+            meta["feedback"], {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
+        )
         for name, target in targets.items():
             np.copyto(target, arrays[name])
         self.epoch, self.step = meta["position"]["epoch"], meta["position"]["step"]
