@@ -75,7 +75,7 @@ class Dataset:
     @property
     def inputs(self) -> int:
         """Pixels of an image."""
-        return self.train_images.shape[1]
+        return int(self.train_images.shape[1])
 
     def statistics(self) -> tuple[float, float]:
         """Mean and standard deviation of all pixels of the training images, from exact integer sums."""

@@ -1,0 +1,233 @@
+"""``openopu train``: train a network, with the hidden layers taught by a device."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import openopu
+from openopu import Encoding, Opu
+from openopu.encoding import KINDS, ROUNDINGS
+from openopu.errors import OpenopuError, UsageError
+
+from .checkpoint import RunFolder
+from .config import FEEDBACKS, TrainConfig
+from .data import Dataset, load
+from .feedback import Backpropagation, Feedback, NoFeedback
+from .networks import ACTIVATIONS
+from .optical import IdealFeedback, OpticalFeedback
+from .optimisers import OPTIMISERS, SCHEDULES
+from .progress import TrainingProgress
+from .record import run_record
+from .trainer import Trainer
+
+log = logging.getLogger("openopu")
+
+
+class Interrupted(OpenopuError):
+    """The user stopped the run."""
+
+
+def _units(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of layer widths such as 256,256,256") from None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command; their defaults are those of :class:`TrainConfig`."""
+    default = TrainConfig()
+    add = parser.add_argument
+    add(
+        "--data",
+        default=default.data,
+        metavar="{digits,fashion-mnist,DIR}",
+        help="images: embedded digits, Fashion-MNIST, or a folder of four IDX files (default: %(default)s)",
+    )
+    add("--device", default="twin:", metavar="URL", help="device that teaches the hidden layers (default: %(default)s)")
+    add("--hidden", type=_units, default=default.hidden, metavar="N,N,...", help="units of each hidden layer")
+    add(
+        "--feedback",
+        choices=FEEDBACKS,
+        default=default.feedback,
+        help="optical: through the device; ideal: its matrix in floating point; backprop; none: last layer only",
+    )
+    add("--encoding", choices=KINDS, default=default.encoding, help="values that an error takes on the modulator")
+    add("--rounding", choices=ROUNDINGS, default=default.rounding, help="how errors become such values")
+    add("--threshold", type=float, default=default.threshold, help="of the threshold rounding (default: %(default)s)")
+    add("--activation", choices=ACTIVATIONS, default=default.activation)
+    add("--optimizer", choices=OPTIMISERS, default=default.optimiser)
+    add("--learning-rate", type=float, default=default.learning_rate, help="at the beginning (default: %(default)s)")
+    add("--schedule", choices=SCHEDULES, default=default.schedule, help="of the learning rate")
+    add("--batch", type=int, default=default.batch, help="images of one update (default: %(default)s)")
+    add("--chunk", type=int, default=default.chunk, help="rows sent to the device at once (default: %(default)s)")
+    add("--epochs", type=int, default=default.epochs, metavar="N", help="(default: %(default)s)")
+    add("--seed", type=int, default=default.seed, metavar="S", help="of weights, order and rounding")
+    add(
+        "--fill",
+        type=float,
+        default=default.fill,
+        help="exposure: mean pixel as a fraction of full scale (default: %(default)s)",
+    )
+    add("--train-images", type=int, metavar="N", help="only the first N training images")
+    add("--test-images", type=int, metavar="N", help="only the first N test images")
+    add("--out", metavar="DIR", help="folder for checkpoint and run record (default: keep nothing)")
+    add("--resume", action="store_true", help="continue the run in --out; begin it if there is none")
+    add(
+        "--checkpoint-steps",
+        type=int,
+        default=default.checkpoint_steps,
+        metavar="N",
+        help="updates between checkpoints within an epoch (default: %(default)s)",
+    )
+    add("--pictures", action="store_true", help="also draw loss, accuracy and angles into --out")
+    add("--arm", action="store_true", help="arm the laser of a real device")
+
+
+def config_of(args: argparse.Namespace) -> TrainConfig:
+    """The settings that the options give. Raises :class:`UsageError`."""
+    values = {f.name: getattr(args, f.name) for f in dataclasses.fields(TrainConfig) if f.name != "optimiser"}
+    return TrainConfig(**values, optimiser=args.optimizer)
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Train, and return what came of it. Raises :class:`OpenopuError` with the next step."""
+    config = config_of(args)
+    if args.out is None and (args.resume or args.pictures):
+        raise UsageError("there is no folder", "--out", "Give the run's folder with --out DIR")
+    data = load(config.data).head(config.train_images, config.test_images)
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(RunFolder(args.out)) if args.out is not None else None
+        resuming = folder.begin(resume=args.resume) if folder else False
+        opu = stack.enter_context(openopu.open(args.device, arm=args.arm)) if config.uses_device else None
+        return train(config, data, opu, folder, resume=resuming, quiet=getattr(args, "json", False),
+                     pictures=args.pictures)  # fmt: skip
+
+
+def make_feedback(config: TrainConfig, opu: Opu | None, classes: int) -> Feedback:
+    """The feedback that the settings name. Raises :class:`UsageError` where it needs a device and has none."""
+    if config.feedback == "backprop":
+        return Backpropagation()
+    if config.feedback == "none":
+        return NoFeedback()
+    if opu is None:
+        raise UsageError("there is no device", f"feedback {config.feedback}", "Give one with --device URL")
+    if config.feedback == "ideal":
+        return IdealFeedback(opu, config.hidden, classes)
+    return OpticalFeedback(opu, config.hidden, classes, Encoding(config.encoding, config.rounding, config.threshold))
+
+
+def train(
+    config: TrainConfig,
+    data: Dataset,
+    opu: Opu | None = None,
+    folder: RunFolder | None = None,
+    *,
+    resume: bool = False,
+    quiet: bool = True,
+    pictures: bool = False,
+) -> dict[str, Any]:
+    """Run a training on an opened device, with checkpoints and a record in ``folder``. Returns the results."""
+    feedback = make_feedback(config, opu, data.classes)
+    trainer = Trainer(config, data, feedback)
+    calibration: dict[str, Any] | None = None
+    if resume and folder is not None:
+        trainer.restore(*folder.load())
+        calibration = json.loads(folder.record.read_text())["calibration"] if folder.record.exists() else None
+    elif isinstance(feedback, OpticalFeedback | IdealFeedback):
+        report = feedback.prepare(config.fill)
+        calibration = dataclasses.asdict(report) if report else None
+    warnings = list(calibration["warnings"]) if calibration else []
+    device = describe_device(opu) if opu else None
+
+    def write_record(results: dict[str, Any] | None = None) -> None:
+        if folder is not None:
+            folder.write_record(
+                run_record(
+                    config=config.as_json(), device=device, data=describe_data(data, trainer.data_sha256),
+                    history=trainer.history, results=results, calibration=calibration, warnings=warnings,
+                )
+            )  # fmt: skip
+
+    write_record()
+    if folder is not None and not resume:
+        trainer.save(folder)
+    done = trainer.epoch * trainer.steps_per_epoch + trainer.step
+    with TrainingProgress(config.epochs, trainer.steps_per_epoch, trainer.batch, done, quiet=quiet) as progress:
+        with _said_where(folder, trainer):
+            trainer.run(folder, progress)
+    results = summarise(trainer, opu, warnings)
+    write_record(results)
+    if pictures and folder is not None:
+        from . import pictures as draw
+
+        draw.learning_curves(trainer.history, folder.path / "curves.png", f"{data.name}, {config.feedback} feedback")
+        draw.alignment_angles(trainer.history, folder.path / "alignment.png")
+    return results | ({"out": str(folder.path)} if folder else {})
+
+
+@contextlib.contextmanager
+def _said_where(folder: RunFolder | None, trainer: Trainer) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        where = f"epoch {trainer.epoch + 1}, step {trainer.step}"
+        step = f"Continue with --resume --out {folder.path}" if folder else "With --out DIR it could be resumed"
+        raise Interrupted("stopped", where, step) from None
+
+
+def describe_device(opu: Opu) -> dict[str, Any]:
+    """What the run record says of the device."""
+    return {
+        "url": str(opu.device.url),
+        "name": opu.device.name,
+        "gateware": opu.gateware,
+        "board": opu.identity.board,
+        "clock_hz": opu.identity.clock_hz,
+        "geometry": dataclasses.asdict(opu.geometry),
+    }
+
+
+def describe_data(data: Dataset, sha256: str) -> dict[str, Any]:
+    """What the run record says of the data."""
+    return {
+        "name": data.name,
+        "source": data.source,
+        "sha256": sha256,
+        "train_images": len(data.train_labels),
+        "test_images": len(data.test_labels),
+        "inputs": data.inputs,
+        "classes": data.classes,
+    }
+
+
+def summarise(trainer: Trainer, opu: Opu | None, warnings: list[str]) -> dict[str, Any]:
+    """Results of a finished run. Accuracies are those of the last epoch."""
+    last = trainer.history[-1]
+    return {
+        "test_accuracy": last["test_accuracy"],
+        "train_accuracy": last["train_accuracy"],
+        "test_error_percent": 100 * (1 - last["test_accuracy"]),
+        "loss": last["loss"],
+        "alignment_degrees": last["alignment_degrees"],
+        "epochs": trainer.epoch,
+        "updates": trainer.optimiser.steps,
+        "projections": trainer.feedback.projections,
+        "seconds": trainer.seconds,
+        "seconds_by_part": trainer.parts,
+        "device": str(opu.device.url) if opu else None,
+        "gateware": opu.gateware if opu else None,
+        "repeated": opu.repeated if opu else 0,
+        "counters": opu.counters() if opu else None,
+        "weights_sha256": trainer.weights_sha256(),
+        "feedback": trainer.config.feedback,
+        "data": trainer.data.name,
+        "seed": trainer.config.seed,
+        "warnings": warnings,
+    }

@@ -1,0 +1,179 @@
+"""Feedback through a device: errors are projected by light, while the host goes on with the next rows."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from openopu import Encoding, Opu, Pending
+from openopu.encoding import generator
+from openopu.errors import DeviceError
+from openopu.measure import CALIBRATION_EXPOSURES, ExposureReport
+
+from .checkpoint import CheckpointError
+from .feedback import Array, Key, MatrixFeedback, gains
+
+PROBE_ROWS = 64
+"""Random sign vectors from which the size of the device's matrix is measured. The rms of R rows of m outputs is
+uncertain by about 1/sqrt(2 R) where all outputs share a row's norm, as they do: 9 % at worst, a tenth of what a
+learning rate notices."""
+PROBE_KEY = (0x0F3B,)
+"""Of those vectors: the same for every run, so that a resumed one can compare."""
+PROBE_EXPOSURES = CALIBRATION_EXPOSURES + 0x0100_0000
+"""Exposure IDs of the probe: outside those of runs and of the other measurements."""
+SAME_MEDIUM = 0.9
+"""Correlation of the probe's feedback now and at the run's beginning below which the medium counts as another.
+Another medium has 0, the same one with 35 % noise on both 0.89; the run itself is at 0.99 and more."""
+LINK_PARAMETERS = ("baud",)
+"""Keys of a device URL that say how it is reached, not what it is."""
+
+
+def identity(opu: Opu) -> dict[str, Any]:
+    """What must be the same when a run is resumed, JSON-able: gateware, geometry, and a simulation's settings."""
+    url = opu.device.url
+    real = opu.device.exact_matrix is None and not opu.device.arms_itself
+    return {
+        "scheme": url.scheme,
+        "place": "" if real else url.rest,  # a board may come back at another port
+        "parameters": {k: v for k, v in sorted(url.parameters.items()) if k not in LINK_PARAMETERS},
+        "gateware": opu.gateware,
+        "board": opu.identity.board,
+        "modes": opu.geometry.modes,
+        "outputs": opu.geometry.outputs,
+    }
+
+
+def refuse_other_device(then: dict[str, Any], now: dict[str, Any]) -> None:
+    """Raise :class:`CheckpointError` that names in what the device differs from that of the run's beginning."""
+    other = [f"{n} {then.get(n)!r} (now {now.get(n)!r})" for n in sorted(then | now) if then.get(n) != now.get(n)]
+    if other:
+        raise CheckpointError(
+            f"the run was begun on another device: {', '.join(other)}",
+            "--resume",
+            "Resume on the device of the beginning, or begin another run in another folder",
+        )
+
+
+class OpticalFeedback:
+    """Direct feedback alignment with the device's matrix, encoding and noise included.
+
+    Call :meth:`prepare` for a new run, or :meth:`restore` for one that goes on.
+
+    Parameters
+    ----------
+    opu : an opened device; its configuration is this object's from now on
+    hidden : units of each hidden layer
+    classes : length of an error
+    encoding : how errors become planes
+    """
+
+    teaches = streams = True
+    propagates = False
+
+    def __init__(self, opu: Opu, hidden: Sequence[int], classes: int, encoding: Encoding) -> None:
+        self._opu = opu
+        self._hidden = tuple(hidden)
+        self._classes = classes
+        self._pending: deque[Pending] = deque()
+        self._gains: Array = np.zeros(0, np.float32)
+        self._entry_rms = 0.0
+        self._probe: Array = np.zeros((0, 0), np.float32)
+        self.projections = 0
+        opu.configure(components=classes, outputs=sum(hidden), encoding=encoding)
+
+    def prepare(self, fill: float) -> ExposureReport:
+        """Set the exposure to a mean pixel of ``fill`` of full scale, and measure the size of the matrix."""
+        report = self._opu.expose_to(fill)
+        self._opu.exposure_next = 0
+        self._probe = self._measure_probe()
+        # For signs s the mean square of B s is classes times that of B's entries.
+        self._entry_rms = float(np.sqrt(np.mean(np.square(self._probe, dtype=np.float64)) / self._classes))
+        if not self._entry_rms > 0:
+            raise DeviceError(
+                "every projection of the probe is zero",
+                str(self._opu.device.url),
+                "Look at a frame with `Opu.capture()`: is there speckle on the crop?",
+            )
+        self._gains = gains(self._hidden, self._entry_rms)
+        return report
+
+    def _measure_probe(self) -> Array:
+        signs = np.where(generator(PROBE_KEY).random((PROBE_ROWS, self._classes)) < 0.5, -1.0, 1.0)
+        before = self._opu.exposure_next
+        self._opu.exposure_next = PROBE_EXPOSURES
+        try:
+            return self._opu.project(signs, PROBE_KEY)
+        finally:
+            self._opu.exposure_next = before
+
+    def submit(self, errors: Array, key: Key) -> None:
+        pending = self._opu.submit(errors, key)
+        self.projections += pending.projections
+        self._pending.append(pending)
+
+    def collect(self, errors: Array, scale: float, out: Array) -> None:
+        np.multiply(self._pending.popleft().result(), self._gains, out=out)
+        out *= np.float32(scale)
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "identity": identity(self._opu),
+            "exposure_next": self._opu.exposure_next,
+            "exposure_cycles": self._opu.exposure_cycles,
+            "entry_rms": self._entry_rms,
+            "projections": self.projections,
+        }
+
+    def arrays(self) -> dict[str, Array]:
+        return {"probe": self._probe}
+
+    def restore(self, state: dict[str, Any], arrays: dict[str, Array]) -> None:
+        refuse_other_device(state["identity"], identity(self._opu))
+        self._opu.configure(
+            components=self._classes,
+            outputs=sum(self._hidden),
+            encoding=self._opu.encoding,
+            exposure_cycles=state["exposure_cycles"],
+        )
+        self._probe = arrays["probe"]
+        now = self._measure_probe()
+        correlation = float(np.corrcoef(now.reshape(-1), self._probe.reshape(-1))[0, 1]) if now.std() else 0.0
+        if not correlation > SAME_MEDIUM:
+            raise CheckpointError(
+                f"the device's matrix is another than at the run's beginning (correlation {correlation:.2f})",
+                str(self._opu.device.url),
+                "Put medium and optics back as they were, or begin another run in another folder",
+            )
+        self._opu.exposure_next = state["exposure_next"]
+        self._entry_rms = state["entry_rms"]
+        self._gains = gains(self._hidden, self._entry_rms)
+        self.projections = state["projections"]
+
+
+class IdealFeedback(MatrixFeedback):
+    """Exact direct feedback alignment with the matrix that the device has (measured where nobody knows it)."""
+
+    def __init__(self, opu: Opu, hidden: Sequence[int], classes: int) -> None:
+        self._opu = opu
+        self._hidden = tuple(hidden)
+        self._matrix = np.zeros((classes, sum(hidden)), np.float32)
+        opu.configure(components=classes, outputs=sum(hidden))
+
+    def prepare(self, fill: float) -> ExposureReport | None:
+        """Read the matrix, or measure it at an exposure of ``fill``."""
+        report = self._opu.expose_to(fill) if self._opu.device.exact_matrix is None else None
+        super().__init__(self._opu.matrix(), self._hidden)
+        return report
+
+    def state(self) -> dict[str, Any]:
+        return {"identity": identity(self._opu)}
+
+    def arrays(self) -> dict[str, Array]:
+        return {"matrix": self._matrix}
+
+    def restore(self, state: dict[str, Any], arrays: dict[str, Array]) -> None:
+        refuse_other_device(state["identity"], identity(self._opu))
+        self._matrix = np.ascontiguousarray(arrays["matrix"], np.float32)
