@@ -25,7 +25,8 @@ from .errors import (
     UsageError,
 )
 from .measure import ExposureReport
-from .opu import Opu, Pending, open
+from .opu import Opu, open
+from .pending import Pending
 from .url import DeviceUrl
 
 __all__ = [

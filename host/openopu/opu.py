@@ -18,9 +18,10 @@ from openopu_rtl.protocol.shots import complement
 from . import layout as layouts
 from . import measure
 from .device import Device, open_device
-from .encoding import Encoded, Encoding, Key, check_errors
+from .encoding import Encoding, Key, check_errors
 from .errors import DeviceRefused, LaserDark, UsageError
 from .measure import ExposureReport
+from .pending import Pending
 from .pipeline import EXPOSURE_IDS, Job, Setup
 from .session import Identity, Session
 from .settings import Settings, linear_weight, lossless
@@ -31,48 +32,6 @@ SETTLE_S = 5.0
 """Device seconds that projections of an earlier host may still take when a device is opened."""
 KEEP_ALIVE_SHARE = 0.25
 """Of the heartbeat's limit: the longest silence of a host that thinks."""
-
-
-class Pending:
-    """A batch under way; see :meth:`Opu.submit`."""
-
-    def __init__(
-        self, opu: Opu, future: Future[Record], encoded: Encoded, factor: float, outputs: int, banks: int
-    ) -> None:
-        self._opu, self._future, self._encoded = opu, future, encoded
-        self._factor, self._outputs, self._banks = factor, outputs, banks
-
-    @property
-    def projections(self) -> int:
-        """Rows that are projected: those that do not encode to zero."""
-        return len(self._encoded.kept)
-
-    def done(self) -> bool:
-        return self._future.done()
-
-    def record(self, timeout_s: float | None = None) -> Record:
-        """Records and integers as the device sent them, one row for each kept row."""
-        record = self._future.result(timeout_s)
-        self._opu.check_light(record)
-        return record
-
-    def result(self, timeout_s: float | None = None) -> NDArray[np.float32]:
-        """Wait for the feedback.
-
-        Returns
-        -------
-        (rows, outputs) float32 in DN, summed over an output's pixels, for one unit of the errors.
-
-        Raises
-        ------
-        DeviceError
-            The device or the link failed; no row of this batch may be used.
-        """
-        record = self.record(timeout_s)
-        out = np.zeros((self._encoded.rows, self._outputs), dtype=np.float32)
-        values = record.values[:, :: self._banks]
-        out[self._encoded.kept] = values * (self._encoded.scale * self._factor)[:, None]
-        return out
 
 
 class Opu:
@@ -242,10 +201,11 @@ class Opu:
             bits, shift = width, fitting if shift is None else shift
         settings = Settings(program, selection, bits, shift, banks, registers={**self._settings.registers, **registers})
         with self._lock:
-            self._apply(settings)
+            self.apply(settings)
             self._encoding, self._layout, self._exposure_cycles = new_encoding, layout, cycles
 
-    def _apply(self, settings: Settings) -> None:
+    def apply(self, settings: Settings) -> None:
+        """Write settings that were made elsewhere; :meth:`configure` makes them from arguments."""
         settings.check(self.geometry)
         setup = self._setup(settings)
         if not self._session.realtime:
@@ -277,13 +237,13 @@ class Opu:
         """Other settings within a ``with`` block; with ``exposure_base``, other exposure IDs too."""
         with self._lock:
             before, next_before = self._settings, self._next
-            self._apply(settings)
+            self.apply(settings)
             if exposure_base is not None:
                 self._next = exposure_base % EXPOSURE_IDS
             try:
                 yield
             finally:
-                self._apply(before.replace(registers=before.registers))
+                self.apply(before)
                 if exposure_base is not None:
                     self._next = next_before
 
@@ -421,7 +381,7 @@ class Opu:
         """
         report = measure.expose_to(self, target_fill)
         with self._lock:
-            self._apply(
+            self.apply(
                 self._settings.replace(program=self._settings.program.replace(exposure_cycles=report.exposure_cycles))
             )
             self._exposure_cycles = report.exposure_cycles

@@ -83,6 +83,8 @@ class Session:
         self.where = str(device.url)
         self.realtime = device.realtime
         self.time_factor = device.time_factor
+        self.margin_s = MARGIN_S
+        self.silent_tries = SILENT_TRIES
         self.baud = 1_000_000  # until the identity is read: only time-outs depend on it
         self.last_sent_s = time.monotonic()
         self.damaged = 0
@@ -130,7 +132,7 @@ class Session:
 
     def timeout_s(self, device_seconds: float) -> float:
         """Wall seconds to wait for what takes ``device_seconds`` of the device's clock."""
-        return MARGIN_S + 2.0 * device_seconds * self.time_factor
+        return self.margin_s + 2.0 * device_seconds * self.time_factor
 
     def flush(self) -> None:
         """End a packet that an earlier host may have left half sent, and drop what is under way to us."""
@@ -178,7 +180,7 @@ class Session:
                         if error_reply.code == Code.BUSY:
                             # The result's last byte may reach us a moment before the device is idle.
                             now = time.monotonic()
-                            busy_until = busy_until or now + MARGIN_S
+                            busy_until = busy_until or now + self.margin_s
                             if now < busy_until:
                                 trouble = "the device stayed busy"
                                 time.sleep(0.001)
@@ -191,7 +193,7 @@ class Session:
                     return packet
                 elif packet.type == PacketType.RESULT and sink is not None:
                     sink(packet)
-            if silent >= SILENT_TRIES:
+            if silent >= self.silent_tries:
                 break
         if self.received_bytes == received:
             raise DeviceSilent(
