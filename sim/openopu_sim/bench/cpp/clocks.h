@@ -1,0 +1,61 @@
+// Three free clocks for a Verilated model, shared by the bench and by the bare harness it is compared with.
+//
+// Nothing in the models is clocked by a falling edge, so a falling edge needs no evaluation of its own:
+// it is shown to the model together with the next rising edge of another clock (the exact mode shows
+// every edge at its time, for waveforms).
+#pragma once
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+
+template <class Model>
+class Clocks {
+public:
+    Clocks(Model* model, uint64_t clk_half, uint64_t slm_half, uint64_t cam_half, bool exact)
+        : model(model), half{clk_half, slm_half, cam_half}, next{clk_half, slm_half, cam_half}, exact(exact) {}
+
+    uint64_t time = 0;     // ps
+    bool cam_stopped = false;
+
+    // Advance to the next edge that must be evaluated; returns true if clk has risen.
+    bool step() {
+        for (;;) {
+            int i = next[1] < next[0] ? 1 : 0;
+            if (next[2] < next[i]) i = 2;
+            uint8_t& pin = i == 0 ? model->clk : i == 1 ? model->slm_clk : model->cam_clk;
+            if (i == 2 && cam_stopped) {
+                next[2] += half[2];
+                continue;
+            }
+            if (!pin && unseen[i]) {               // its falling edge has not been shown yet
+                unseen[i] = false;
+                time = next[i] - 1;
+                return false;
+            }
+            time = next[i];
+            next[i] += half[i];
+            pin = !pin;
+            if (pin || exact) {
+                unseen[0] = unseen[1] = unseen[2] = false;
+                return i == 0 && pin;
+            }
+            unseen[i] = true;
+        }
+    }
+
+private:
+    Model* model;
+    uint64_t half[3], next[3];
+    bool unseen[3] = {false, false, false};
+    bool exact;
+};
+
+// Value of +name=NUMBER among the arguments.
+inline uint64_t plusarg(int argc, char** argv, const char* name) {
+    const size_t length = strlen(name);
+    for (int i = 1; i < argc; ++i)
+        if (argv[i][0] == '+' && !strncmp(argv[i] + 1, name, length) && argv[i][1 + length] == '=')
+            return strtoull(argv[i] + 2 + length, nullptr, 10);
+    fprintf(stderr, "+%s=NUMBER is missing\n", name);
+    exit(2);
+}

@@ -1,0 +1,99 @@
+"""Faults of camera, cable and interlock that the bench can inject, each at a given exposure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from openopu.errors import UsageError
+from openopu_rtl.protocol import Geometry
+
+_NO_LINE = 0xFFFF
+
+KINDS: dict[str, tuple[str, int]] = {
+    "drop": ("the camera sends no frame", 0),
+    "extra": ("the camera sends the frame twice", 0),
+    "short_line": ("line ARGUMENT lacks its last pixel", 5),
+    "long_line": ("line ARGUMENT has a pixel too many", 5),
+    "missing_line": ("the frame lacks its last ARGUMENT lines", 1),
+    "extra_line": ("the frame has ARGUMENT lines too many", 1),
+    "late": ("the frame comes ARGUMENT camera clocks later", 100_000),
+    "clock_stop": ("in mid-frame the camera's clock stops for ARGUMENT system clocks", 100_000),
+    "interlock": ("the interlock opens as the exposure ends, for ARGUMENT exposures", 1),
+}
+"""What each kind does, and its argument where none is given."""
+
+
+@dataclass(frozen=True)
+class Play:
+    """How the camera model plays one frame; the fields are those of ``hdl/camera.v``."""
+
+    play_times: int
+    play_delay: int
+    play_lines: int
+    odd_line: int = _NO_LINE
+    odd_line_pixels: int = 0
+    stop_after: int = 0
+    stop_cycles: int = 0
+
+
+@dataclass(frozen=True)
+class Fault:
+    exposure: int
+    """ID of the exposure whose frame is hit."""
+    kind: str
+    argument: int
+
+    def play(self, usual: Play, geometry: Geometry) -> Play:
+        """How the frame of this exposure is played instead of ``usual``."""
+        values = dict(usual.__dict__)
+        match self.kind:
+            case "drop":
+                values["play_times"] = 0
+            case "extra":
+                values["play_times"] = 2
+            case "short_line" | "long_line":
+                values["odd_line"] = self.argument
+                values["odd_line_pixels"] = geometry.camera_width + (1 if self.kind == "long_line" else -1)
+            case "missing_line":
+                values["play_lines"] = max(1, geometry.camera_height - self.argument)
+            case "extra_line":
+                values["play_lines"] = geometry.camera_height + self.argument
+            case "late":
+                values["play_delay"] += self.argument
+            case "clock_stop":
+                # About half a frame after the exposure; clocks of camera and system differ little.
+                values["stop_after"] = geometry.camera_width * geometry.camera_height // 2
+                values["stop_cycles"] = self.argument
+        return Play(**values)
+
+
+class Faults:
+    """A schedule of faults: ``exposure:kind[:argument]``, separated by commas, IDs decimal or 0x..."""
+
+    def __init__(self, faults: Iterator[Fault] | list[Fault]) -> None:
+        self._by_exposure = {f.exposure: f for f in faults}
+
+    @classmethod
+    def parse(cls, text: str) -> Faults:
+        """Read a schedule. Raises :class:`openopu.errors.UsageError`."""
+        return cls([_parse_one(part) for part in text.split(",") if part])
+
+    def at(self, exposure: int) -> Fault | None:
+        """The fault of this exposure; it happens once, so the exposure repeated is whole."""
+        return self._by_exposure.pop(exposure, None)
+
+
+def _parse_one(part: str) -> Fault:
+    try:
+        exposure, kind, *rest = part.split(":")
+        default = KINDS[kind][1]
+        argument = int(rest[0], 0) if rest else default
+        if len(rest) > 1 or argument < 0 or argument >= 1 << 31:
+            raise ValueError
+        return Fault(int(exposure, 0), kind, argument)
+    except (ValueError, KeyError):
+        known = "; ".join(f"{name}: {what} ({default})" for name, (what, default) in KINDS.items())
+        raise UsageError(
+            f"`{part}` is no fault", "fault", f"Write EXPOSURE:KIND[:ARGUMENT], with a kind of {known}"
+        ) from None

@@ -1,0 +1,176 @@
+// The bench around the simulation's netlist, the same for every simulator.
+//
+// Python is woken by `attention` only: it toggles when an exposure has ended, bytes from the device lie
+// in `output.bin`, the bytes for the device are used up, all has come to rest, a law is broken, or
+// nothing of this happened for `tick_cycles`. `status` says why. What Python answers (a frame, a
+// monitor value, more bytes) is set in the same instant, so that waiting takes no simulated time.
+//
+// Clocks are inputs where the simulator's own main program drives them, else (OPENOPU_HDL_CLOCKS) they
+// are made here. Half periods in ps come by +clk_half=, +slm_half=, +cam_half=, and the camera's clock
+// stands still while `cam_stopped` is high.
+`timescale 1ps / 1ps
+module openopu_bench #(
+    parameter CLOCK_HZ = 48000000,
+    parameter SLM_WIDTH = 64, SLM_HEIGHT = 64,
+    parameter SLM_H_FRONT = 4, SLM_H_SYNC = 4, SLM_H_BACK = 8,
+    parameter SLM_V_FRONT = 1, SLM_V_SYNC = 1, SLM_V_BACK = 2,
+    parameter CAMERA_WIDTH = 80, CAMERA_HEIGHT = 72, PIXEL_BITS = 8
+) (
+`ifndef OPENOPU_HDL_CLOCKS
+    input      clk,
+    input      slm_clk,
+    input      cam_clk,
+`endif
+    output reg attention,
+    output     cam_stopped
+);
+    localparam REST = 64;              // clocks of quiet after which all has come to rest, more than any synchroniser
+
+`ifdef OPENOPU_HDL_CLOCKS
+    reg     clk, slm_clk, cam_clk;
+    integer clk_half, slm_half, cam_half;
+    initial begin
+        clk = 0; slm_clk = 0; cam_clk = 0;
+        if (!$value$plusargs("clk_half=%d", clk_half)) $finish;
+        if (!$value$plusargs("slm_half=%d", slm_half)) $finish;
+        if (!$value$plusargs("cam_half=%d", cam_half)) $finish;
+        fork
+            forever #clk_half clk = !clk;
+            forever #slm_half slm_clk = !slm_clk;
+            forever #cam_half if (!cam_stopped) cam_clk = !cam_clk;
+        join
+    end
+`endif
+
+    // Set by Python. `bench.vlt` makes these, and what Python reads, visible to it.
+    reg        bypass;
+    reg        interlock_closed;
+    reg [15:0] host_divisor;
+    reg        input_load;
+    reg [31:0] input_count;
+    reg        frame_load;
+    reg [11:0] adc_value;
+    reg  [7:0] play_times;
+    reg [31:0] play_delay;
+    reg [15:0] play_lines;
+    reg [15:0] odd_line;
+    reg [15:0] odd_line_pixels;
+    reg [31:0] stop_after;
+    reg [31:0] stop_cycles;
+    reg [15:0] fval_lead;
+    reg [15:0] line_gap;
+    reg [31:0] tick_cycles;
+
+    // Read by Python.
+    reg [31:0] status;                 // see below
+    reg [31:0] exposed_id;
+    reg [31:0] broken;                 // laws that the device broke, or the bench itself
+    reg [31:0] cycles;
+    wire [31:0] exposed_cycles;
+    wire [11:0] dac_code;
+
+    reg        rst;
+    reg  [4:0] reset_left;
+    wire       uart_rx, uart_tx, bypass_rx_valid, bypass_rx_ready, bypass_tx_valid, bypass_tx_ready;
+    wire [7:0] bypass_rx_payload, bypass_tx_payload;
+    wire       slm_de, slm_hsync, slm_vsync, cam_trigger, cam_fval, cam_lval;
+    wire [7:0] slm_level;
+    wire [PIXEL_BITS-1:0] cam_pixel;
+    wire       laser_enable, dac_cs_n, dac_sck, dac_sdi, adc_cs_n, adc_sck, adc_dout;
+    wire [31:0] exposure_id;
+    wire       exposure_active, idle;
+
+    openopu_sim_top dut (
+        .clk(clk), .rst(rst), .slm_clk(slm_clk), .cam_clk(cam_clk),
+        .uart_rx(uart_rx), .uart_tx(uart_tx), .bypass(bypass),
+        .bypass_rx_payload(bypass_rx_payload), .bypass_rx_valid(bypass_rx_valid), .bypass_rx_ready(bypass_rx_ready),
+        .bypass_tx_payload(bypass_tx_payload), .bypass_tx_valid(bypass_tx_valid), .bypass_tx_ready(bypass_tx_ready),
+        .slm_de(slm_de), .slm_hsync(slm_hsync), .slm_vsync(slm_vsync), .slm_level(slm_level),
+        .cam_trigger(cam_trigger), .cam_fval(cam_fval), .cam_lval(cam_lval), .cam_pixel(cam_pixel),
+        .interlock_closed(interlock_closed), .laser_enable(laser_enable),
+        .dac_cs_n(dac_cs_n), .dac_sck(dac_sck), .dac_sdi(dac_sdi),
+        .adc_cs_n(adc_cs_n), .adc_sck(adc_sck), .adc_dout(adc_dout),
+        .exposure_id(exposure_id), .exposure_active(exposure_active), .idle(idle)
+    );
+
+    wire       exposure_ended, camera_quiet, camera_overrun;
+    wire       input_empty, output_written, link_quiet, link_broken, dac_broken, adc_broken;
+    wire [7:0] panel_broken;
+    wire [31:0] panel_latched;
+
+    openopu_panel #(
+        .WIDTH(SLM_WIDTH), .HEIGHT(SLM_HEIGHT), .H_FRONT(SLM_H_FRONT), .H_SYNC(SLM_H_SYNC), .H_BACK(SLM_H_BACK),
+        .V_FRONT(SLM_V_FRONT), .V_SYNC(SLM_V_SYNC), .V_BACK(SLM_V_BACK)
+    ) panel (
+        .pixel_clk(slm_clk), .de(slm_de), .hsync(slm_hsync), .vsync(slm_vsync), .level(slm_level),
+        .exposing(cam_trigger), .latched(panel_latched), .broken(panel_broken)
+    );
+
+    openopu_camera #(.WIDTH(CAMERA_WIDTH), .HEIGHT(CAMERA_HEIGHT), .PIXEL_BITS(PIXEL_BITS)) camera (
+        .clk(clk), .trigger(cam_trigger), .ended(exposure_ended), .exposed_cycles(exposed_cycles), .load(frame_load),
+        .play_times(play_times), .play_delay(play_delay), .play_lines(play_lines),
+        .odd_line(odd_line), .odd_line_pixels(odd_line_pixels), .stop_after(stop_after), .stop_cycles(stop_cycles),
+        .stopped(cam_stopped), .quiet(camera_quiet), .overrun(camera_overrun),
+        .pixel_clk(cam_clk), .fval_lead(fval_lead), .line_gap(line_gap),
+        .fval(cam_fval), .lval(cam_lval), .pixel(cam_pixel)
+    );
+
+    openopu_link link (
+        .clk(clk), .bypass(bypass), .divisor(host_divisor),
+        .input_load(input_load), .input_count(input_count), .input_empty(input_empty),
+        .output_written(output_written), .quiet(link_quiet), .broken(link_broken),
+        .uart_rx(uart_rx), .uart_tx(uart_tx),
+        .bypass_rx_payload(bypass_rx_payload), .bypass_rx_valid(bypass_rx_valid), .bypass_rx_ready(bypass_rx_ready),
+        .bypass_tx_payload(bypass_tx_payload), .bypass_tx_valid(bypass_tx_valid), .bypass_tx_ready(bypass_tx_ready)
+    );
+
+    openopu_mcp4921 #(.CLOCK_HZ(CLOCK_HZ)) dac (
+        .clk(clk), .cs_n(dac_cs_n), .sck(dac_sck), .sdi(dac_sdi), .code(dac_code), .broken(dac_broken)
+    );
+    openopu_mcp3201 #(.CLOCK_HZ(CLOCK_HZ)) adc (
+        .clk(clk), .value(adc_value), .cs_n(adc_cs_n), .sck(adc_sck), .dout(adc_dout), .broken(adc_broken)
+    );
+
+    // Attention.
+    reg        empty_before, id_broken, trigger_before;
+    reg  [6:0] rest;
+    reg [31:0] ticks;
+    wire       at_rest = idle && link_quiet && camera_quiet && !rst;
+    wire       rest_begins = at_rest && rest == REST - 1;
+    wire [31:0] broken_now = {19'b0, id_broken, camera_overrun, adc_broken, dac_broken, link_broken, panel_broken};
+    wire       wake = exposure_ended || output_written || (input_empty && !empty_before) || rest_begins
+                      || broken != broken_now || ticks == tick_cycles;
+
+    initial begin
+        attention = 0;
+        bypass = 0; interlock_closed = 1; host_divisor = 4; input_load = 0; input_count = 0; frame_load = 0;
+        adc_value = 0; play_times = 1; play_delay = 1; play_lines = CAMERA_HEIGHT; odd_line = 16'hffff;
+        odd_line_pixels = 0; stop_after = 0; stop_cycles = 0; fval_lead = 4; line_gap = 4;
+        tick_cycles = 16;              // Python sets up the models at the first tick, within the reset
+        status = 0; exposed_id = 0; broken = 0; cycles = 0; rst = 1; reset_left = 31;
+        empty_before = 1; id_broken = 0; trigger_before = 0; rest = 0; ticks = 0;
+    end
+
+    always @(posedge clk) begin
+        cycles <= cycles + 1;
+        if (reset_left != 0) reset_left <= reset_left - 1;
+        rst <= reset_left != 0;
+        empty_before <= input_empty;
+        trigger_before <= cam_trigger;
+        if (cam_trigger) begin
+            exposed_id <= exposure_id;
+            if (!exposure_active || (trigger_before && exposed_id != exposure_id)) id_broken <= 1;
+        end
+        rest <= !at_rest ? 0 : rest == REST ? REST : rest + 1;
+        ticks <= wake ? 0 : ticks + 1;
+        broken <= broken_now;
+        if (exposure_ended) status[7:0] <= status[7:0] + 1;      // exposures ended, modulo 256
+        if (output_written) status[15:8] <= status[15:8] + 1;    // times that output.bin was written, modulo 256
+        status[16] <= input_empty;
+        status[17] <= at_rest && (rest == REST || rest_begins);
+        status[18] <= laser_enable;
+        if (wake) attention <= !attention;
+        // Stored last: the file lies ready when Python wakes.
+        if (exposure_ended) panel.write;
+    end
+endmodule

@@ -1,0 +1,253 @@
+"""What runs inside the simulator: wakes on the bench's ``attention``, answers, and goes back to sleep.
+
+A cocotb test module; the same for every simulator. All that it does takes no simulated time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any, Protocol
+
+import cocotb
+import numpy as np
+from numpy.typing import NDArray
+
+from .endpoints import Door, Ports, Replay
+from .faults import Fault, Faults, Play
+from .settings import CLOCK_HZ, SETTINGS_VARIABLE, BenchSettings
+
+INPUT_BYTES = 16384
+"""Size of the buffer in ``hdl/link.v``."""
+TICK_CYCLES = {"verilator": 50_000, "icarus": 5_000}
+"""Clocks without an event after which Python looks at the host again: some 10 to 50 ms of wall clock."""
+UART_DIVISOR = 4
+"""The device's divisor after reset."""
+DEFAULT_BAUD = CLOCK_HZ // UART_DIVISOR
+LAWS = (
+    "panel: a line has too few or too many pixels",
+    "panel: a frame has too few or too many lines",
+    "panel: HSYNC has the wrong width",
+    "panel: HSYNC is misplaced",
+    "panel: VSYNC has the wrong width",
+    "panel: VSYNC is misplaced",
+    "panel: a pixel came during HSYNC or VSYNC",
+    "panel: the pattern changed during an exposure",
+    "link: a byte that had been offered was withdrawn or changed",
+    "DAC: SCK is too quick for the part",
+    "ADC: CLK is too quick for the part, or CS was high for too short a time",
+    "camera: a third exposure ended before the first was read out",
+    "exposure: the ID changed during an exposure, or was not valid",
+)
+"""What each bit of ``broken`` in ``hdl/bench.v`` means."""
+
+
+class LawBroken(Exception):
+    """The device broke a law of its interfaces; the simulation ends."""
+
+
+class PlantLike(Protocol):
+    def expose_frame(
+        self, levels: NDArray[np.uint8], exposure_id: int, exposure_cycles: int, laser_code: int
+    ) -> tuple[NDArray[np.uint16], int]: ...
+
+
+class CannedPlant:
+    """The same frame for every exposure: a ramp of pixels, and half the monitor's range."""
+
+    def __init__(self, settings: BenchSettings) -> None:
+        g = settings.geometry
+        pixels = np.arange(g.camera_width * g.camera_height, dtype=np.uint32) * 7 % (1 << g.pixel_bits)
+        self.frame = pixels.astype(np.uint16).reshape(g.camera_height, g.camera_width)
+
+    def expose_frame(
+        self, levels: NDArray[np.uint8], exposure_id: int, exposure_cycles: int, laser_code: int
+    ) -> tuple[NDArray[np.uint16], int]:
+        return self.frame, 2048
+
+
+class Signals:
+    """Signals of the bench by name, past cocotb's value objects: one is read or written in about a microsecond."""
+
+    _NOW = 3  # GPI's action "no delay"
+
+    def __init__(self, dut: Any) -> None:
+        self._dut = dut
+        self._handles: dict[str, Any] = {}
+
+    def _handle(self, name: str) -> Any:
+        if name not in self._handles:
+            self._handles[name] = getattr(self._dut, name)._handle
+        return self._handles[name]
+
+    def get(self, name: str) -> int:
+        """Value as an unsigned integer of at most 32 bits."""
+        return int(self._handle(name).get_signal_val_long()) & 0xFFFFFFFF
+
+    def put(self, name: str, value: int) -> None:
+        self._handle(name).set_signal_val_int(self._NOW, value)
+
+
+class Bench:
+    def __init__(self, dut: Any, settings: BenchSettings, plant: PlantLike, door: Door) -> None:
+        self.signals = Signals(dut)
+        self.settings = settings
+        self.plant = plant
+        self.door = door
+        self.faults = Faults.parse(settings.faults)
+        g = settings.geometry
+        self._shape = (g.slm_height, g.slm_width)
+        self._usual = Play(play_times=1, play_delay=settings.camera_delay_clocks, play_lines=g.camera_height)
+        self._playing = self._usual
+        self._exposures = self._outputs = 0
+        self._frame_toggle = self._input_toggle = 0
+        self._interlock_opens_for = 0
+        self._divisor = UART_DIVISOR
+        # Opened once: the simulator rewrites the same files. The working folder is the run's own.
+        Path("levels.bin").touch()
+        Path("output.bin").touch()
+        self._levels = os.open("levels.bin", os.O_RDONLY)
+        self._output = os.open("output.bin", os.O_RDONLY)
+        self._frame = os.open("frame.bin", os.O_RDWR | os.O_CREAT, 0o600)
+        self._input = os.open("input.bin", os.O_RDWR | os.O_CREAT, 0o600)
+
+    def start(self) -> None:
+        """Set up the models. Not before simulated time has begun: initial blocks would undo it."""
+        s = self.settings
+        for name, value in {
+            "bypass": int(s.bypass),
+            "interlock_closed": int(s.interlock_closed),
+            "host_divisor": UART_DIVISOR,
+            "tick_cycles": TICK_CYCLES[s.simulator],
+            "line_gap": s.camera_line_gap_clocks,
+            "fval_lead": s.camera_frame_gap_clocks,
+            **self._usual.__dict__,
+        }.items():
+            self.signals.put(name, value)
+
+    def wake(self) -> bool:
+        """Attend to all that has happened. Returns False when the bench shall end."""
+        status = self.signals.get("status")
+        self._check_laws()
+        exposures, outputs = status & 0xFF, status >> 8 & 0xFF
+        input_empty, at_rest, laser_on = (bool(status >> bit & 1) for bit in (16, 17, 18))
+        if exposures != self._exposures:
+            if exposures != (self._exposures + 1) & 0xFF:
+                raise RuntimeError("the bench slept through an exposure")
+            self._exposures = exposures
+            self._expose(laser_on)
+        if outputs != self._outputs:
+            self._outputs = outputs
+            self.door.send(self._read_output())
+        going = self.door.poll(0)
+        given = input_empty and self._give_input()
+        if self.settings.free_running or not at_rest:
+            return going
+        # Lock step: time stands still while nothing is under way and the host thinks. When it has gone with
+        # the laser on, time runs on until the interlock has tripped.
+        while going and not given and (self.door.attached or not laser_on):
+            going = self.door.poll(self.door.next_partial_s())
+            given = self._give_input()
+        return going
+
+    def _check_laws(self) -> None:
+        if broken := self.signals.get("broken"):
+            names = "; ".join(text for bit, text in enumerate(LAWS) if broken >> bit & 1)
+            raise LawBroken(f"after {self.signals.get('cycles')} cycles: {names}")
+
+    def _expose(self, laser_on: bool) -> None:
+        """An exposure has ended: compute what the camera and the photodiode saw."""
+        signals = self.signals
+        exposure = signals.get("exposed_id")
+        cycles = signals.get("exposed_cycles")
+        code = signals.get("dac_code") if laser_on else 0
+        height, width = self._shape
+        levels = np.frombuffer(os.pread(self._levels, height * width, 0), dtype=np.uint8).reshape(self._shape)
+        frame, monitor = self.plant.expose_frame(levels, exposure, cycles, code)
+        os.pwrite(self._frame, frame.astype(">u2").tobytes(), 0)
+        signals.put("adc_value", monitor)
+        self._play(self.faults.at(exposure))
+        self._frame_toggle ^= 1
+        signals.put("frame_load", self._frame_toggle)
+
+    def _play(self, fault: Fault | None) -> None:
+        """Set how the camera plays this frame; what has not changed is not written again."""
+        play = fault.play(self._usual, self.settings.geometry) if fault else self._usual
+        if play != self._playing:
+            for name, value in play.__dict__.items():
+                self.signals.put(name, value)
+            self._playing = play
+        if fault and fault.kind == "interlock":
+            self._interlock_opens_for = fault.argument
+            self.signals.put("interlock_closed", 0)
+        elif self._interlock_opens_for:
+            self._interlock_opens_for -= 1
+            if not self._interlock_opens_for:
+                self.signals.put("interlock_closed", int(self.settings.interlock_closed))
+
+    def _read_output(self) -> bytes:
+        words = np.frombuffer(os.pread(self._output, 1 << 16, 0), dtype=np.uint32)
+        return words[1:].tobytes()[: int(words[0])]
+
+    def _give_input(self) -> bool:
+        """Hand bytes of the host over; the model's buffer is empty. Returns whether there were any."""
+        data = self.door.take(self.settings.free_running, INPUT_BYTES)
+        if not data:
+            return False
+        self._follow_baud()
+        os.pwrite(self._input, data, 0)
+        self.signals.put("input_count", len(data))
+        self._input_toggle ^= 1
+        self.signals.put("input_load", self._input_toggle)
+        return True
+
+    def _follow_baud(self) -> None:
+        baud = self.door.baud()
+        divisor = min(max(round(CLOCK_HZ / baud), 1), 0xFFFF) if baud else UART_DIVISOR
+        if divisor != self._divisor:
+            self._divisor = divisor
+            self.signals.put("host_divisor", divisor)
+
+
+def make_plant(settings: BenchSettings) -> PlantLike:
+    """The optics of this run."""
+    if settings.canned_frames:
+        return CannedPlant(settings)
+    from ..options import plant_from_options
+
+    return plant_from_options(settings.geometry, settings.plant)
+
+
+def announce(**values: Any) -> None:
+    """One line of JSON for whoever started the simulator."""
+    print(json.dumps(values), flush=True)
+
+
+@cocotb.test()
+async def serve(dut: Any) -> None:
+    settings = BenchSettings.loads(os.environ[SETTINGS_VARIABLE])
+    ports = None if settings.replay else Ports(DEFAULT_BAUD)
+    door: Door = ports or Replay(Path(settings.replay))
+    bench = Bench(dut, settings, make_plant(settings), door)
+    change = dut.attention.value_change
+    while bench.signals.get("cycles") == 0:
+        await change
+    bench.start()
+    started = time.perf_counter()
+    if ports:
+        announce(event="ready", port=ports.path, url=ports.url, pid=os.getpid())
+    try:
+        await change
+        while bench.wake():
+            await change
+    except Exception as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        raise
+    finally:
+        door.close()
+    if isinstance(door, Replay):
+        cycles = bench.signals.get("cycles")
+        announce(event="replayed", cycles=cycles, wall_s=time.perf_counter() - started, answers=door.answers.hex())

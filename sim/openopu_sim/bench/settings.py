@@ -1,0 +1,100 @@
+"""What one run of the bench is: everything that the simulator's process must know."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from openopu.errors import UsageError
+from openopu_rtl.protocol import Geometry
+
+from .faults import Faults
+
+SIMULATORS = ("verilator", "icarus")
+CLOCK_HZ = 48_000_000
+"""System clock of the simulation."""
+SLM_CLOCK_HZ = 46_500_000
+"""Default pixel clock of the simulated panel: no simple ratio to the system clock."""
+CAMERA_CLOCK_HZ = 44_100_000
+"""Default pixel clock of the simulated camera: no simple ratio either, and below the system clock, as its port wants."""
+SECONDS_PS = 10**12
+SETTINGS_VARIABLE = "OPENOPU_BENCH"
+"""Environment variable that carries :meth:`BenchSettings.dumps` into the simulator."""
+
+
+@dataclass(frozen=True)
+class BenchSettings:
+    simulator: str = "verilator"
+    geometry: Geometry = field(default_factory=Geometry)
+    plant: Mapping[str, str] = field(default_factory=dict)
+    """Options of the plant, as in a device URL; see :mod:`openopu_sim.options`."""
+    bypass: bool = False
+    """True: the link's bytes are handed over whole, without a UART between them."""
+    free_running: bool = False
+    """True: simulated time runs on while the host thinks."""
+    faults: str = ""
+    """Faults to inject; see :mod:`openopu_sim.bench.faults`."""
+    interlock_closed: bool = True
+    slm_clock_hz: int = SLM_CLOCK_HZ
+    camera_clock_hz: int = CAMERA_CLOCK_HZ
+    camera_delay_clocks: int = 16
+    """Camera clocks from the end of the exposure to FVAL."""
+    camera_line_gap_clocks: int = 4
+    """Camera clocks between two lines."""
+    camera_frame_gap_clocks: int = 4
+    """Camera clocks between FVAL and the first line, and after the last."""
+    waves: str = ""
+    """Absolute path of the waveform file (.fst or .vcd), or nothing."""
+    replay: str = ""
+    """File of packets to play into the link instead of serving a port; see :class:`endpoints.Replay`."""
+    canned_frames: bool = False
+    """True: every exposure gives the same frame, no plant is computed. For the measurement of the bench itself."""
+
+    def __post_init__(self) -> None:
+        if self.simulator not in SIMULATORS:
+            raise UsageError(f"no simulator `{self.simulator}`", "rtl bench", f"Take one of: {', '.join(SIMULATORS)}")
+        for name in ("slm_clock_hz", "camera_clock_hz"):
+            value = getattr(self, name)
+            if not 1_000_000 <= value <= 500_000_000:
+                raise UsageError(f"{name} = {value} is out of range", "rtl bench", "Take 1 MHz to 500 MHz")
+        if self.waves and not self.waves.endswith((".fst", ".vcd")):
+            raise UsageError("waves go to a .fst or .vcd file", self.waves, "Name the file accordingly")
+        Faults.parse(self.faults)
+
+    @property
+    def half_periods_ps(self) -> dict[str, int]:
+        """Half period of each clock, by the name of the simulator's plus argument."""
+        return {
+            name: round(SECONDS_PS / (2 * hz))
+            for name, hz in (
+                ("clk_half", CLOCK_HZ),
+                ("slm_half", self.slm_clock_hz),
+                ("cam_half", self.camera_clock_hz),
+            )
+        }
+
+    @property
+    def parameters(self) -> dict[str, int]:
+        """Parameters of the Verilog module ``openopu_bench``."""
+        g = self.geometry
+        names = ("width", "height", "h_front", "h_sync", "h_back", "v_front", "v_sync", "v_back")
+        return {
+            "CLOCK_HZ": CLOCK_HZ,
+            **{f"SLM_{name.upper()}": int(getattr(g, f"slm_{name}")) for name in names},
+            "CAMERA_WIDTH": g.camera_width,
+            "CAMERA_HEIGHT": g.camera_height,
+            "PIXEL_BITS": g.pixel_bits,
+        }
+
+    def dumps(self) -> str:
+        """As text; inverse of :meth:`loads`."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def loads(cls, text: str) -> BenchSettings:
+        values: dict[str, Any] = json.loads(text)
+        values["geometry"] = Geometry(**values["geometry"])
+        return cls(**values)
