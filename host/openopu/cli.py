@@ -124,3 +124,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         print(f"openopu: {error.filename or ''}: {error.strerror}. Check the path and its permissions", file=sys.stderr)
         return EXIT_FAILURE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

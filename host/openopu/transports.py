@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import select
 import sys
 import time
@@ -109,6 +110,8 @@ def open_serial(url: DeviceUrl) -> Device:
     baud = url.get_int("baud", DEFAULT_BAUD, 300, HIGHEST_BAUD)
     if not url.rest:
         raise UrlError("no port is given", str(url), "Write for example `serial:/dev/ttyUSB0`; `openopu doctor` lists")
+    if is_socket and not re.fullmatch(r"//[^/?]+:\d{1,5}/?", url.rest):
+        raise UrlError("this is no socket URL", str(url), "Write socket://HOST:PORT")
     target = f"socket:{url.rest}" if is_socket else url.rest
     try:
         if is_socket:
@@ -127,8 +130,6 @@ def explain(error: Exception, url: DeviceUrl) -> DeviceError | UrlError:
         (n for n in (errno.ENOENT, errno.EACCES, errno.EBUSY, errno.EAGAIN) if f"[Errno {n}]" in text), None
     )
     if url.scheme == "socket":
-        if isinstance(error, ValueError) or "expected a string" in text:
-            return UrlError("this is no socket URL", where, "Write socket://HOST:PORT")
         return PortNotFound(
             f"nothing answers there ({text})",
             where,
