@@ -7,8 +7,11 @@ import contextlib
 import dataclasses
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
+
+from openopu_rtl.protocol import Record
 
 import openopu
 from openopu import Encoding, Opu
@@ -132,9 +135,15 @@ def train(
     resume: bool = False,
     quiet: bool = True,
     pictures: bool = False,
+    tap: Callable[[Record], None] | None = None,
 ) -> dict[str, Any]:
-    """Run a training on an opened device, with checkpoints and a record in ``folder``. Returns the results."""
+    """Run a training on an opened device, with checkpoints and a record in ``folder``. Returns the results.
+
+    ``tap`` is called with the records of every optical feedback, in order.
+    """
     feedback = make_feedback(config, opu, data.classes)
+    if isinstance(feedback, OpticalFeedback):
+        feedback.tap = tap
     trainer = Trainer(config, data, feedback)
     calibration: dict[str, Any] | None = None
     if resume and folder is not None:
@@ -165,11 +174,18 @@ def train(
     results = summarise(trainer, opu, warnings)
     write_record(results)
     if pictures and folder is not None:
-        from . import pictures as draw
-
-        draw.learning_curves(trainer.history, folder.path / "curves.png", f"{data.name}, {config.feedback} feedback")
-        draw.alignment_angles(trainer.history, folder.path / "alignment.png")
+        draw_history(trainer.history, folder.path, f"{data.name}, {config.feedback} feedback")
     return results | ({"out": str(folder.path)} if folder else {})
+
+
+def draw_history(history: list[dict[str, Any]], folder: Path, title: str) -> list[Path]:
+    """Pictures of loss, accuracy and angles over the epochs; returns their files."""
+    from . import pictures
+
+    files = [folder / "curves.png", folder / "alignment.png"]
+    pictures.learning_curves(history, files[0], title)
+    pictures.alignment_angles(history, files[1])
+    return files
 
 
 @contextlib.contextmanager

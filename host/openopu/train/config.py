@@ -36,10 +36,10 @@ class TrainConfig:
     optimiser: str = "adam"
     learning_rate: float = 1e-3
     schedule: str = "cosine"
-    batch: int = 128
-    chunk: int = 64
+    batch: int = 64
+    chunk: int = 32
     """Rows whose errors are sent to the device at once, while the next rows are computed."""
-    epochs: int = 10
+    epochs: int = 20
     seed: int = 0
     fill: float = TARGET_FILL
     """Mean camera signal that the exposure is set to, as a fraction of full scale."""

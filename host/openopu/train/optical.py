@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from openopu_rtl.protocol import Record
 
 from openopu import Encoding, Opu, Pending
 from openopu.encoding import generator
@@ -78,6 +79,8 @@ class OpticalFeedback:
         self._hidden = tuple(hidden)
         self._classes = classes
         self._pending: deque[Pending] = deque()
+        self.tap: Callable[[Record], None] | None = None
+        """Called with the records of every submission, as the device sent them, when they are collected."""
         self._gains: Array = np.zeros(0, np.float32)
         self._entry_rms = 0.0
         self._probe: Array = np.zeros((0, 0), np.float32)
@@ -115,7 +118,10 @@ class OpticalFeedback:
         self._pending.append(pending)
 
     def collect(self, errors: Array, scale: float, out: Array) -> None:
-        np.multiply(self._pending.popleft().result(), self._gains, out=out)
+        pending = self._pending.popleft()
+        if self.tap is not None:
+            self.tap(pending.record())
+        np.multiply(pending.result(), self._gains, out=out)
         out *= np.float32(scale)
 
     def state(self) -> dict[str, Any]:

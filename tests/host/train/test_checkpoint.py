@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -40,13 +41,13 @@ def test_one_flipped_bit_is_refused_or_harmless(tmp_path: Path, position: float)
     content = bytearray(path.read_bytes())
     content[int(position * len(content))] ^= 0x10
     path.write_bytes(content)
-    try:
+    with contextlib.suppress(CheckpointError):
+        # The archive holds a few bytes that carry nothing, such as dates: then nothing is lost.
         _, loaded = load(path)
-    except CheckpointError as error:
-        assert "is damaged" in str(error)
-        assert "begin the run again" in str(error)
-    else:  # the archive holds a few bytes that carry nothing, such as dates
         assert checkpoint.array_sha256(loaded) == checkpoint.array_sha256(arrays())
+        return
+    with pytest.raises(CheckpointError, match=r"is damaged .* begin the run again"):
+        load(path)
 
 
 @pytest.mark.parametrize("kept", [0, 10, 2000, -1])

@@ -1,0 +1,85 @@
+"""A device in a few lines for tests of the training: a fixed matrix, noise keyed by exposure ID, and IDs that count."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from openopu import DeviceUrl, Encoding
+from openopu.encoding import generator
+from openopu.measure import ExposureReport
+from openopu_rtl.protocol import Geometry
+
+
+class DoublePending:
+    def __init__(self, opu: DoubleOpu, decoded: np.ndarray, kept: np.ndarray, first: int) -> None:
+        self._opu, self._decoded, self._kept, self._first = opu, decoded, kept, first
+        self.projections = len(kept)
+
+    def result(self) -> np.ndarray:
+        out = np.zeros((len(self._decoded), self._opu.selected), np.float32)
+        for i, row in enumerate(self._kept):
+            exposure = self._first + i * self._opu.shots
+            noise = generator((self._opu.noise_seed, exposure)).standard_normal(self._opu.selected)
+            out[row] = self._opu.matrix() @ self._decoded[row] + self._opu.noise * noise
+        return out
+
+
+@dataclass
+class DoubleOpu:
+    """Implements what the training uses of :class:`openopu.Opu`."""
+
+    seed: int = 1
+    noise_seed: int = 2
+    noise: float = 5.0
+    known: bool = True
+    exposure_next: int = 0
+    exposure_cycles: int = 1000
+    encoding: Encoding = field(default_factory=Encoding)
+    components: int = 256
+    selected: int = 1024
+    log: list[str] = field(default_factory=list)
+    repeated: int = 0
+
+    def __post_init__(self) -> None:
+        self.geometry = Geometry()
+        self.gateware = "00000001-00000002"
+        self.identity = SimpleNamespace(board=1, clock_hz=48_000_000)
+        exact: Any = (lambda shot: None) if self.known else None
+        self.device = SimpleNamespace(
+            url=DeviceUrl("double"), name="double", exact_matrix=exact, arms_itself=True, realtime=False
+        )
+        self.full = 30 * generator((self.seed,)).standard_normal((1024, 256))
+
+    @property
+    def shots(self) -> int:
+        return 2 * self.encoding.planes
+
+    def configure(
+        self, *, components: int, outputs: int, encoding: Encoding | None = None, exposure_cycles: int | None = None
+    ) -> None:
+        self.components, self.selected = components, outputs
+        self.encoding = encoding or Encoding()
+        self.exposure_cycles = exposure_cycles or self.exposure_cycles
+
+    def matrix(self) -> np.ndarray:
+        return self.full[: self.selected, : self.components] * (self.exposure_cycles / 1000)
+
+    def expose_to(self, fill: float) -> ExposureReport:
+        self.exposure_cycles = 1500
+        return ExposureReport(1500, 31.25, fill, 1.0, 0.0, ())
+
+    def submit(self, errors: np.ndarray, key: tuple[int, ...]) -> DoublePending:
+        encoded = self.encoding.encode(errors, key)
+        pending = DoublePending(self, encoded.decoded(), encoded.kept, self.exposure_next)
+        self.exposure_next += self.shots * len(encoded.kept)
+        self.log.append(f"submit {len(errors)}")
+        return pending
+
+    def project(self, errors: np.ndarray, key: tuple[int, ...]) -> np.ndarray:
+        return self.submit(errors, key).result()
+
+    def counters(self) -> dict[str, int]:
+        return {}
