@@ -6,6 +6,7 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from .protocol.codec import DELIMITER
+from .shapes import LINK_BYTE
 
 GROUP_BYTES_MAX = 254
 """Data bytes of the longest group; its code is 255 and no zero follows it."""
@@ -13,11 +14,6 @@ STORE_BYTES = 512
 """Two of the longest groups: one is sent while the next is collected."""
 GROUPS = 16
 """Groups that may wait to be sent; short groups are as quick to send as to collect."""
-
-
-def last_layout() -> data.StructLayout:
-    """Payload of a byte stream that marks the last byte of each packet."""
-    return data.StructLayout({"data": 8, "last": 1})
 
 
 class CobsDecoder(wiring.Component):
@@ -80,7 +76,7 @@ class CobsEncoder(wiring.Component):
     busy : anything is inside, or a packet has begun and its last byte has not come.
     """
 
-    i: In(stream.Signature(last_layout()))
+    i: In(stream.Signature(LINK_BYTE))
     o: Out(stream.Signature(8))
     busy: Out(1)
 

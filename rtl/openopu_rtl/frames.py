@@ -158,7 +158,7 @@ class FrameMatcher(wiring.Component):
                     m.d.comb += self.o.valid.eq(1)
                     with m.If(self.o.ready):
                         m.d.comb += self.failed.eq(self.o.p.status != Code.OK)
-                        m.d.sync += open_sets.eq(open_sets & ~(1 << shot.set))
+                        m.d.sync += open_sets.bit_select(shot.set, 1).eq(0)
                         m.next = "IDLE"
 
         ended = Signal()
@@ -194,7 +194,7 @@ class FrameMatcher(wiring.Component):
 
         with m.If(self.claim):
             m.d.sync += [
-                open_sets.eq(open_sets | (1 << self.claim_set)),
+                open_sets.bit_select(self.claim_set, 1).eq(1),
                 status[self.claim_set].eq(Code.OK),
                 laser_on[self.claim_set].eq(1),
                 held[self.claim_set].eq(0),

@@ -5,10 +5,11 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import In, Out
 
-from .cobs import CobsDecoder, CobsEncoder, last_layout
+from .cobs import CobsDecoder, CobsEncoder
 from .protocol import codec
 from .protocol.errors import Code
 from .protocol.packets import HEADER
+from .shapes import LINK_BYTE
 
 CRC_BYTES = 4
 PACKET_BYTES_MIN = HEADER.size + CRC_BYTES
@@ -94,7 +95,7 @@ class PacketTransmitter(wiring.Component):
     busy : anything is inside, or a packet has begun and its last byte has not come.
     """
 
-    i: In(stream.Signature(last_layout()))
+    i: In(stream.Signature(LINK_BYTE))
     o: Out(stream.Signature(8))
     busy: Out(1)
 

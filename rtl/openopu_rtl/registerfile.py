@@ -39,8 +39,9 @@ class RegisterFile(wiring.Component):
     answer in the next clock.
 
     Ports by register: ``NAME`` (setting: out; status and measurement: in), ``NAME_stb`` (out, one clock
-    when written), ``NAME_code`` (in, commands: why one is refused now, or OK), ``NAME_inc`` (in, counters), and for each window ``NAME_we`` with the common
-    ``w_offset`` and ``w_value``. ``link`` is the identity register that depends on a pin.
+    when written), ``NAME_code`` (in, commands: why one is refused now, or OK), ``NAME_inc`` (in,
+    counters), and for each window ``NAME_we`` with the common ``w_offset`` and ``w_value``. ``link`` is
+    the identity register that depends on a pin.
     """
 
     def __init__(self, geometry: Geometry, identity: Mapping[str, int]):

@@ -32,7 +32,8 @@ class ResultReader(wiring.Component):
 
     ``start`` begins a pass over the selection (or over the raw frame with ``raw``); it reads set
     ``set``. With ``count_only`` no values come out, and ``saturations`` holds their number when
-    ``busy`` falls (``saturated`` is up for a clock at each). ``used`` says which banks of the projection hold sums; others read as 0.
+    ``busy`` falls (``saturated`` is up for a clock at each). ``used`` says which banks of the projection
+    hold sums; others read as 0.
 
     Settings must hold while ``busy``.
     """

@@ -77,7 +77,8 @@ class Mcp4921(wiring.Component):
     Parameters
     ----------
     clock_hz : frequency of the clock.
-    clocks_per_sck : clocks of one period of ``sck``; ValueError where that is too quick for the part.
+    clocks_per_sck : clocks of one period of ``sck``, by default as few as the part allows; ValueError
+        where that is too quick for it.
 
     Ports
     -----
@@ -92,8 +93,10 @@ class Mcp4921(wiring.Component):
     sdi: Out(1)
     settled: Out(1)
 
-    def __init__(self, clock_hz: int, clocks_per_sck: int = 4):
-        if clocks_per_sck < (fewest := mcp4921_clocks_per_sck_min(clock_hz)):
+    def __init__(self, clock_hz: int, clocks_per_sck: int | None = None):
+        fewest = mcp4921_clocks_per_sck_min(clock_hz)
+        clocks_per_sck = fewest if clocks_per_sck is None else clocks_per_sck
+        if clocks_per_sck < fewest:
             raise ValueError(
                 f"clocks_per_sck = {clocks_per_sck} is too quick for the MCP4921 at {clock_hz} Hz: "
                 f"take at least {fewest}"

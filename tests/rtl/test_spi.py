@@ -147,7 +147,7 @@ def test_dac_follows(simulate, rng, clock_hz):
 
 def test_dac_pins_equal_model_and_rest(simulate):
     """One word after reset, one after a change, none without one."""
-    dut = Mcp4921(48_000_000)
+    dut = Mcp4921(48_000_000, clocks_per_sck=4)
     pins = []
 
     async def testbench(ctx):
@@ -164,7 +164,7 @@ def test_dac_pins_equal_model_and_rest(simulate):
 
 def test_dac_finishes_a_word_before_the_next(simulate):
     """A code that changes and changes back under way is never called settled too early."""
-    dut = Mcp4921(48_000_000)
+    dut = Mcp4921(48_000_000, clocks_per_sck=4)
     part = DacPart(48_000_000)
 
     async def testbench(ctx):

@@ -84,10 +84,7 @@ class Geometry:
                 f"the signal region ({self.signal_width} x {self.signal_height} at {self.signal_x}, {self.signal_y}) "
                 f"leaves the {self.slm_width} x {self.slm_height} panel"
             )
-        if (
-            self.anchor_x + self.anchor_width > self.slm_width
-            or self.anchor_y + self.anchor_height > self.slm_height
-        ):
+        if self.anchor_x + self.anchor_width > self.slm_width or self.anchor_y + self.anchor_height > self.slm_height:
             raise GeometryError("the anchor region leaves the panel")
         apart = (
             self.anchor_x >= self.signal_x + self.signal_width

@@ -1,0 +1,269 @@
+"""The whole gateware, small, in Amaranth's simulator, against the composition of its blocks' models."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from amaranth.back import rtlil
+from openopu_rtl import accumulator, results
+from openopu_rtl.opu import Opu
+from openopu_rtl.protocol import PROTOCOL_HASH, Code, ErrorReply, Format, Packet, PacketType, Program, Shot
+from openopu_rtl.protocol.geometry import PRESETS
+from openopu_rtl.protocol.packets import encode_project
+from openopu_rtl.protocol.registers import REGISTERS
+from openopu_rtl.protocol.shots import complement, intensity
+
+from .opu_bench import SMALL, Bench, frame_of
+
+TIMING = {"camera_readout_cycles": 420, "frame_timeout_cycles": 1200}
+
+
+def expected(bench, program, planes, first, *, selection, bits, shift, banks, table=None):
+    """Integers and saturations that the models give for one projection."""
+    sums, _ = accumulator.model(program.shots, bench.integers(program, planes, first, table=table))
+    return results.model(sums, selection=np.array(selection), banks=banks, shift=shift, bits=bits)
+
+
+def random_program(rng):
+    planes = int(rng.integers(1, 4))
+    shots = [
+        Shot(
+            plane=int(rng.integers(planes)), invert=bool(rng.integers(2)), negative=bool(rng.integers(2)),
+            bank=int(rng.integers(2)), shift=int(rng.choice([0, 1, 3, 15])), frames=int(rng.integers(1, 3)),
+            level_on=int(rng.integers(256)), level_off=int(rng.integers(256)), level_anchor=int(rng.integers(256)),
+            level_border=int(rng.integers(256)), settle_cycles=int(rng.integers(0, 60)),
+            exposure_cycles=int(rng.integers(1, 300)),
+        )
+        for _ in range(rng.integers(1, 7))
+    ]  # fmt: skip
+    return Program(tuple(shots), planes)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_random_projections(seed):
+    rng = np.random.default_rng(seed)
+    print("seed", seed)
+    clocks = (48e6, rng.uniform(20e6, 48e6), rng.uniform(20e6, 48e6))
+    bench = Bench(seed=seed, stall=rng.choice([0.0, 0.3]), clocks=clocks)
+    table = rng.permutation(256)
+
+    async def script(host):
+        await host.write(**TIMING)
+        await host.write_window("level_table", table)
+        for _ in range(2):
+            program = random_program(rng)
+            bits, shift, banks = int(rng.choice([8, 12, 16])), int(rng.integers(0, 6)), int(rng.integers(1, 3))
+            selection = rng.integers(0, SMALL.outputs, rng.integers(1, SMALL.outputs + 1))
+            await host.configure(program, selection=selection, bits=bits, shift=shift, banks=banks)
+            base = int(rng.integers(1 << 32))
+            await host.write(exposure_base=base)
+            count = int(rng.integers(1, 5))
+            planes = rng.integers(0, 2, (count, program.planes, SMALL.modes))
+            form = Format(len(selection) * banks, bits)
+            records = await host.project(base, planes, form)
+            for i in range(count):
+                first = (base + i * len(program)) & 0xFFFFFFFF
+                form_of = {"selection": selection, "bits": bits, "shift": shift, "banks": banks}
+                want, saturated = expected(bench, program, planes[i], first, table=table, **form_of)
+                assert records.head["status"][i] == Code.OK
+                assert records.head["exposure"][i] == first
+                assert records.head["saturated"][i] == saturated[0]
+                assert records.values[i].tolist() == want[0].tolist()
+                for j, s in enumerate(program):
+                    assert bench.widths[(first + j) & 0xFFFFFFFF] == s.exposure_cycles
+            assert await host.read("exposure_next") == (base + count * len(program)) & 0xFFFFFFFF
+
+    bench.run(script)
+
+
+def test_raw_readout():
+    bench = Bench()
+
+    async def script(host):
+        await host.write(**TIMING)
+        await host.configure(intensity(exposure_cycles=50), selection=[], raw=True)
+        planes = np.random.default_rng(1).integers(0, 2, (3, 1, SMALL.modes))
+        form = Format(SMALL.camera_width * SMALL.raw_rows, 16, raw=True)
+        records = await host.project(0, planes, form)
+        for i in range(3):
+            want = frame_of(SMALL, bench.patterns[i], i)
+            assert records.values[i].tolist() == want.ravel().tolist()
+
+    bench.run(script)
+
+
+def lines(width, height):
+    return [[7] * width for _ in range(height)]
+
+
+W, H = SMALL.camera_width, SMALL.camera_height
+
+FAULTS = {
+    "missing": ([], Code.FRAME_MISSING, "frames_missing"),
+    "twice": ([lines(W, H), lines(W, H)], Code.FRAME_EXTRA, "frames_extra"),
+    "short line": ([[*lines(W, H - 1), [1] * (W - 1)]], Code.FRAME_GEOMETRY, "frames_malformed"),
+    "long line": ([[[1] * (W + 1), *lines(W, H - 1)]], Code.FRAME_GEOMETRY, "frames_malformed"),
+    "missing line": ([lines(W, H - 1)], Code.FRAME_GEOMETRY, "frames_malformed"),
+    "extra line": ([lines(W, H + 1)], Code.FRAME_GEOMETRY, "frames_malformed"),
+    "no pixel": ([[]], Code.FRAME_GEOMETRY, "frames_malformed"),
+    "endless": ([lines(W, 60 * H)], Code.FRAME_LATE, "frames_late"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_camera_faults_never_mispair(fault, rng):
+    """A bad frame anywhere: its projection says so, the others are right or say so too, and the counter counts."""
+    frames, code, counter = FAULTS[fault]
+    at = rng.randrange(4)
+    print("fault at exposure", at)
+    bench = Bench(faults={at: frames}, seed=at)
+    program = complement(1, exposure_cycles=80, settle_cycles=5)
+
+    async def script(host):
+        await host.write(**TIMING)
+        selection = np.arange(SMALL.outputs)
+        await host.configure(program, selection=selection)
+        planes = np.random.default_rng(at).integers(0, 2, (5, 1, SMALL.modes))
+        form = Format(SMALL.outputs, 16)
+        records = await host.project(0, planes, form)
+        bad = at // 2
+        assert records.head["status"][bad] != Code.OK
+        assert code in records.head["status"]
+        for i in range(5):
+            if records.head["status"][i] == Code.OK:
+                want, _ = expected(bench, program, planes[i], 2 * i, selection=selection, bits=16, shift=0, banks=1)
+                assert records.values[i].tolist() == want[0].tolist()
+        # The device has realigned itself by the end, and makes good projections again.
+        assert (records.head["status"][-1:] == Code.OK).all()
+        assert await host.read(counter) == 1
+        assert await host.read("exposure_next") == 10
+
+    bench.run(script)
+
+
+def test_invalid_shots_are_named():
+    bench = Bench()
+
+    async def script(host):
+        await host.write(**TIMING)
+        program = Program((Shot(exposure_cycles=20), Shot(exposure_cycles=20)))
+        words = program.words()
+        words[7] = 0  # the second shot's exposure
+        await host.configure(program, selection=[0])
+        await host.write_window("shot_table", words)
+        records = await host.project(0, np.ones((1, 1, SMALL.modes)), Format(1, 16))
+        assert records.head["status"].tolist() == [Code.BAD_SHOT]
+        assert bench.widths[1] == 1
+        await host.write_window("shot_table", program.words())
+        records = await host.project(2, np.ones((1, 1, SMALL.modes)), Format(1, 16))
+        assert records.head["status"].tolist() == [Code.OK]
+
+    bench.run(script)
+
+
+def test_errors_name_the_cause():
+    bench = Bench()
+
+    async def script(host):
+        def error(reply):
+            assert reply.type == PacketType.ERROR, reply
+            got = ErrorReply.from_payload(reply.payload)
+            return got.code, got.detail
+
+        a = {name: r.address for name, r in REGISTERS.items()}
+        assert error(await host.try_write(a["magic"], [1])) == (Code.READ_ONLY, a["magic"])
+        assert error(await host.try_write(0x7000, [1])) == (Code.ADDRESS, 0x7000)
+        assert error(await host.try_write(a["planes"], [0])) == (Code.VALUE, a["planes"])
+        assert error(await host.try_write(0x2000, [256])) == (Code.VALUE, 0x2000)
+        assert error(await host.try_write(0x8000 + SMALL.outputs, [0])) == (Code.ADDRESS, 0x8000 + SMALL.outputs)
+        assert error(await host.try_write(a["laser_arm"], [1])) == (Code.ARM_KEY, a["laser_arm"])
+        for name in ("laser_arm", "shot_table"):
+            address = a.get(name, 0x1000)
+            ask = address.to_bytes(2, "little") + b"\1\0"
+            assert error(await host.ask(PacketType.READ, ask)) == (Code.ADDRESS, address)
+        assert error(await host.ask(PacketType.READ, b"\0\0\0\0"))[0] == Code.LENGTH
+        assert error(await host.ask(PacketType.READ, b"\0\0\1"))[0] == Code.LENGTH
+        assert error(await host.ask(PacketType.WRITE, b"\0\0\1\0\0"))[0] == Code.LENGTH
+        assert error(await host.ask(PacketType.WRITE, bytes(2000)))[0] == Code.LENGTH
+        assert error(await host.ask(0x55)) == (Code.UNKNOWN_TYPE, 0x55)
+        one = b"\0\0\0\0\1\0" + bytes(SMALL.plane_bytes)
+        assert error(await host.ask(PacketType.PROJECT, one))[0] == Code.NO_PROGRAM
+        await host.configure(intensity(exposure_cycles=50), selection=[0])
+        assert error(await host.ask(PacketType.PROJECT, b"\5" + one[1:])) == (Code.EXPOSURE_MISMATCH, 0)
+        assert error(await host.ask(PacketType.PROJECT, one + b"\0"))[0] == Code.LENGTH
+        assert error(await host.ask(PacketType.PROJECT, one[:6]))[0] == Code.LENGTH
+        big = b"\0\0\0\0\x40\0" + bytes(SMALL.plane_bytes * 64)
+        assert error(await host.ask(PacketType.PROJECT, big))[0] == Code.NO_SPACE
+        await host.send(b"\3\1\0")
+        reply = await host.reply()
+        assert reply.sequence == 0
+        assert error(reply)[0] == Code.FRAMING
+        accepted, refused = await host.read("packets_accepted"), await host.read("packets_refused")
+        assert refused == 18
+        assert accepted > refused
+        assert await host.read("packets_damaged") == 1
+        # Nothing of all this was left behind.
+        await host.write(**TIMING)
+        records = await host.project(0, np.ones((1, 1, SMALL.modes)), Format(1, 16))
+        assert records.ok.all()
+
+    bench.run(script)
+
+
+def test_settings_are_refused_while_busy():
+    bench = Bench()
+
+    async def script(host):
+        await host.write(**TIMING)
+        await host.configure(intensity(exposure_cycles=200), selection=[0])
+        await host.send(encode_project(9, 0, np.ones((2, 1, SMALL.modes))))
+        payload = REGISTERS["planes"].address.to_bytes(2, "little") + (1).to_bytes(4, "little")
+        await host.send(Packet(PacketType.WRITE, 10, payload).encode())
+        first, second = await host.reply(), await host.reply()
+        refused = first if first.sequence == 10 else second
+        assert ErrorReply.from_payload(refused.payload).code == Code.BUSY
+
+    bench.run(script)
+
+
+def test_laser_is_dark_until_armed_and_its_flag_tells():
+    bench = Bench()
+    opu = bench.opu
+
+    async def script(host):
+        await host.write(**TIMING)
+        await host.configure(intensity(exposure_cycles=50), selection=[0])
+        records = await host.project(0, np.ones((1, 1, SMALL.modes)), Format(1, 16))
+        assert records.head["flags"].tolist() == [0]
+        assert not host.ctx.get(opu.laser_enable)
+        await host.write(laser_power=1234, laser_arm=PROTOCOL_HASH)
+        assert host.ctx.get(opu.laser_enable)
+        records = await host.project(1, np.ones((1, 1, SMALL.modes)), Format(1, 16))
+        assert records.head["flags"].tolist() == [1]
+        host.ctx.set(opu.interlock_closed, 0)
+        await host.ctx.tick().repeat(8)
+        assert not host.ctx.get(opu.laser_enable)
+        assert await host.read("trip_cause") == 1
+        assert await host.read("laser_trips") == 1
+
+    bench.run(script)
+
+
+@pytest.mark.parametrize("geometry", ["dlp4500", "hd720"])
+def test_large_geometries_elaborate(geometry):
+    assert "openopu" in rtlil.convert(Opu(PRESETS[geometry], clock_hz=100_000_000), name="openopu", emit_src=False)
+
+
+def test_pixel_depths():
+    program, planes = intensity(exposure_cycles=50), np.ones((1, 1, SMALL.modes))
+    for pixel_bits in (10, 12):
+        bench = Bench(dataclasses.replace(SMALL, pixel_bits=pixel_bits))
+
+        async def script(host, bench=bench):
+            await host.write(**TIMING)
+            await host.configure(program, selection=[3, 2])
+            records = await host.project(0, planes, Format(2, 16))
+            want, _ = expected(bench, program, planes[0], 0, selection=[3, 2], bits=16, shift=0, banks=1)
+            assert records.values.tolist() == want.tolist()
+
+        bench.run(script)
