@@ -35,6 +35,7 @@ from .errors import DeviceSilent, LinkGarbled, ProjectionFailed, UsageError
 from .session import TRANSIENT, Session, sentence
 
 PACKET_BYTES = 2048
+RESULT_BYTES = 4096
 """Packets and results are filled up to about so much: large enough that headers cost below 2 %, small enough that
 a damaged one is soon repeated."""
 OVERHEAD_BYTES = 32
@@ -68,7 +69,7 @@ class Setup:
     def rows_per_packet(self) -> int:
         """Projections in one packet: as many as fill a packet or its result, two packets in the store."""
         by_packet = min(PACKET_BYTES, self.geometry.store_bytes // 2) // self.row_bytes
-        by_result = PACKET_BYTES // self.form.record_bytes
+        by_result = RESULT_BYTES // self.form.record_bytes
         return max(1, min(by_packet, by_result))
 
     @property
@@ -159,11 +160,6 @@ class Pipeline:
             job.future.set_result(Record(job.head, job.values))
             return
         self._jobs.append(job)
-
-    def drain(self) -> None:
-        """Return when every job has ended."""
-        while self.active:
-            self.step()
 
     def fail(self, error: BaseException) -> None:
         """End every job with ``error``."""

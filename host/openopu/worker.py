@@ -42,6 +42,9 @@ class Worker:
         self.pipeline = Pipeline(session, lambda: self._keep_alive_s)
         self._queue: queue.SimpleQueue[Job | _Call | None] = queue.SimpleQueue()
         self._broken: OpenopuError | None = None
+        self._abandoned: OpenopuError | None = None
+        self._gate = threading.Lock()
+        self._stopped = False
         self._device_next: int | None = None
         self._thread = threading.Thread(target=self._loop, name="openopu link", daemon=True)
         self._thread.start()
@@ -51,23 +54,35 @@ class Worker:
     def call(self, run: Callable[[], T]) -> T:
         """Run a function on the worker's thread once all jobs before it have ended; return its result."""
         item = _Call(run)
-        self._queue.put(item)
+        self._put(item)
         result: T = item.future.result()
         return result
 
     def submit(self, job: Job) -> None:
         """Queue a job; its future says how it ended."""
-        self._queue.put(job)
+        self._put(job)
+
+    def _put(self, item: Job | _Call) -> None:
+        with self._gate:
+            if self._stopped:
+                item.future.set_exception(self._closed())
+            else:
+                self._queue.put(item)
 
     def stop(self) -> None:
         """End the thread after what is queued. May be called twice."""
-        if self._thread.is_alive():
-            self._queue.put(None)
-            self._thread.join()
+        with self._gate:
+            if not self._stopped:
+                self._stopped = True
+                self._queue.put(None)
+        self._thread.join()
 
     def abandon(self) -> None:
-        """Make queued jobs fail instead of running, for a caller that leaves because of an error."""
-        self._broken = self._broken or DeviceError("the device was closed", self._session.where, "Open it again")
+        """Make queued jobs fail instead of running, for a caller that leaves because of an error. Calls still run."""
+        self._abandoned = self._closed()
+
+    def _closed(self) -> DeviceError:
+        return DeviceError("the device was closed", self._session.where, "Open it again")
 
     # On the worker's thread
 
@@ -83,12 +98,12 @@ class Worker:
         while True:
             item = self._next()
             if item is None:
-                self._guard(self.pipeline.drain)
+                self._guard(self._drain)
                 return
             if isinstance(item, Job):
                 self._start(item)
             elif isinstance(item, _Call):
-                self._guard(self.pipeline.drain)
+                self._guard(self._drain)
                 if self._broken:
                     item.future.set_exception(self._broken)
                     continue
@@ -111,13 +126,13 @@ class Worker:
             return _IDLE
 
     def _start(self, job: Job) -> None:
-        if self._broken:
-            job.future.set_exception(self._broken)
+        if error := self._broken or self._abandoned:
+            job.future.set_exception(error)
             return
 
         def begin() -> None:
             if self._device_next != job.first:
-                self.pipeline.drain()
+                self._drain()
                 if self._device_next is None:
                     self._session.wait_idle(self._settle_s())
                 self._session.write(exposure_base=job.first)
@@ -125,6 +140,13 @@ class Worker:
             self.pipeline.add(job)
 
         self._guard(begin, job)
+
+    def _drain(self) -> None:
+        """Run what is in flight to its end, or fail it if the caller has left."""
+        while self.pipeline.active:
+            if self._abandoned:
+                raise self._abandoned
+            self.pipeline.step()
 
     def _guard(self, action: Callable[[], object], job: Job | None = None) -> None:
         try:

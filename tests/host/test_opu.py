@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from loopback import FaultyTransport, LoopbackDevice, loopback
 from openopu import (
+    DeviceError,
     Encoding,
     IdentityMismatch,
     LaserDark,
@@ -170,6 +171,25 @@ def test_real_device_stays_dark_until_told():
         assert opu.status()["laser_on"]
         opu.project(np.ones((1, 64)))
     assert not end.get("status") & 2, "closing disarms"
+
+
+def test_leaving_by_an_error_disarms_and_fails_what_is_queued():
+    device, end = loopback(SMALL)
+    pending = []
+    with pytest.raises(KeyboardInterrupt), Opu(device) as opu:  # noqa: PT012
+        pending = [opu.submit(np.ones((300, 64))) for _ in range(5)]
+        assert end.get("status") & 2
+        raise KeyboardInterrupt
+    assert not end.get("status") & 2
+    assert device.transport.closed
+    assert all(p.done() for p in pending)
+    with pytest.raises(DeviceError, match="closed"):
+        pending[-1].record()
+    with pytest.raises(DeviceError, match="closed"):
+        opu.status()
+    with pytest.raises(DeviceError, match="closed"):
+        opu.project(np.ones((1, 64)))
+    opu.close()
 
 
 def test_dark_is_allowed_on_request():
