@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from importlib import metadata
 from typing import Any
@@ -24,6 +25,7 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         "numpy": np.__version__,
         "blas": f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip(),
+        "blas_threads": os.environ.get("OPENBLAS_NUM_THREADS", f"default, {os.cpu_count()} processors"),
         "machine": platform.machine(),
         "system": platform.system(),
     }

@@ -9,14 +9,24 @@ from typing import Any
 import numpy as np
 from openopu import DeviceUrl, Encoding
 from openopu.encoding import generator
+from openopu.layout import balanced
 from openopu.measure import ExposureReport
-from openopu_rtl.protocol import Geometry
+from openopu_rtl.protocol import Code, Geometry, Record
+from openopu_rtl.protocol.packets import RECORD_DTYPE
+from openopu_rtl.protocol.shots import complement
 
 
 class DoublePending:
     def __init__(self, opu: DoubleOpu, decoded: np.ndarray, kept: np.ndarray, first: int) -> None:
         self._opu, self._decoded, self._kept, self._first = opu, decoded, kept, first
         self.projections = len(kept)
+
+    def record(self) -> Record:
+        head = np.zeros(len(self._kept), RECORD_DTYPE)
+        head["exposure"] = self._first + np.arange(len(self._kept)) * self._opu.shots
+        head["timestamp"] = self._opu.clock = self._opu.clock + 1
+        head["status"] = Code.OK
+        return Record(head, np.rint(self.result()[self._kept]).astype(np.int32))
 
     def result(self) -> np.ndarray:
         out = np.zeros((len(self._decoded), self._opu.selected), np.float32)
@@ -51,6 +61,9 @@ class DoubleOpu:
         self.device = SimpleNamespace(
             url=DeviceUrl("double"), name="double", exact_matrix=exact, arms_itself=True, realtime=False
         )
+        self.clock = 17 * self.seed
+        self.layout = balanced(256, 256)
+        self.settings = SimpleNamespace(program=complement(2))
         self.full = 30 * generator((self.seed,)).standard_normal((1024, 256))
 
     @property
@@ -62,6 +75,7 @@ class DoubleOpu:
     ) -> None:
         self.components, self.selected = components, outputs
         self.encoding = encoding or Encoding()
+        self.layout = balanced(components, 256)
         self.exposure_cycles = exposure_cycles or self.exposure_cycles
 
     def matrix(self) -> np.ndarray:
@@ -81,5 +95,18 @@ class DoubleOpu:
     def project(self, errors: np.ndarray, key: tuple[int, ...]) -> np.ndarray:
         return self.submit(errors, key).result()
 
+    def capture(self, pattern: np.ndarray) -> np.ndarray:
+        speckle = generator((self.seed,)).exponential(30, (self.geometry.camera_height, self.geometry.camera_width))
+        return np.minimum(speckle, 255).astype(np.uint16)
+
+    def clear_counters(self) -> None:
+        self.log.append("clear")
+
     def counters(self) -> dict[str, int]:
-        return {}
+        return {"cycles_busy": 1000, "cycles_expose": 400, "cycles_settle": 100, "exposures": 10}
+
+    def __enter__(self) -> DoubleOpu:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass

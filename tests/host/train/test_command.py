@@ -19,14 +19,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> dict:
 
 @pytest.fixture
 def double(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Opened(DoubleOpu):
-        def __enter__(self) -> Opened:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            pass
-
-    monkeypatch.setattr("openopu.open", lambda url, arm=False: Opened())
+    monkeypatch.setattr("openopu.open", lambda url, arm=False: DoubleOpu())
 
 
 @pytest.mark.usefixtures("double")

@@ -17,7 +17,7 @@ import pytest
 from device_double import DoubleOpu
 from openopu import Encoding
 from openopu.train.checkpoint import CheckpointError, RunFolder
-from openopu.train.command import make_feedback, train
+from openopu.train.command import train
 from openopu.train.config import TrainConfig
 from openopu.train.data import Dataset, load
 from openopu.train.feedback import Backpropagation, MatrixFeedback, NoFeedback
@@ -62,6 +62,13 @@ def test_equal_runs_have_equal_weights(digits: Dataset) -> None:
     others = [(TrainConfig(**(SMALL | {"seed": 8})), DoubleOpu()), (config, DoubleOpu(noise_seed=9))]
     for other, opu in others:
         assert first["weights_sha256"] != train(other, digits, opu)["weights_sha256"]
+
+
+def test_images_are_standardised(digits: Dataset) -> None:
+    trainer = Trainer(TrainConfig(**(SMALL | {"batch": 1437})), digits, NoFeedback())
+    trainer.train_step(np.arange(1437))
+    assert trainer.workspace.inputs.mean() == pytest.approx(0, abs=1e-4)
+    assert trainer.workspace.inputs.std() == pytest.approx(1, abs=1e-4)
 
 
 def test_results_do_not_depend_on_the_devices_unit(digits: Dataset) -> None:
