@@ -1,0 +1,34 @@
+# Thin verbs; each sets up what it needs. Settings live in pyproject.toml.
+PY := .venv/bin/python
+OUT ?= build
+
+.PHONY: help setup demo test lint sim bench docs clean
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
+
+setup: ## a virtual environment in .venv with everything
+	@tools/setup.sh
+
+demo: setup ## train through the twin, replay on the RTL, leave pictures in build/demo
+	@.venv/bin/openopu demo --out $(OUT)/demo
+
+test: setup lint ## everything that CI needs
+	@$(PY) -m pytest -n 2 --dist worksteal tests
+
+lint: setup ## style and types
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check --quiet . || { echo "run: .venv/bin/ruff format ."; exit 1; }
+	@.venv/bin/mypy
+
+sim: setup ## the RTL bench behind a serial port, until interrupted
+	@.venv/bin/openopu cosim --simulator verilator
+
+bench: setup ## the measurements of docs/results.md, in build/bench/summary.json
+	@$(PY) -m openopu_sim.measure --out $(OUT)/bench
+
+docs: setup ## reference pages from the declaration
+	@$(PY) tools/reference.py
+
+clean: ## what the verbs made, but .venv
+	@rm -rf build .pytest_cache .hypothesis .mypy_cache .ruff_cache
