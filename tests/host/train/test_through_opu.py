@@ -50,7 +50,7 @@ def test_a_damaged_line_changes_no_weight(images: Dataset, clean: dict[str, Any]
 
 
 def test_a_lost_link_leaves_a_run_that_goes_on(images: Dataset, clean: dict[str, Any], tmp_path: Path) -> None:
-    device, end = loopback(GEOMETRY)
+    device, _ = loopback(GEOMETRY)
     with RunFolder(tmp_path) as folder:
         with pytest.raises(LinkLost), Opu(device) as opu:
             train(CONFIG, images, opu, folder, tap=Unplug(device.transport, 5))
