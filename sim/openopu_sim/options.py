@@ -1,0 +1,94 @@
+"""Keys of a device URL that ``twin:`` and ``rtl:`` both understand: geometry and plant.
+
+=============  ==========================================================================================
+key            meaning
+=============  ==========================================================================================
+n, m           modes and outputs; the geometry is made to fit (:meth:`Geometry.fitting`)
+bits           bits of a sensor pixel: 8, 10 or 12
+geometry       a named geometry instead of ``n`` and ``m``: see ``openopu_rtl.protocol.geometry.PRESETS``
+any field of   that field of the geometry, as an integer: ``store_bytes=65536``
+``Geometry``
+plant          a named plant (``dmd``, the default, or ``phase``) or a plant file
+noise          on (default) or off: mean values, still rounded by the ADC
+seed           of the medium, default 1
+noise_seed     of the noise, default 1
+=============  ==========================================================================================
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from openopu.errors import UrlError
+from openopu.url import DeviceUrl
+from openopu_rtl.protocol import Geometry, GeometryError
+from openopu_rtl.protocol.geometry import PRESETS
+
+from .plant import NAMED, Plant, PlantParameters, load
+
+GEOMETRY_FIELDS = tuple(f.name for f in dataclasses.fields(Geometry))
+GEOMETRY_KEYS = ("n", "m", "bits", "geometry", *GEOMETRY_FIELDS)
+PLANT_KEYS = ("plant", "noise", "seed", "noise_seed")
+KEYS = GEOMETRY_KEYS + PLANT_KEYS
+"""Every key of this module, for :meth:`DeviceUrl.refuse_unknown`."""
+
+SIMULATION_CLOCK_HZ = 48_000_000
+"""System clock of the simulated device, that exposures are counted in."""
+
+
+def geometry_of(url: DeviceUrl) -> Geometry:
+    """The geometry that a URL asks for. Raises :class:`UrlError`."""
+    fields = {name: url.get_int(name, 0, 0, 65535) for name in GEOMETRY_FIELDS if name in url.parameters}
+    name = url.parameters.get("geometry")
+    if "bits" in url.parameters:
+        fields["pixel_bits"] = url.get_int("bits", 8)
+    try:
+        if name is None:
+            n, m = url.get_int("n", 256, 1, 1 << 20), url.get_int("m", 1024, 1, 1 << 20)
+            return Geometry.fitting(n, m, **fields)
+        if name not in PRESETS:
+            raise UrlError(
+                f"there is no geometry `{name}`", str(url), f"Take one of: {', '.join(PRESETS)}, or n= and m="
+            )
+        geometry = dataclasses.replace(PRESETS[name], **fields)
+    except GeometryError as error:
+        raise UrlError(f"this geometry cannot be built: {error}", str(url), "Change n, m or the field named") from None
+    for key, is_ in (("n", geometry.modes), ("m", geometry.outputs)):
+        if url.get_int(key, is_, 1, 1 << 20) != is_:
+            raise UrlError(f"geometry `{name}` has {key} = {is_}", str(url), f"Leave out `{key}=` or `geometry=`")
+    return geometry
+
+
+def parameters_of(url: DeviceUrl) -> PlantParameters:
+    """The plant's parameters that a URL asks for. Raises :class:`UrlError` or :class:`PlantFileError`."""
+    name = url.parameters.get("plant", "dmd")
+    return NAMED[name] if name in NAMED else load(name)
+
+
+def plant_of(url: DeviceUrl, geometry: Geometry, clock_hz: int = SIMULATION_CLOCK_HZ) -> Plant:
+    """The plant that a URL asks for. Raises :class:`openopu.errors.UsageError`."""
+    return Plant(
+        geometry,
+        parameters_of(url),
+        seed=url.get_int("seed", 1, 0, (1 << 64) - 1),
+        noise_seed=url.get_int("noise_seed", 1, 0, (1 << 64) - 1),
+        noise=url.get_switch("noise", True),
+        clock_hz=clock_hz,
+    )
+
+
+def plant_options(url: DeviceUrl) -> dict[str, str]:
+    """Those keys of a URL that describe the plant, checked, for :func:`plant_from_options`."""
+    parameters_of(url)
+    for key in ("seed", "noise_seed"):
+        url.get_int(key, 1, 0, (1 << 64) - 1)
+    url.get_switch("noise", True)
+    return {key: value for key, value in url.parameters.items() if key in PLANT_KEYS}
+
+
+def plant_from_options(geometry: Geometry, options: Mapping[str, str], clock_hz: int = SIMULATION_CLOCK_HZ) -> Plant:
+    """The plant of :func:`plant_options`."""
+    url = DeviceUrl("plant", "", dict(options))
+    url.refuse_unknown(PLANT_KEYS)
+    return plant_of(url, geometry, clock_hz)

@@ -1,0 +1,25 @@
+"""The laser: power against its DAC's code, and photons."""
+
+from __future__ import annotations
+
+from .parameters import LaserParameters
+
+PLANCK_J_S = 6.62607015e-34
+"""Exact (SI, 2019)."""
+LIGHT_M_PER_S = 299_792_458.0
+"""Exact (SI)."""
+DAC_FULL_SCALE = 4095
+"""Largest code of the 12-bit power DAC."""
+
+
+class Laser:
+    def __init__(self, parameters: LaserParameters) -> None:
+        self.parameters = parameters
+        self._photon_j = PLANCK_J_S * LIGHT_M_PER_S / parameters.wavelength_m
+
+    def power_w(self, code: int, draw: float = 0.0) -> float:
+        """Power in W at a code of the DAC; ``draw`` is a standard normal deviate of the intensity noise."""
+        return self.parameters.power_w * code / DAC_FULL_SCALE * (1.0 + self.parameters.relative_noise_rms * draw)
+
+    def photons_per_s(self, power_w: float) -> float:
+        return power_w / self._photon_j
