@@ -14,9 +14,10 @@ class Exposer(wiring.Component):
     clock domain) toggles when it has.
 
     A shot is exposed when the panel has settled, the analog parts are ready, no fault is being
-    realigned, the readout before it will have ended by the end of this exposure, and, for the first
-    shot of a projection, an accumulator set is free (both for raw readouts, which have one buffer).
-    Each wait has its counter.
+    realigned, the readout before it has ended (``none_due``) or will have ended by the end of this
+    exposure (``readout_cycles`` after the end of the one before), and, for the first shot of a
+    projection, an accumulator set is free (both for raw readouts, which have one buffer). Each wait
+    has its counter.
     """
 
     def __init__(self):
@@ -28,6 +29,7 @@ class Exposer(wiring.Component):
                 "id_set": In(1),
                 "id_value": In(32),
                 "readout_cycles": In(32),
+                "none_due": In(1),
                 "raw": In(1),
                 "analog_ready": In(1),
                 "resync": In(1),
@@ -102,7 +104,12 @@ class Exposer(wiring.Component):
                     self.waits_results.eq(~set_ready),
                     self.waits_camera.eq(set_ready),
                 ]
-                with m.If(set_ready & self.analog_ready & ~self.resync & (readout_left <= now.shot.exposure_cycles)):
+                with m.If(
+                    set_ready
+                    & self.analog_ready
+                    & ~self.resync
+                    & (self.none_due | (readout_left <= now.shot.exposure_cycles))
+                ):
                     m.d.comb += self.claim.eq(now.first)
                     m.d.sync += [
                         self.trigger.eq(1),

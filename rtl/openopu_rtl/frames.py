@@ -23,6 +23,9 @@ class FrameMatcher(wiring.Component):
     know whose the next frame is: every projection under way fails, frames are discarded until the
     camera has been silent for ``timeout``, and no exposure begins meanwhile (``resync``).
     A malformed frame fails its projection only.
+
+    ``readout_cycles`` is how long the last readout took, from the end of the exposure to the end of the
+    frame; ``readout_known`` falls when it may no longer hold. ``none_due``: every frame has come.
     """
 
     def __init__(self, geometry: Geometry):
@@ -51,6 +54,8 @@ class FrameMatcher(wiring.Component):
                 "shot": Out(EXPOSED),
                 "o": Out(stream.Signature(ENDED)),
                 "readout_cycles": Out(32),
+                "readout_known": Out(1),
+                "none_due": Out(1),
                 # Events.
                 "frame": Out(1),
                 "missing": Out(1),
@@ -92,7 +97,7 @@ class FrameMatcher(wiring.Component):
 
         def lose_track(code):
             fail(code)
-            m.d.sync += [self.resync.eq(1), quiet.eq(self.timeout)]
+            m.d.sync += [self.resync.eq(1), quiet.eq(self.timeout), self.readout_known.eq(0)]
 
         def extra():
             m.d.comb += self.extra.eq(1)
@@ -103,6 +108,7 @@ class FrameMatcher(wiring.Component):
 
         with m.FSM():
             with m.State("IDLE"):
+                m.d.comb += self.none_due.eq(~due.r_rdy)
                 with m.If(self.i.valid & ~self.resync):
                     extra()
                 with m.If(due.r_rdy):
@@ -171,7 +177,7 @@ class FrameMatcher(wiring.Component):
             self.pixel.eq(word.pixel),
         ]
         with m.If(ended):
-            m.d.sync += [self.readout_cycles.eq(since_exposure), end_time.eq(self.timestamp)]
+            m.d.sync += [self.readout_cycles.eq(since_exposure), self.readout_known.eq(1), end_time.eq(self.timestamp)]
             with m.If(status[shot.set] == Code.OK):
                 with m.If(word.overflow):
                     m.d.sync += status[shot.set].eq(Code.CAMERA_OVERFLOW)

@@ -39,6 +39,9 @@ RECEIVE_FIFO_BYTES = 256
 _PACKET_GUARD_CLOCKS = 8
 """After a delimiter the receiver is fed no more until its verdict is out, however quick the link."""
 
+_READOUT_MARGIN_CLOCKS = 16
+"""Jitter of a readout between two asynchronous clocks that is allowed for, beside 1/64 of its length."""
+
 
 class Opu(wiring.Component):
     """Platform independent. Clock domains: ``sync`` (all but the two ports), ``slm``, ``cam``.
@@ -246,11 +249,23 @@ class Opu(wiring.Component):
         ]
         connect(m, loader.o, exposer.i)
 
-        # Exposure.
+        # Exposure. As long as no readout has been timed, each frame is waited for.
+        readout_limit, readout_timed = Signal(32), Signal(32)
+        m.d.sync += [
+            readout_timed.eq(frames.readout_cycles + (frames.readout_cycles >> 6) + _READOUT_MARGIN_CLOCKS),
+            readout_limit.eq(
+                Mux(
+                    frames.readout_known,
+                    Mux(readout_timed > regs.camera_readout_cycles, readout_timed, regs.camera_readout_cycles),
+                    (1 << 32) - 1,
+                )
+            ),
+        ]
         m.d.comb += [
             exposer.id_set.eq(regs.exposure_base_stb),
             exposer.id_value.eq(regs.exposure_base),
-            exposer.readout_cycles.eq(regs.camera_readout_cycles),
+            exposer.readout_cycles.eq(readout_limit),
+            exposer.none_due.eq(frames.none_due),
             exposer.raw.eq(regs.result_raw),
             exposer.analog_ready.eq(dac.settled & ~adc.busy),
             exposer.resync.eq(frames.resync),

@@ -15,7 +15,7 @@ from openopu_rtl.protocol.shots import complement, intensity
 
 from .opu_bench import SMALL, Bench, frame_of
 
-TIMING = {"camera_readout_cycles": 420, "frame_timeout_cycles": 1200}
+TIMING = {"frame_timeout_cycles": 1200}
 
 
 def expected(bench, program, planes, first, *, selection, bits, shift, banks, table=None):

@@ -118,8 +118,8 @@ _SETTINGS = [
     Register("slm_preload", _K.SETTING, "1: the next pattern is sent while this one is exposed (global reset panels).",
              reset=1, maximum=1, idle_only=True),
     Register("camera_readout_cycles", _K.SETTING,
-             "An exposure ends no sooner than so long after the one before it ended.", "cycles", reset=0,
-             idle_only=True),
+             "An exposure ends no sooner than so long after the one before it ended, or than the last readout took "
+             "(plus 1/64) if that is longer.", "cycles", reset=0, idle_only=True),
     Register("frame_timeout_cycles", _K.SETTING, "A frame must have ended so long after its exposure.", "cycles",
              reset=1 << 22, minimum=64, idle_only=True),
     Register("heartbeat_cycles", _K.SETTING, "The laser trips when no valid packet arrives for so long.", "cycles",
