@@ -1,0 +1,62 @@
+"""The device ``twin:``: a bit-exact model of the gateware, and the plant, in one process.
+
+Keys of the URL: those of :mod:`openopu_sim.options`, and ``interlock=closed`` (default) or ``open``.
+"""
+
+from __future__ import annotations
+
+from openopu.device import Device, Transport
+from openopu.errors import LinkLost
+from openopu.url import DeviceUrl
+
+from .options import KEYS, geometry_of, plant_of
+from .twin_device import TwinDevice
+
+
+class TwinTransport(Transport):
+    """Hands bytes to a :class:`TwinDevice`. What it has queued is executed when the host reads."""
+
+    def __init__(self, device: TwinDevice) -> None:
+        self._device: TwinDevice | None = device
+        self._out = bytearray()
+
+    def write(self, data: bytes) -> None:
+        self._out += self._open().receive(data)
+
+    def read(self, timeout_s: float) -> bytes:
+        self._out += self._open().run()
+        data = bytes(self._out)
+        self._out.clear()
+        return data
+
+    def close(self) -> None:
+        if self._device is not None:
+            self._device.plant.close()
+            self._device = None
+
+    def _open(self) -> TwinDevice:
+        if self._device is None:
+            raise LinkLost("the twin was closed", "twin:", "Open it again")
+        return self._device
+
+
+def open_twin(url: DeviceUrl) -> Device:
+    """Open ``twin:``. Raises :class:`openopu.errors.UsageError`."""
+    url.refuse_unknown((*KEYS, "interlock"))
+    closed = url.get("interlock", _closed, True, "open or closed")
+    geometry = geometry_of(url)
+    twin = TwinDevice(plant_of(url, geometry), interlock_closed=closed)
+    return Device(
+        url=url,
+        name="twin",
+        transport=TwinTransport(twin),
+        arms_itself=True,
+        realtime=False,
+        exact_matrix=twin.exact_matrix,
+    )
+
+
+def _closed(text: str) -> bool:
+    if text not in ("open", "closed"):
+        raise ValueError
+    return text == "closed"

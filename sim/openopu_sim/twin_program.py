@@ -1,0 +1,167 @@
+"""Execution of queued projections: planes in, records out, for many projections at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from openopu_rtl import accumulator, binner, expander, results
+from openopu_rtl.protocol import Code, Geometry, Shot, codec
+from openopu_rtl.protocol.packets import RECORD_DTYPE, RECORD_FLAGS
+from openopu_rtl.protocol.registers import RESULT_BITS
+from openopu_rtl.protocol.shots import SHOT_FIELDS, SHOT_WORDS
+
+from .plant import Illumination, Plant
+from .twin_registers import WORD, Registers
+
+
+@dataclass(frozen=True)
+class LoadedShot:
+    """An entry of the shot table as the loader takes it."""
+
+    shot: Shot
+    """With zero ``frames`` and ``exposure_cycles`` raised to 1, as the gateware runs them."""
+    invalid: bool
+    illumination: Illumination
+
+
+@dataclass(frozen=True)
+class Records:
+    """The records of some projections: heads (count,) of ``RECORD_DTYPE`` and packed integers (count, bytes) uint8."""
+
+    heads: NDArray[np.void]
+    packed: NDArray[np.uint8]
+
+    def payload(self, start: int, stop: int) -> bytes:
+        """The bytes of records ``start`` to ``stop`` in a RESULT packet."""
+        heads = self.heads[start:stop].view(np.uint8).reshape(stop - start, RECORD_DTYPE.itemsize)
+        return np.concatenate([heads, self.packed[start:stop]], axis=1).tobytes()
+
+
+def load_shots(registers: Registers) -> list[LoadedShot]:
+    """The program in the shot table."""
+    words = registers.windows["shot_table"].reshape(-1, SHOT_WORDS)[: registers["program_length"]].tolist()
+    return [_load_shot(entry, registers) for entry in words]
+
+
+def _load_shot(words: list[int], registers: Registers) -> LoadedShot:
+    fields = {name: words[word] >> low & ((1 << width) - 1) for name, (word, low, width) in SHOT_FIELDS.items()}
+    invalid = fields["plane"] >= registers["planes"] or fields["frames"] == 0 or fields["exposure_cycles"] == 0
+    fields["frames"] = max(fields["frames"], 1)
+    fields["exposure_cycles"] = max(fields["exposure_cycles"], 1)
+    shot = Shot(**{n: bool(v) if n in ("invert", "negative") else v for n, v in fields.items()})
+    return LoadedShot(shot, invalid, illumination(shot, registers, blank=invalid))
+
+
+def illumination(shot: Shot, registers: Registers, blank: bool = False) -> Illumination:
+    """What the optics sees of a shot, through the level table. ``blank``: all modes are 0 (before inversion)."""
+    table = registers.windows["level_table"]
+    on, off = (shot.level_off, shot.level_on) if shot.invert else (shot.level_on, shot.level_off)
+    return Illumination(
+        None if blank else shot.plane,
+        int(table[on]),
+        int(table[off]),
+        int(table[shot.level_anchor]),
+        int(table[shot.level_border]),
+        shot.exposure_cycles,
+    )
+
+
+def execute(
+    plant: Plant, registers: Registers, planes: NDArray[np.uint8], first_exposures: NDArray[np.int64]
+) -> Records:
+    """Run the program for each projection and count its events.
+
+    ``planes`` (projections, planes, modes) of 0 and 1; ``first_exposures`` (projections,).
+    """
+    g = plant.geometry
+    loaded = load_shots(registers)
+    shots = [entry.shot for entry in loaded]
+    count = len(planes)
+    raw = bool(registers["result_raw"])
+    if raw:
+        binned, monitors, pixels = _expose_frames(plant, registers, loaded, planes, first_exposures)
+    else:
+        binned, monitors = plant.expose_batch(
+            planes,
+            [entry.illumination for entry in loaded],
+            first_exposures,
+            registers.laser_code,
+            lambda crops: binner.bin_crop(g, crops),
+            g.outputs,
+        )
+    sums, saturations = accumulator.model(shots, binned)
+    if raw:
+        bits, clipped, saturated = 16, pixels, np.zeros(count, dtype=np.int64)
+    else:
+        bits = RESULT_BITS[registers["result_format"]]
+        clipped, saturated = results.model(
+            sums,
+            selection=registers.windows["selection"][: registers["selection_length"]],
+            banks=registers["result_banks"],
+            shift=registers["result_shift"],
+            bits=bits,
+        )
+    heads = np.zeros(count, dtype=RECORD_DTYPE)
+    heads["exposure"] = first_exposures
+    heads["saturated"] = np.minimum(saturated, 0xFFFF)
+    heads["monitor"] = monitors[:, -1]
+    failed = any(entry.invalid for entry in loaded)
+    heads["status"] = Code.BAD_SHOT if failed else Code.OK
+    heads["flags"] = (
+        int(registers.laser_on) << RECORD_FLAGS["laser_on"]
+        | (saturations > 0).astype(np.uint8) << (RECORD_FLAGS["accumulator_saturated"])
+    )
+    registers.count("projections", count)
+    registers.count("projections_failed", count if failed else 0)
+    registers.count("exposures", count * len(loaded))
+    registers.count("frames", count * len(loaded))
+    registers.count("accumulator_saturations", int(saturations.sum()))
+    registers.count("result_saturations", int(saturated.sum()))
+    registers["monitor"] = int(monitors[-1, -1])
+    return Records(heads, _pack(clipped, bits))
+
+
+def _expose_frames(
+    plant: Plant,
+    registers: Registers,
+    loaded: list[LoadedShot],
+    planes: NDArray[np.uint8],
+    first_exposures: NDArray[np.int64],
+) -> tuple[NDArray[np.int32], NDArray[np.uint16], NDArray[np.int32]]:
+    """Binned frames, monitors, and the rows of each projection's last frame that a raw readout returns."""
+    g: Geometry = plant.geometry
+    table = registers.windows["level_table"].astype(np.uint8)
+    binned = np.empty((len(planes), len(loaded), g.outputs), dtype=np.int32)
+    monitors = np.empty((len(planes), len(loaded)), dtype=np.uint16)
+    pixels = np.empty((len(planes), g.raw_rows * g.camera_width), dtype=np.int32)
+    rows = slice(registers["raw_first_row"], registers["raw_first_row"] + g.raw_rows)
+    dark = np.zeros(g.modes, dtype=np.uint8)
+    for b, first in enumerate(first_exposures.tolist()):
+        for s, entry in enumerate(loaded):
+            levels = expander.model(
+                g,
+                dark if entry.invalid else planes[b, entry.shot.plane],
+                invert=entry.shot.invert,
+                level_on=entry.shot.level_on,
+                level_off=entry.shot.level_off,
+                level_anchor=entry.shot.level_anchor,
+                level_border=entry.shot.level_border,
+                table=table,
+            )
+            frame, monitors[b, s] = plant.expose_frame(
+                levels, (first + s) & WORD, entry.shot.exposure_cycles, registers.laser_code
+            )
+            binned[b, s] = binner.model(g, frame)
+        pixels[b] = frame[rows].ravel()
+    return binned, monitors, pixels
+
+
+def _pack(values: NDArray[np.int32], bits: int) -> NDArray[np.uint8]:
+    """Pack each row of integers; (rows, bytes) uint8."""
+    if bits == 12 and values.shape[1] % 2:
+        rows = [np.frombuffer(codec.pack_results(row, bits), dtype=np.uint8) for row in values]
+        return np.stack(rows)
+    # Rows fill whole bytes, so they can be packed in one go.
+    return np.frombuffer(codec.pack_results(values.ravel(), bits), dtype=np.uint8).reshape(len(values), -1)

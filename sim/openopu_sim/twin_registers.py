@@ -1,0 +1,156 @@
+"""The twin's register file and windows: the model of the gateware's, from the declaration."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from openopu_rtl.protocol import (
+    MAGIC,
+    PROTOCOL_HASH,
+    REGISTERS,
+    WINDOWS,
+    Access,
+    Code,
+    Geometry,
+    Kind,
+    Register,
+    Window,
+)
+from openopu_rtl.protocol.registers import STATUS_BITS, TRIP_CAUSES
+
+TWIN_BOARD = 1
+"""Value of the register ``board``."""
+BYTE_LINK = 1
+"""Value of the register ``link``: bytes are handed over whole."""
+WORD = 0xFFFFFFFF
+
+
+class Refusal(Exception):
+    """A request that is answered by an error."""
+
+    def __init__(self, code: Code, detail: int = 0) -> None:
+        super().__init__(code.name)
+        self.code = code
+        self.detail = detail
+
+
+class Registers:
+    """Words of the device, and the laser's interlock.
+
+    The twin has no clock: timing registers stay 0, and the heartbeat is always fresh, because every look at
+    it is a packet.
+
+    Attributes
+    ----------
+    windows : contents by name, (words,) uint32.
+    interlock_closed : the loop; see :meth:`set_interlock`.
+    """
+
+    def __init__(self, geometry: Geometry, *, clock_hz: int, build: int, interlock_closed: bool = True) -> None:
+        self.geometry = geometry
+        identity = {
+            "magic": MAGIC,
+            "protocol_hash": PROTOCOL_HASH,
+            "build": build,
+            "board": TWIN_BOARD,
+            "link": BYTE_LINK,
+            "clock_hz": clock_hz,
+        } | {f"geometry_{name}": int(getattr(geometry, name)) for name in geometry.__dataclass_fields__}
+        self._values = {r.name: identity.get(r.name, r.reset) for r in REGISTERS.values()}
+        self._by_address = {r.address: r for r in REGISTERS.values()}
+        self.windows: dict[str, NDArray[np.uint32]] = {
+            "shot_table": np.zeros(WINDOWS["shot_table"].words(geometry), dtype=np.uint32),
+            "level_table": np.arange(WINDOWS["level_table"].words(geometry), dtype=np.uint32),
+            "selection": np.arange(WINDOWS["selection"].words(geometry), dtype=np.uint32),
+        }
+        self._spans: list[tuple[Window, int]] = [(w, w.words(geometry)) for w in WINDOWS.values()]
+        self.interlock_closed = interlock_closed
+        self.armed = False
+        self.tripped = False
+
+    def __getitem__(self, name: str) -> int:
+        return self._values[name]
+
+    def __setitem__(self, name: str, value: int) -> None:
+        self._values[name] = value & WORD
+
+    def count(self, name: str, more: int = 1) -> None:
+        """Add to an event counter."""
+        self._values[name] = (self._values[name] + more) & WORD
+
+    @property
+    def laser_on(self) -> bool:
+        return self.armed and self.interlock_closed and not self.tripped
+
+    @property
+    def laser_code(self) -> int:
+        """What the laser's DAC is sent."""
+        return self["laser_power"] if self.laser_on else 0
+
+    def set_interlock(self, closed: bool) -> None:
+        """Open or close the loop. Opening it while armed trips the laser."""
+        self.interlock_closed = closed
+        if self.armed and not closed:
+            self.armed, self.tripped = False, True
+            self["trip_cause"] = 1 << TRIP_CAUSES["interlock_open"]
+            self.count("laser_trips")
+
+    def read(self, address: int, busy: bool) -> int:
+        """The word at ``address``. Raises :class:`Refusal`."""
+        register = self._by_address.get(address)
+        if register is None or register.access is Access.WO:
+            raise Refusal(Code.ADDRESS, address)
+        if register.name == "status":
+            bits = {
+                "busy": busy,
+                "laser_on": self.laser_on,
+                "armed": self.armed,
+                "interlock_closed": self.interlock_closed,
+                "heartbeat_fresh": True,
+                "tripped": self.tripped,
+                "resync": False,
+            }
+            return sum(int(on) << STATUS_BITS[name] for name, on in bits.items())
+        return self[register.name]
+
+    def write(self, address: int, value: int, busy: bool) -> None:
+        """Set the word at ``address``. Raises :class:`Refusal`."""
+        register = self._by_address.get(address)
+        if register is not None:
+            self._write_register(register, value, busy)
+            return
+        for window, words in self._spans:
+            if window.address <= address < window.address + words:
+                _check(address, value, window.bounds(self.geometry), busy)
+                self.windows[window.name][address - window.address] = value
+                return
+        raise Refusal(Code.ADDRESS, address)
+
+    def _write_register(self, register: Register, value: int, busy: bool) -> None:
+        if register.access is Access.RO:
+            raise Refusal(Code.READ_ONLY, register.address)
+        _check(register.address, value, register.bounds(self.geometry), busy and register.idle_only)
+        if register.kind is Kind.SETTING:
+            self[register.name] = value
+            if register.name == "exposure_base":
+                self["exposure_next"] = value
+        elif register.name == "laser_arm":
+            if value != PROTOCOL_HASH:
+                raise Refusal(Code.ARM_KEY, register.address)
+            if not self.interlock_closed:
+                raise Refusal(Code.INTERLOCK_OPEN, register.address)
+            self.armed, self.tripped = True, False
+            self["trip_cause"] = 0
+        elif register.name == "laser_disarm":
+            self.armed = False
+        elif register.name == "counters_clear":
+            for r in REGISTERS.values():
+                if r.kind in (Kind.EVENT, Kind.TIMING):
+                    self[r.name] = 0
+
+
+def _check(address: int, value: int, bounds: tuple[int, int], refuse_busy: bool) -> None:
+    if refuse_busy:
+        raise Refusal(Code.BUSY, address)
+    if not bounds[0] <= value <= bounds[1]:
+        raise Refusal(Code.VALUE, address)
