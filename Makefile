@@ -25,7 +25,7 @@ sim: setup ## the RTL bench behind a serial port, until interrupted
 	@.venv/bin/openopu cosim --simulator verilator
 
 bench: setup ## the measurements of docs/results.md, in build/bench/summary.json
-	@$(PY) -m openopu_sim.measure --out $(OUT)/bench
+	@$(PY) tools/bench.py --out $(OUT)/bench
 
 docs: setup ## reference pages from the declaration
 	@$(PY) tools/reference.py

@@ -18,6 +18,18 @@ need "$python" python3
 if command -v "$python" >/dev/null 2>&1 && ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
     missing="$missing python3-venv"
 fi
+# cocotb loads Python into the simulator, as a shared library.
+if command -v "$python" >/dev/null 2>&1 && ! "$python" - <<'END' 2>/dev/null
+import ctypes, os, sysconfig
+name, folder = sysconfig.get_config_var("INSTSONAME"), sysconfig.get_config_var("LIBDIR")
+try:
+    ctypes.CDLL(name)
+except OSError:
+    ctypes.CDLL(os.path.join(folder, name))
+END
+then
+    missing="$missing libpython3-dev"
+fi
 # The data of the demonstration; without it the embedded digits serve.
 data=""
 [ -f /usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz ] || data="dataset-fashion-mnist"
