@@ -159,12 +159,16 @@ class Simulation:
             ) from None
         raise SimulatorDied(*self.death())
 
-    def alive(self) -> bool:
-        return self._process.poll() is None
+    def ended_within(self, seconds: float) -> bool:
+        """Whether the simulator has ended, or does so within ``seconds``."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
+        return self._process.poll() is not None
 
-    def wait(self) -> int:
-        """Wait until the simulator ends; return its exit code."""
-        return self._process.wait()
+    def serve(self) -> None:
+        """Wait until interrupted. Raises :class:`SimulatorDied` when the simulator ends by itself."""
+        self._process.wait()
+        raise SimulatorDied(*self.death())
 
     def death(self) -> tuple[str, str, str]:
         """What happened, where, and the next step, once the simulator has ended."""

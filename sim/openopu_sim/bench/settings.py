@@ -19,7 +19,7 @@ CLOCK_HZ = 48_000_000
 SLM_CLOCK_HZ = 46_500_000
 """Default pixel clock of the simulated panel: no simple ratio to the system clock."""
 CAMERA_CLOCK_HZ = 44_100_000
-"""Default pixel clock of the simulated camera: no simple ratio either, and below the system clock, as its port wants."""
+"""Default pixel clock of the simulated camera: no simple ratio either, and below the system clock."""
 SECONDS_PS = 10**12
 SETTINGS_VARIABLE = "OPENOPU_BENCH"
 """Environment variable that carries :meth:`BenchSettings.dumps` into the simulator."""

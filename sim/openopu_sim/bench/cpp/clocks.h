@@ -5,6 +5,7 @@
 // every edge at its time, for waveforms).
 #pragma once
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
@@ -17,8 +18,8 @@ public:
     uint64_t time = 0;     // ps
     bool cam_stopped = false;
 
-    // Advance to the next edge that must be evaluated; returns true if clk has risen.
-    bool step() {
+    // Advance to the next edge that must be evaluated; returns the clock that has risen, 0 to 2, or -1.
+    int step() {
         for (;;) {
             int i = next[1] < next[0] ? 1 : 0;
             if (next[2] < next[i]) i = 2;
@@ -30,14 +31,14 @@ public:
             if (!pin && unseen[i]) {               // its falling edge has not been shown yet
                 unseen[i] = false;
                 time = next[i] - 1;
-                return false;
+                return -1;
             }
             time = next[i];
             next[i] += half[i];
             pin = !pin;
             if (pin || exact) {
                 unseen[0] = unseen[1] = unseen[2] = false;
-                return i == 0 && pin;
+                return pin ? i : -1;
             }
             unseen[i] = true;
         }

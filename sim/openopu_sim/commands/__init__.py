@@ -1,0 +1,1 @@
+"""Commands that the simulation adds to ``openopu``."""

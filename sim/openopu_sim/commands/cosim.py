@@ -1,0 +1,85 @@
+"""Serve the simulated gateware and optics on a virtual serial port and a TCP port, until interrupted.
+
+Any program that speaks the protocol over a serial port can talk to it; one at a time.
+In lock step (the default) simulated time stands still while the host thinks and nothing is under way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+from openopu.errors import UsageError
+from openopu.url import DeviceUrl
+
+from ..device import settings_of
+
+PLAIN_KEYS = ("n", "m", "bits", "geometry", "plant", "noise", "seed", "noise_seed")
+"""Keys of a device URL that are options of the command too; the others go by ``--set``."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--simulator", choices=("verilator", "icarus"), default="verilator", help="default: verilator")
+    parser.add_argument("--waves", metavar="FILE", help="write all signals to FILE (.fst or .vcd); slow")
+    link = parser.add_mutually_exclusive_group()
+    link.add_argument("--uart", action="store_true", help="the link is a UART at 12 Mbaud (default)")
+    link.add_argument("--bypass", action="store_true", help="hand the link's bytes over whole, for speed")
+    parser.add_argument(
+        "--free-running", action="store_true", help="let simulated time run on while the host thinks (no lock step)"
+    )
+    parser.add_argument("--fault", metavar="LIST", help="faults to inject: EXPOSURE:KIND[:ARGUMENT],...")
+    parser.add_argument("--interlock", choices=("closed", "open"), help="state of the laser's interlock loop")
+    for key in PLAIN_KEYS:
+        meaning = "modes" if key == "n" else "outputs" if key == "m" else f"as `{key}=` in a device URL"
+        parser.add_argument(f"--{key.replace('_', '-')}", dest=key, metavar="VALUE", help=meaning)
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="any other key of a `rtl:` URL; may be repeated"
+    )
+
+
+def url_of(args: argparse.Namespace) -> DeviceUrl:
+    """The device URL that says the same as the command's arguments."""
+    keys = {key: value for key in (*PLAIN_KEYS, "fault", "interlock") if (value := getattr(args, key)) is not None}
+    if args.bypass:
+        keys["link"] = "bytes"
+    if args.free_running:
+        keys["time"] = "free"
+    if args.waves:
+        keys["waves"] = str(Path(args.waves).absolute())
+    for pair in args.set:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise UsageError(f"`{pair}` is not KEY=VALUE", "--set", "Write for example --set store_bytes=8192")
+        keys[key] = value
+    return DeviceUrl("rtl", args.simulator, keys)
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    from ..bench.process import Simulation
+
+    settings = settings_of(url_of(args))
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    print(f"building and starting the simulation ({settings.simulator}) ...", flush=True)
+    try:
+        with Simulation(settings) as simulation:
+            ready = {"port": simulation.port, "url": simulation.url, "simulator_pid": simulation.pid}
+            if args.json:
+                print(json.dumps({"event": "ready", **ready}), flush=True)
+            else:
+                print(f"serial port  {simulation.port}   (12 Mbaud; device URL serial:{simulation.port})")
+                print(f"TCP port     {simulation.url}")
+                print("Press Ctrl-C to end.", flush=True)
+            try:
+                simulation.serve()
+            except KeyboardInterrupt:
+                print("interrupted; ending the simulation", flush=True)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return {"simulator": settings.simulator, **ready, "waves": settings.waves}
