@@ -14,12 +14,27 @@ DELIMITER = b"\0"
 """Ends every packet; an empty packet is ignored, so it may also be sent to start afresh."""
 
 
+_LONG_BYTES = 256
+"""From this length on it pays to encode with array operations."""
+
+
 class CodecError(ValueError):
     """Bytes that are no packet."""
 
 
 def cobs_encode(data: bytes) -> bytes:
     """Return ``data`` without zero bytes, at most ``len(data) // 254 + 1`` bytes longer. No delimiter."""
+    if len(data) >= _LONG_BYTES:
+        source = np.frombuffer(data, dtype=np.uint8)
+        zeros = np.flatnonzero(source == 0)
+        codes = np.diff(zeros, prepend=-1, append=len(source))
+        if codes.max() < 255:
+            # No group is full: each zero becomes the code of the group behind it.
+            encoded = np.empty(len(source) + 1, dtype=np.uint8)
+            encoded[1:] = source
+            encoded[0] = codes[0]
+            encoded[zeros + 1] = codes[1:]
+            return encoded.tobytes()
     out = bytearray()
     groups = data.split(b"\0")
     last = len(groups) - 1
@@ -38,20 +53,25 @@ def cobs_encode(data: bytes) -> bytes:
 
 def cobs_decode(data: bytes) -> bytes:
     """Inverse of :func:`cobs_encode`. Raises :class:`CodecError` for a zero byte or a group cut short."""
-    out = bytearray()
-    position, end = 0, len(data)
-    while position < end:
-        code = data[position]
-        stop = position + code
-        if code == 0 or stop > end:
-            raise CodecError("the packet is cut short or holds a zero byte")
-        out += data[position + 1 : stop]
-        position = stop
-        if code < 255 and position < end:
-            out.append(0)
     if b"\0" in data:
         raise CodecError("the packet holds a zero byte")
-    return bytes(out)
+    starts = []
+    position, end = 0, len(data)
+    while position < end:
+        starts.append(position)
+        position += data[position]
+    if position != end:
+        raise CodecError("the packet is cut short")
+    if not starts:
+        return b""
+    # A code stands for the zero before its group; there is none before the first group and behind a full one.
+    out = np.frombuffer(data, dtype=np.uint8).copy()
+    at = np.array(starts)
+    drop = np.flatnonzero(out[at[:-1]] == 255) + 1
+    out[at] = 0
+    if len(drop) == 0:
+        return out[1:].tobytes()
+    return np.delete(out, np.append(at[drop], 0)).tobytes()
 
 
 def frame(content: bytes) -> bytes:
