@@ -103,7 +103,7 @@ def draw(rng: np.random.Generator, base: Settings, geometry: Geometry, rows: int
         pixel = ((1 << geometry.pixel_bits) - 1) * geometry.bin**2
         shots = min(geometry.shot_depth, 1 + (1 << 31) // (pixel << 15))
         negative = bool(rng.integers(2))
-        program = Program((Shot(shift=15, negative=negative, exposure_cycles=40_000, settle_cycles=0),) * shots)
+        program = Program((Shot(shift=15, negative=negative, exposure_cycles=8000, settle_cycles=0),) * shots)
         rows = min(rows, 2)
     else:
         planes_used = int(rng.integers(1, 4))
@@ -120,6 +120,8 @@ def draw(rng: np.random.Generator, base: Settings, geometry: Geometry, rows: int
     # Half of the time so that results saturate now and then, half of the time never.
     _, shift = lossless(program, geometry, bits, banks)
     shift = int(rng.integers(0, shift + 1)) if rng.random() < 0.5 else shift
+    if kind == "saturated":
+        bits, shift = 8, int(rng.integers(0, 20))
     settings = dataclasses.replace(
         base,
         program=program,

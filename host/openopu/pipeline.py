@@ -175,6 +175,8 @@ class Pipeline:
         """Send what credits allow, then take one packet or notice that none came; waits at most ``poll_s``."""
         self._send()
         if not self._flights:
+            if self._jobs:
+                raise AssertionError("rows wait, but none can be sent: the pipeline would never end")
             return
         session = self._session
         wait = self._progress_s + self._patience_s() - time.monotonic()

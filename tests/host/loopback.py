@@ -48,7 +48,7 @@ class LoopbackDevice:
         self.transmission = rng.normal(size=shape) + 1j * rng.normal(size=shape)
         self.fail: dict[int, list[int]] = {}
         self.stream = bytearray()
-        self.largest_in_flight = 0
+        self.pattern_bytes = self.largest_in_flight = 0
 
     def get(self, name: str) -> int:
         return self.words[REGISTERS[name].address]
@@ -140,7 +140,7 @@ class LoopbackDevice:
             raise Refusal(Code.LENGTH, PacketType.PROJECT)
         if len(body) > g.store_bytes:
             raise Refusal(Code.NO_SPACE, 0)
-        self.largest_in_flight = max(self.largest_in_flight, len(body))
+        self.pattern_bytes += len(body)
         bits = codec.unpack_planes(body, g.modes).reshape(count, planes, g.modes)
         shots = [Shot.from_words(self.windows["shot_table"][4 * i : 4 * i + 4].tolist()) for i in range(length)]
         self.set("exposure_next", (first + count * length) % (1 << 32))
@@ -192,18 +192,29 @@ class Refusal(Exception):
 class LoopbackTransport(Transport):
     def __init__(self, device: LoopbackDevice) -> None:
         self.device = device
-        self.inbox = b""
+        self.inbox: list[tuple[bytes, int]] = []
         self.closed = False
+        self.outstanding = 0
+        """Bytes of patterns that wait for their result's arrival."""
 
     def write(self, data: bytes) -> None:
         if self.closed:
             raise LinkLost("the link was lost", "loopback", "Open it again")
-        self.inbox += self.device.receive(data)
+        before = self.device.pattern_bytes
+        answer = self.device.receive(data)
+        stored = self.device.pattern_bytes - before
+        self.outstanding += stored
+        self.device.largest_in_flight = max(self.device.largest_in_flight, self.outstanding)
+        if answer:
+            self.inbox.append((answer, stored))
 
     def read(self, timeout_s: float) -> bytes:
         if self.closed:
             raise LinkLost("the link was lost", "loopback", "Open it again")
-        data, self.inbox = self.inbox, b""
+        if not self.inbox:
+            return b""
+        data, stored = self.inbox.pop(0)
+        self.outstanding -= stored
         return data
 
     def close(self) -> None:

@@ -156,7 +156,7 @@ def test_doctor_finds_the_rate_that_answers(monkeypatch):
 
     class Wrong(LoopbackTransport):
         def write(self, data):
-            self.inbox += bytes(b ^ 0x5A for b in data)
+            self.inbox.append((bytes(b ^ 0x5A for b in data), 0))
 
     def open_at(url):
         parsed = DeviceUrl.parse(url)

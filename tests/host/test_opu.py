@@ -70,12 +70,13 @@ def test_outputs_are_returned_in_the_order_asked_for(pair):
 def test_many_batches_in_flight_keep_their_rows(pair):
     opu, end = pair
     opu.configure(components=8, outputs=16, encoding=Encoding("sign", "threshold"))
-    batches = [np.random.default_rng(i).normal(size=(37, 8)) for i in range(6)]
+    batches = [np.random.default_rng(i).normal(size=(137, 8)) for i in range(6)]
     together = [opu.submit(b) for b in batches]
     alone = [opu.project(b) for b in batches]
     for pending, y in zip(together, alone, strict=True):
         np.testing.assert_array_equal(pending.result(), y)
-    assert end.largest_in_flight <= SMALL.store_bytes
+    assert SMALL.store_bytes // 2 <= end.largest_in_flight <= SMALL.store_bytes
+    assert opu.repeated == 0
 
 
 def test_raw_program_for_one_call_leaves_the_configuration(pair):
@@ -226,6 +227,7 @@ def test_exposure_base_is_set_on_opening():
         record = opu.project_raw(np.ones((2, 2, 64)))
         assert record.head["exposure"].tolist() == [(1 << 32) - 4, 0]
         assert opu.exposure_next == 4 == end.get("exposure_next")
+        assert opu.repeated == 0
 
 
 @pytest.mark.parametrize("count", [1, 2])
