@@ -170,7 +170,7 @@ def train(
     done = trainer.epoch * trainer.steps_per_epoch + trainer.step
     with TrainingProgress(config.epochs, trainer.steps_per_epoch, trainer.batch, done, quiet=quiet) as progress:
         with _said_where(folder, trainer):
-            trainer.run(folder, progress)
+            trainer.run(folder, _Recording(progress, write_record))
     results = summarise(trainer, opu, warnings)
     write_record(results)
     if pictures and folder is not None:
@@ -186,6 +186,18 @@ def draw_history(history: list[dict[str, Any]], folder: Path, title: str) -> lis
     pictures.learning_curves(history, files[0], title)
     pictures.alignment_angles(history, files[1])
     return files
+
+
+class _Recording:
+    """Passes progress on, and brings the run record up to date after each epoch."""
+
+    def __init__(self, progress: TrainingProgress, write: Callable[[], None]) -> None:
+        self.stepped = progress.stepped
+        self._progress, self._write = progress, write
+
+    def epoch_ended(self, entry: dict[str, Any]) -> None:
+        self._progress.epoch_ended(entry)
+        self._write()
 
 
 @contextlib.contextmanager
