@@ -39,7 +39,7 @@ SIMULATION_CLOCK_HZ = 48_000_000
 
 def geometry_of(url: DeviceUrl) -> Geometry:
     """The geometry that a URL asks for. Raises :class:`UrlError`."""
-    fields = {name: url.get_int(name, 0, 0, 65535) for name in GEOMETRY_FIELDS if name in url.parameters}
+    fields = {name: url.get_int(name, 0) for name in GEOMETRY_FIELDS if name in url.parameters}
     name = url.parameters.get("geometry")
     if "bits" in url.parameters:
         fields["pixel_bits"] = url.get_int("bits", 8)

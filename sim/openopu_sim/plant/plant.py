@@ -34,8 +34,10 @@ from .photodiode import Photodiode
 Reals = NDArray[np.float32]
 Draws = tuple[np.random.Generator, float, float]
 
-GEMM_ELEMENTS = 1 << 21
-"""Elements of one product of a batch: large enough for full speed, small enough for the last-level cache."""
+GEMM_ELEMENTS = 1 << 22
+"""Elements of one product of a batch: large enough for the BLAS's full speed."""
+GEMM_ROWS = 512
+"""Most rows of one product: beyond, they bring no speed."""
 CHUNK_PIXELS = 1 << 15
 """Pixels that one thread works on at a time: float32 buffers of them stay in the second-level cache."""
 
@@ -88,6 +90,7 @@ class Plant:
             self.laser.photons_per_s(1.0) * parameters.medium.throughput * parameters.camera.quantum_efficiency / unit
         )
         self._regions: list[tuple[Reals, Reals]] = []
+        self._fields: Reals | None = None
         self._local = threading.local()
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="plant")
 
@@ -136,7 +139,7 @@ class Plant:
         reduce: Callable[[NDArray[np.uint16]], NDArray[np.int32]],
         outputs: int,
     ) -> tuple[NDArray[np.int32], NDArray[np.uint16]]:
-        """The crops of ``len(planes)`` projections of ``len(shots)`` exposures each, reduced.
+        """The crops of ``len(planes)`` projections of ``len(shots)`` exposures each, reduced. One caller at a time.
 
         Parameters
         ----------
@@ -158,21 +161,23 @@ class Plant:
         monitors = np.empty((count, len(shots)), dtype=np.uint16)
         statics = [self._static_field(shot) for shot in shots]
         shown = sorted({shot.plane for shot in shots if shot.plane is not None})
-        position = {plane: i for i, plane in enumerate(shown)}
         pixels, modes = self.medium.crop_pixels, self.geometry.modes
-        at_once = max(1, min(GEMM_ELEMENTS // pixels, 512) // max(1, len(shown)))
+        at_once = max(1, min(GEMM_ELEMENTS // pixels, GEMM_ROWS) // max(1, len(shown)))
         group = max(1, CHUNK_PIXELS // pixels)
         full = np.float32(self.geometry.macropixel**2)
         for start in range(0, count, at_once):
             stop = min(start + at_once, count)
             amplitudes = planes[start:stop, shown].astype(np.float32).reshape(-1, modes) * full
             shape = (stop - start, len(shown), pixels)
-            fields = tuple(
-                (amplitudes @ part[:modes, :pixels]).reshape(shape) for part in (self.medium.real, self.medium.imag)
-            )
+            fields = self._products(amplitudes)
+            shape = (stop - start, len(shown), pixels)
 
             def work(
-                task: tuple[int, int], start: int = start, stop: int = stop, fields: tuple[Reals, ...] = fields
+                task: tuple[int, int],
+                start: int = start,
+                stop: int = stop,
+                fields: tuple[Reals, Reals] = fields,
+                shape: tuple[int, ...] = shape,
             ) -> None:
                 s, low = task
                 high = min(low + group, stop)
@@ -180,8 +185,8 @@ class Plant:
                 step = self.modulator.amplitude(shot.level_on) - self.modulator.amplitude(shot.level_off)
                 signal = None
                 if shot.plane is not None and step:
-                    rows, plane = slice(low - start, high - start), position[shot.plane]
-                    signal = (fields[0][rows, plane], fields[1][rows, plane])
+                    rows, plane = slice(low - start, high - start), shown.index(shot.plane)
+                    signal = (fields[0].reshape(shape)[rows, plane], fields[1].reshape(shape)[rows, plane])
                 ids = [(int(first) + s) & 0xFFFFFFFF for first in first_exposures[low:high]]
                 crops, seen = self._expose_group(signal, step, statics[s], ids, shot.exposure_cycles, laser_code)
                 reduced[low:high, s] = reduce(crops)
@@ -190,6 +195,16 @@ class Plant:
             tasks = [(s, low) for low in range(start, stop, group) for s in range(len(shots))]
             list(self._pool.map(work, tasks))
         return reduced, monitors
+
+    def _products(self, amplitudes: Reals) -> tuple[Reals, Reals]:
+        """Fields of the signal's modes at the crop, real and imaginary, in buffers that the next call overwrites."""
+        shape = (len(amplitudes), self.medium.crop_pixels)
+        if self._fields is None or self._fields.shape[1] < shape[0]:
+            self._fields = np.empty((2, *shape), dtype=np.float32)
+        real, imag = self._fields[0, : shape[0]], self._fields[1, : shape[0]]
+        for part, out in ((self.medium.real, real), (self.medium.imag, imag)):
+            np.matmul(amplitudes, part[: self.geometry.modes, : shape[1]], out=out)
+        return real, imag
 
     def _expose_group(
         self,
