@@ -58,6 +58,9 @@ def cocotb_environment(module: str, top: str) -> dict[str, str]:
         "TOPLEVEL_LANG": "verilog",
         "COCOTB_LOG_LEVEL": "WARNING",
         "GPI_LOG_LEVEL": "WARNING",
+        # The plant multiplies a vector at a time: waking a second thread costs more than it saves, and on a
+        # busy machine ten times as much.
+        "OPENBLAS_NUM_THREADS": "1",
     }
 
 
