@@ -55,6 +55,9 @@ def cocotb_environment(module: str, top: str) -> dict[str, str]:
         "COCOTB_TOPLEVEL": top,
         "COCOTB_TEST_MODULES": module,
         "COCOTB_TRUST_INERTIAL_WRITES": "1",
+        # One frame's field is a small product: threads cost more than they save, and the simulator needs the core.
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
         "TOPLEVEL_LANG": "verilog",
         "COCOTB_LOG_LEVEL": "WARNING",
         "GPI_LOG_LEVEL": "WARNING",
