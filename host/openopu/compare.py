@@ -31,7 +31,11 @@ from .url import DeviceUrl
 
 SIMULATED = ("twin", "rtl")
 """Schemes whose noise the URL switches."""
-KINDS_OF_TRIAL = ("random", "complement", "intensity", "encoded", "raw", "saturated")
+KINDS_OF_TRIAL = {"random": 0.35, "complement": 0.2, "intensity": 0.1, "encoded": 0.2, "raw": 0.05, "saturated": 0.1}
+"""Kinds of trial, and how often they are drawn: a raw frame takes the line as long as dozens of projections."""
+EXPOSURE_CYCLES = (20, 4000)
+"""Shortest and longest exposure, equally likely on a logarithmic scale: dark to clipped in the default plant."""
+FEW_SHOTS = 6
 HEAD_FIELDS = [n for n in RECORD_DTYPE.names or () if n not in RECORD_TIMING_FIELDS]
 ROWS = (1, 12)
 """Projections of one trial, fewest and most."""
@@ -79,15 +83,12 @@ class Tally:
             self.first_difference = what
 
 
-def draw(rng: np.random.Generator, base: Settings, geometry: Geometry, rows: int) -> Trial:
-    """The next random trial."""
-    kind = KINDS_OF_TRIAL[int(rng.integers(len(KINDS_OF_TRIAL)))]
-    raw_rows = geometry.raw_rows * geometry.camera_width
-    rows = min(rows, max(1, (1 << 18) // raw_rows)) if kind == "raw" else rows
-    timing = {
-        "exposure_cycles": int(np.exp(rng.uniform(np.log(20), np.log(8000)))),
-        "settle_cycles": int(rng.integers(0, 200)),
-    }
+def draw(rng: np.random.Generator, base: Settings, geometry: Geometry, rows: int, number: int) -> Trial:
+    """The next random trial; ``number`` counts them, and the first ones are one of each kind."""
+    kinds = list(KINDS_OF_TRIAL)
+    kind = kinds[number] if number < len(kinds) else str(rng.choice(kinds, p=list(KINDS_OF_TRIAL.values())))
+    rows = 1 if kind == "raw" else rows
+    timing = {"exposure_cycles": _exposure(rng), "settle_cycles": int(rng.integers(0, 200))}
     errors = encoding = None
     if kind == "complement":
         program = complement(int(rng.integers(1, 5)), **timing)
@@ -101,16 +102,19 @@ def draw(rng: np.random.Generator, base: Settings, geometry: Geometry, rows: int
     elif kind == "saturated":
         # As much of one sign as the shot table and the accumulator's 32 bits allow.
         pixel = ((1 << geometry.pixel_bits) - 1) * geometry.bin**2
-        shots = min(geometry.shot_depth, 1 + (1 << 31) // (pixel << 15))
+        needed = 1 + (1 << 31) // (pixel << 15)
+        shots = needed if needed <= geometry.shot_depth else FEW_SHOTS
         negative = bool(rng.integers(2))
-        program = Program((Shot(shift=15, negative=negative, exposure_cycles=8000, settle_cycles=0),) * shots)
-        rows = min(rows, 2)
+        program = Program(
+            (Shot(shift=15, negative=negative, exposure_cycles=EXPOSURE_CYCLES[1], settle_cycles=0),) * shots
+        )
+        rows = min(rows, max(1, 4 * FEW_SHOTS // shots))
     else:
         planes_used = int(rng.integers(1, 4))
         program = Program(tuple(_shot(rng, planes_used) for _ in range(int(rng.integers(1, 9)))), planes_used)
     planes = rng.random((rows, program.planes, geometry.modes)) < rng.uniform(0.1, 0.9)
     banks = int(rng.integers(1, 3))
-    count = int(rng.integers(1, geometry.outputs + 1))
+    count = int(np.exp(rng.uniform(0, np.log(geometry.outputs + 1))))
     selection = rng.permutation(geometry.outputs)[:count]
     if rng.random() < 0.2:
         selection = rng.integers(0, geometry.outputs, size=count)  # with repetitions
@@ -135,7 +139,7 @@ def draw(rng: np.random.Generator, base: Settings, geometry: Geometry, rows: int
         | {
             "laser_power": int(rng.integers(500, 4096)),
             "slm_preload": int(rng.integers(0, 2)),
-            "camera_readout_cycles": int(rng.choice([0, 0, 5000])),
+            "camera_readout_cycles": int(rng.choice([0, 0, 0, 5000])),
         },
     )
     key = (int(rng.integers(1 << 30)),)
@@ -150,14 +154,18 @@ def _shot(rng: np.random.Generator, planes: int) -> Shot:
         negative=bool(rng.integers(2)),
         bank=int(rng.integers(2)),
         shift=int(rng.integers(16)),
-        frames=int(rng.integers(1, 3)),
+        frames=1 + int(rng.random() < 0.2),
         level_on=int(levels[0]),
         level_off=int(levels[1]),
         level_anchor=int(levels[2]),
         level_border=int(levels[3]),
         settle_cycles=int(rng.integers(0, 300)),
-        exposure_cycles=int(np.exp(rng.uniform(np.log(20), np.log(8000)))),
+        exposure_cycles=_exposure(rng),
     )
+
+
+def _exposure(rng: np.random.Generator) -> int:
+    return int(np.exp(rng.uniform(*np.log(EXPOSURE_CYCLES))))
 
 
 def perform(opu: Opu, trial: Trial) -> Record:
@@ -238,10 +246,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
                     )
                 base = Settings.default(a.geometry)
                 rng = generator((args.seed, index))
-                end = tally.projections + count
+                end, number = tally.projections + count, 0
                 while tally.projections < end:
                     rows = min(int(rng.integers(ROWS[0], ROWS[1] + 1)), end - tally.projections)
-                    trial = draw(rng, base, a.geometry, rows)
+                    trial = draw(rng, base, a.geometry, rows, number)
+                    number += 1
                     exposure = int(rng.integers(1 << 32)) if rng.random() < 0.2 else a.exposure_next
                     a.exposure_next = b.exposure_next = exposure
                     where = {"noise": noise, "trial": sum(tally.trials.values()), "kind": trial.kind}
