@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,19 +61,19 @@ class Setup:
     frame_timeout_cycles: int = 1 << 22
     readout_cycles: int = 0
 
-    @property
+    @cached_property
     def row_bytes(self) -> int:
         """Bytes of the pattern store that one projection takes."""
         return self.program.planes * self.geometry.plane_bytes
 
-    @property
+    @cached_property
     def rows_per_packet(self) -> int:
         """Projections in one packet: as many as fill a packet or its result, two packets in the store."""
         by_packet = min(PACKET_BYTES, self.geometry.store_bytes // 2) // self.row_bytes
         by_result = RESULT_BYTES // self.form.record_bytes
         return max(1, min(by_packet, by_result))
 
-    @property
+    @cached_property
     def row_seconds(self) -> float:
         """Device seconds of one projection, frames in time: an upper estimate for time-outs and the heartbeat."""
         frame_s = self.geometry.slm_frame_clocks / SLOWEST_PIXEL_CLOCK_HZ
@@ -80,7 +81,7 @@ class Setup:
         cycles = sum(s.settle_cycles + s.exposure_cycles + self.readout_cycles for s in self.program)
         return sum(s.frames + 1 for s in self.program) * frame_s + len(self.program) * camera_s + cycles / self.clock_hz
 
-    @property
+    @cached_property
     def fault_seconds(self) -> float:
         """Device seconds that a projection takes longer when no frame comes."""
         return len(self.program) * self.frame_timeout_cycles / self.clock_hz
@@ -206,17 +207,18 @@ class Pipeline:
     # Sending
 
     def _send(self) -> None:
+        stored = sum(f.count * f.job.setup.row_bytes for f in self._flights)
         for job in list(self._jobs):
             setup = job.setup
             step = min(setup.rows_per_packet, self._rows_limit or setup.rows_per_packet)
             while job.sent < len(job.planes):
                 count = min(step, len(job.planes) - job.sent)
-                stored = sum(f.count * f.job.setup.row_bytes for f in self._flights)
                 if self._flights and (
                     stored + count * setup.row_bytes > setup.geometry.store_bytes
                     or len(self._flights) >= setup.geometry.queue_depth
                 ):
                     return
+                stored += count * setup.row_bytes
                 sequence = self._session.next_sequence()
                 rows = job.planes[job.sent : job.sent + count]
                 encoded = encode_project(sequence, job.exposure(job.sent), rows)
