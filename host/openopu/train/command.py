@@ -80,6 +80,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--train-images", type=int, metavar="N", help="only the first N training images")
     add("--test-images", type=int, metavar="N", help="only the first N test images")
+    add(
+        "--threads",
+        type=int,
+        default=default.threads,
+        metavar="N",
+        help="of the matrix products; the last bit of the weights depends on it (default: %(default)s)",
+    )
     add("--out", metavar="DIR", help="folder for checkpoint and run record (default: keep nothing)")
     add("--resume", action="store_true", help="continue the run in --out; begin it if there is none")
     add(

@@ -43,6 +43,10 @@ class TrainConfig:
     seed: int = 0
     fill: float = TARGET_FILL
     """Mean camera signal that the exposure is set to, as a fraction of full scale."""
+    threads: int = 1
+    """BLAS threads of the whole process. Sums are split among them, so that the last bit of the weights depends on
+    their number. One is best where a simulated device computes in the same process: OpenBLAS lets Python's threads
+    take turns at its one pool (measured on two cores: a fifth of the speed)."""
     train_images: int | None = None
     """Only the first so many images; None: all."""
     test_images: int | None = None
@@ -60,7 +64,7 @@ class TrainConfig:
         ):
             if getattr(self, name) not in allowed:
                 raise UsageError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
-        for name in ("batch", "chunk", "epochs", "checkpoint_steps"):
+        for name in ("batch", "chunk", "epochs", "threads", "checkpoint_steps"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}")
         if not self.hidden or any(h < 1 for h in self.hidden):

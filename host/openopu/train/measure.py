@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from .config import TrainConfig
 from .data import Dataset
@@ -23,7 +24,7 @@ def synthetic(inputs: int = 784, images: int = 4096, classes: int = 10, seed: in
 
 
 def step_vs_backprop(
-    hidden: tuple[int, ...] = (256, 256, 256), batch: int = 128, steps: int = 20, rounds: int = 15
+    hidden: tuple[int, ...] = (256, 256, 256), batch: int = 64, steps: int = 20, rounds: int = 15, threads: int = 1
 ) -> dict[str, Any]:
     """Time of a step with exact feedback over that of the same step by back-propagation.
 
@@ -39,12 +40,13 @@ def step_vs_backprop(
     trainers = {name: Trainer(config, data, rule) for name, rule in rules.items()}
     index = np.arange(len(data.train_labels))
     times: dict[str, list[float]] = {name: [] for name in trainers}
-    for name in trainers:
-        _time_steps(trainers[name], index, batch, steps)  # memory is touched, caches and clock are warm
-    for round_ in range(rounds):
-        order = list(trainers) if round_ % 2 else list(trainers)[::-1]
-        for name in order:
-            times[name].append(1e3 * _time_steps(trainers[name], index, batch, steps) / steps)
+    with threadpool_limits(threads, user_api="blas"):
+        for name in trainers:
+            _time_steps(trainers[name], index, batch, steps)  # memory is touched, caches and clock are warm
+        for round_ in range(rounds):
+            order = list(trainers) if round_ % 2 else list(trainers)[::-1]
+            for name in order:
+                times[name].append(1e3 * _time_steps(trainers[name], index, batch, steps) / steps)
     medians = {name: statistics.median(values) for name, values in times.items()}
     return {
         "step_vs_backprop": medians["feedback"] / medians["backprop"],
@@ -53,6 +55,7 @@ def step_vs_backprop(
         "parts_ms": {name: part_table(trainer, steps * (rounds + 1)) for name, trainer in trainers.items()},
         "network": [data.inputs, *hidden, data.classes],
         "batch": batch,
+        "threads": threads,
     }
 
 

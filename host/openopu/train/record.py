@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from importlib import metadata
 from typing import Any
@@ -25,7 +24,6 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         "numpy": np.__version__,
         "blas": f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip(),
-        "blas_threads": os.environ.get("OPENBLAS_NUM_THREADS", f"default, {os.cpu_count()} processors"),
         "machine": platform.machine(),
         "system": platform.system(),
     }

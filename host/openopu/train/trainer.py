@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from openopu.errors import OpenopuError
 
@@ -118,7 +119,10 @@ class Trainer:
 
         Raises :class:`Diverged`, and what feedback and store raise; the last checkpoint then stands.
         """
-        observer = observer or Silent()
+        with threadpool_limits(self.config.threads, user_api="blas"):
+            self._run(store, observer or Silent(), stop_after)
+
+    def _run(self, store: Store | None, observer: Observer, stop_after: int | None) -> None:
         started = time.perf_counter()
         done = 0
         while self.epoch < self.config.epochs:
