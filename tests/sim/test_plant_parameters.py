@@ -1,0 +1,124 @@
+"""Plant files, and the URL keys of geometry and plant."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from openopu.errors import UrlError, UsageError
+from openopu.url import DeviceUrl
+from openopu_rtl.protocol import Geometry
+from openopu_rtl.protocol.geometry import PRESETS
+from openopu_sim.options import geometry_of, parameters_of, plant_from_options, plant_options
+from openopu_sim.plant import DMD, NAMED, PHASE, PlantFileError, dumps, load, save
+from openopu_sim.plant.parameters import TABLES
+
+
+@pytest.mark.parametrize("name", list(NAMED))
+def test_a_file_round_trips(tmp_path, name):
+    save(tmp_path / "plant.toml", NAMED[name])
+    assert load(tmp_path / "plant.toml") == NAMED[name]
+
+
+def test_every_parameter_has_unit_and_source():
+    for table in TABLES.values():
+        for f in dataclasses.fields(table):
+            assert f.metadata["unit"]
+            assert f.metadata["source"]
+            assert f.default is dataclasses.MISSING, "an unknown is a required parameter"
+
+
+def test_the_named_camera_is_derived_from_its_figures():
+    assert DMD.camera.full_well_e == pytest.approx(10**4.03, rel=0.005)
+    assert DMD.camera.full_well_e / DMD.camera.read_noise_e == pytest.approx(10 ** (71.3 / 20), rel=0.02)
+
+
+def change(text: str, old: str, new: str) -> str:
+    assert old in text
+    return text.replace(old, new, 1)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("read_noise_e = 2.9", "", r"\[camera\] lacks read_noise_e.*e-"),
+        ("read_noise_e = 2.9", "read_noise = 2.9", r"\[camera\] has no field read_noise\."),
+        ("read_noise_e = 2.9", "read_noise_e = -1", r"\[camera\] read_noise_e = -1.0 is out of range.*at least 0"),
+        ("read_noise_e = 2.9", "read_noise_e = nan", r"read_noise_e = nan is out of range"),
+        ("read_noise_e = 2.9", "read_noise_e = true", r"read_noise_e must be a number, not True"),
+        ("read_noise_e = 2.9", 'read_noise_e = "low"', r"read_noise_e must be a number, not 'low'"),
+        ("full_well_e = 10700.0", "full_well_e = 0", r"full_well_e = 0.0 is out of range.*more than 0"),
+        ("entry_bits = 12", "entry_bits = 12.5", r"\[medium\] entry_bits must be an integer"),
+        ("entry_bits = 12", "entry_bits = 30", r"entry_bits = 30 is out of range.*at most 16"),
+        ('kind = "binary"', 'kind = "grey"', r"\[modulator\] kind = 'grey' is not known.*binary, phase"),
+        ("[photodiode]", "[diode]", r"unknown table \[diode\]"),
+        ("[laser]", "[laser", r"no TOML"),
+    ],
+)
+def test_errors_name_table_and_field(tmp_path, old, new, message):
+    path = tmp_path / "plant.toml"
+    path.write_text(change(dumps(DMD), old, new))
+    with pytest.raises(PlantFileError, match=message) as caught:
+        load(path)
+    assert caught.value.where == str(path)
+    assert caught.value.next_step
+
+
+def test_a_missing_table_and_a_missing_file(tmp_path):
+    path = tmp_path / "plant.toml"
+    path.write_text(dumps(DMD).split("[photodiode]")[0])
+    with pytest.raises(PlantFileError, match=r"table \[photodiode\] is missing"):
+        load(path)
+    with pytest.raises(PlantFileError, match="cannot be read"):
+        load(tmp_path / "none.toml")
+    with pytest.raises(PlantFileError, match="cannot be written"):
+        save(tmp_path / "no" / "plant.toml", DMD)
+
+
+def test_integers_may_stand_for_numbers(tmp_path):
+    path = tmp_path / "plant.toml"
+    path.write_text(change(dumps(DMD), "full_well_e = 10700.0", "full_well_e = 10700"))
+    assert load(path) == DMD
+
+
+def url(query: str) -> DeviceUrl:
+    return DeviceUrl.parse(f"twin:?{query}" if query else "twin:")
+
+
+def test_geometry_keys():
+    assert geometry_of(url("")) == Geometry()
+    g = geometry_of(url("n=64&m=144&bits=12&store_bytes=8192"))
+    assert (g.modes, g.outputs, g.pixel_bits, g.store_bytes) == (64, 144, 12, 8192)
+    assert geometry_of(url("geometry=dlp4500")) == PRESETS["dlp4500"]
+    assert geometry_of(url("geometry=dlp4500&n=4096&bits=10")).pixel_bits == 10
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("n=0", "an integer from 1"),
+        ("n=many", "an integer from 1"),
+        ("n=262", "no factors near its square root"),
+        ("bits=9", "pixel_bits must be 8, 10 or 12"),
+        ("geometry=vga", "there is no geometry `vga`.*dlp4500"),
+        ("geometry=dlp4500&n=64", "geometry `dlp4500` has n = 4096"),
+        ("store_bytes=1000", "power of two"),
+    ],
+)
+def test_bad_geometries(query, message):
+    with pytest.raises(UrlError, match=message):
+        geometry_of(url(query))
+
+
+def test_plant_keys(tmp_path):
+    assert parameters_of(url("")) == DMD
+    assert parameters_of(url("plant=phase")) == PHASE
+    save(tmp_path / "p.toml", PHASE)
+    assert parameters_of(url(f"plant={tmp_path}/p.toml")) == PHASE
+    options = plant_options(url("n=64&m=64&noise=off&seed=0x10&noise_seed=7"))
+    plant = plant_from_options(geometry_of(url("n=64&m=64")), options)
+    assert not plant.noise
+    assert plant.noise_seed == 7
+    for bad in ("plant=/none.toml", "noise=maybe", "seed=-1", "noise_seed=x"):
+        with pytest.raises(UsageError):
+            plant_options(url(bad))
