@@ -241,6 +241,7 @@ def test_project_lengths(host):
     host.configure(complement(2))
     row = codec.pack_planes(planes_of(1))
     for payload in (b"", bytes(5), bytes(6), bytes(6) + row, packets.PROJECT_HEADER.pack(0, 2) + row,
+                    packets.PROJECT_HEADER.pack(0, 1) + row + row,
                     packets.PROJECT_HEADER.pack(0, 1) + row[:-1]):  # fmt: skip
         refused(host.ask(PacketType.PROJECT, payload), Code.LENGTH, PacketType.PROJECT)
     assert not host.twin.busy
