@@ -28,6 +28,7 @@ from .cells import Cells
 from .laser import Laser
 from .medium import THREADS, Medium
 from .modulator import Modulator
+from .noise import NoiseStreams
 from .parameters import DMD, PlantParameters
 from .photodiode import Photodiode
 
@@ -77,6 +78,7 @@ class Plant:
         self.parameters = parameters
         self.noise = noise
         self.noise_seed = noise_seed
+        self._streams = NoiseStreams(noise_seed)
         self.clock_hz = clock_hz
         self.laser = Laser(parameters.laser)
         self.modulator = Modulator(parameters.modulator)
@@ -222,7 +224,7 @@ class Plant:
         for part, out in enumerate(buffers):
             _field(signal[part] if signal else None, step, static[part] if static else None, out)
         self._to_intensity(pixels, imag)
-        draws = [self._draws(i) for i in ids]
+        draws = [self._draws(exposure, slot) for slot, exposure in enumerate(ids)]
         light = [self._light(draw, cycles, laser_code) for draw in draws]
         self._to_electrons(pixels, np.array([[gain] for gain, _ in light], dtype=np.float32), cycles)
         streams = [draw[0] for draw in draws if draw] if self.noise else None
@@ -241,14 +243,13 @@ class Plant:
 
     # Steps that both entries share, so that they cannot differ.
 
-    def _draws(self, exposure_id: int) -> Draws | None:
+    def _draws(self, exposure_id: int, slot: int = 0) -> Draws | None:
         """Stream of one exposure, and the deviates of laser and photodiode; None without noise."""
         if not self.noise:
             return None
-        key = np.array([self.noise_seed, exposure_id], dtype=np.uint64)
-        stream = np.random.Generator(np.random.Philox(key=key))
-        laser, monitor = stream.standard_normal(2)
-        return stream, float(laser), float(monitor)
+        stream = self._streams.start(exposure_id, slot)
+        laser, monitor = stream.standard_normal(2).tolist()
+        return stream, laser, monitor
 
     def _light(self, draws: Draws | None, cycles: int, laser_code: int) -> tuple[float, int]:
         """Electrons per unit of ``|E|**2`` of one exposure, and the reading of the photodiode."""
