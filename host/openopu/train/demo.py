@@ -121,7 +121,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     identical = comparison["mismatches"] == 0 and comparison["projections"] > 0 and weights_equal
     if pictures.budget_shares(theirs["counters"]):
         files.append(out / "cycles.png")
-        pictures.cycle_budget(theirs["counters"], files[-1], f"Where the cycles of {args.replay} went")
+        pictures.cycle_budget(theirs["counters"], files[-1], args.replay)
     summary = {
         "ok": identical,
         "identical": identical,

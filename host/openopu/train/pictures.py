@@ -32,6 +32,9 @@ BUDGET = {
 }
 """Timing counters that share out ``cycles_busy``, what they say, and their colour."""
 
+SMALLEST_SHARE = 0.0005
+"""Shares below are too thin to draw, and would read 0.0 %."""
+
 
 class NoPictures(OpenopuError):
     """matplotlib is not installed."""
@@ -183,6 +186,8 @@ def cycle_budget(counters: Mapping[str, int], path: Path, title: str = "") -> No
     made, (axes,) = figure(9, 3)
     left = 0.0
     for name, share in shares.items():
+        if share < SMALLEST_SHARE:
+            continue
         text, colour = BUDGET.get(name, ("loading, starting, the rest", "0.7"))
         axes.barh(0, 100 * share, left=100 * left, color=colour, label=f"{text}: {100 * share:.1f} %")
         left += share
@@ -191,7 +196,7 @@ def cycle_budget(counters: Mapping[str, int], path: Path, title: str = "") -> No
     axes.set_xlabel("share of busy cycles / %")
     exposures = counters.get("exposures", 0)
     per_shot = f", {counters['cycles_busy'] / exposures:,.0f} cycles a shot" if exposures else ""
-    axes.set_title(title or f"{counters['cycles_busy']:,} busy cycles{per_shot}")
+    axes.set_title(f"{title}{': ' if title else ''}{counters['cycles_busy']:,} busy cycles{per_shot}")
     axes.spines[["top", "right", "left"]].set_visible(False)
     made.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
     made.savefig(path)
