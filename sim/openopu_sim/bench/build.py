@@ -26,7 +26,8 @@ NETLIST = "netlist.v"
 BUILD_SECONDS_MAX = 900
 """A build that takes longer than this is stuck."""
 
-OPTIMISATION = "-O3"
+VERILATOR_OPTIMISATION = "-O3"
+COMPILER_OPTIMISATION = "-Os"
 WARNINGS = (
     "-Wall",
     "-Wno-DECLFILENAME",  # one file a model, named without the prefix of its module
@@ -103,7 +104,7 @@ def verilate(
     root = verilator_root()
     arguments = [
         *("--cc", "--exe", "--top-module", top, "--prefix", prefix or f"V{top}", "-o", "simulation"),
-        *(OPTIMISATION, "--x-assign", "fast", "--x-initial", "fast", "--timescale", "1ps/1ps"),
+        *(VERILATOR_OPTIMISATION, "--x-assign", "fast", "--x-initial", "fast", "--timescale", "1ps/1ps"),
         *WARNINGS,
         *[f"-G{name}={value}" for name, value in (parameters or {}).items()],
         *options,
@@ -117,6 +118,7 @@ def verilate(
         [
             *arguments,
             *link,
+            COMPILER_OPTIMISATION,
             *[p.name.encode() + p.read_bytes() for p in [*sources, main, *headers]],
             importlib.metadata.version("verilator"),
             importlib.metadata.version("cocotb"),
@@ -136,7 +138,7 @@ def verilate(
         make_arguments = ["-C", "build", "-f", f"{prefix or 'V' + top}.mk", "-j", jobs, f"PYTHON3={sys.executable}"]
         # The model's includes lie beside its build folder.
         # Nor are its settings for precompiled headers, found on the machine that built the wheel, those of this one.
-        make_arguments += [f"OPT_FAST={OPTIMISATION}", "OPT_SLOW=-O1", f"OPT_GLOBAL={OPTIMISATION}"]
+        make_arguments += [f"OPT_FAST={COMPILER_OPTIMISATION}", "OPT_SLOW=-O1", "OPT_GLOBAL=-O2"]
         make_arguments += ["USER_CPPFLAGS=-I..", "CFG_CXXFLAGS_PCH_I=-include", "CFG_GCH_IF_CLANG="]
         _run(["make", *make_arguments], target, environment)
         shutil.move(target / "build" / "simulation", target / "simulation")

@@ -61,6 +61,23 @@ module openopu_bench #(
     reg [15:0] line_gap;
     reg [31:0] tick_cycles;
 
+    // The same, a clock later. What Python can set is an input to Verilator: logic that depended on it without a
+    // register would be computed again at every edge of any clock.
+    reg        bypass_now, interlock_now, input_load_now, frame_load_now;
+    reg [15:0] divisor_now;
+    reg [31:0] input_count_now, tick_now;
+    reg [11:0] adc_now;
+    always @(posedge clk) begin
+        bypass_now <= bypass;
+        interlock_now <= interlock_closed;
+        input_load_now <= input_load;
+        input_count_now <= input_count;
+        frame_load_now <= frame_load;
+        divisor_now <= host_divisor;
+        adc_now <= adc_value;
+        tick_now <= tick_cycles;
+    end
+
     // Read by Python.
     reg [31:0] status;                 // see below
     reg [31:0] exposed_id;
@@ -82,12 +99,12 @@ module openopu_bench #(
 
     openopu_sim_top dut (
         .clk(clk), .rst(rst), .slm_clk(slm_clk), .cam_clk(cam_clk),
-        .uart_rx(uart_rx), .uart_tx(uart_tx), .bypass(bypass),
+        .uart_rx(uart_rx), .uart_tx(uart_tx), .bypass(bypass_now),
         .bypass_rx_payload(bypass_rx_payload), .bypass_rx_valid(bypass_rx_valid), .bypass_rx_ready(bypass_rx_ready),
         .bypass_tx_payload(bypass_tx_payload), .bypass_tx_valid(bypass_tx_valid), .bypass_tx_ready(bypass_tx_ready),
         .slm_de(slm_de), .slm_hsync(slm_hsync), .slm_vsync(slm_vsync), .slm_level(slm_level),
         .cam_trigger(cam_trigger), .cam_fval(cam_fval), .cam_lval(cam_lval), .cam_pixel(cam_pixel),
-        .interlock_closed(interlock_closed), .laser_enable(laser_enable),
+        .interlock_closed(interlock_now), .laser_enable(laser_enable),
         .dac_cs_n(dac_cs_n), .dac_sck(dac_sck), .dac_sdi(dac_sdi),
         .adc_cs_n(adc_cs_n), .adc_sck(adc_sck), .adc_dout(adc_dout),
         .exposure_id(exposure_id), .exposure_active(exposure_active), .idle(idle)
@@ -107,7 +124,7 @@ module openopu_bench #(
     );
 
     openopu_camera #(.WIDTH(CAMERA_WIDTH), .HEIGHT(CAMERA_HEIGHT), .PIXEL_BITS(PIXEL_BITS)) camera (
-        .clk(clk), .trigger(cam_trigger), .ended(exposure_ended), .exposed_cycles(exposed_cycles), .load(frame_load),
+        .clk(clk), .trigger(cam_trigger), .ended(exposure_ended), .exposed_cycles(exposed_cycles), .load(frame_load_now),
         .play_times(play_times), .play_delay(play_delay), .play_lines(play_lines),
         .odd_line(odd_line), .odd_line_pixels(odd_line_pixels), .stop_after(stop_after), .stop_cycles(stop_cycles),
         .stopped(cam_stopped), .quiet(camera_quiet), .overrun(camera_overrun),
@@ -116,8 +133,8 @@ module openopu_bench #(
     );
 
     openopu_link link (
-        .clk(clk), .bypass(bypass), .divisor(host_divisor),
-        .input_load(input_load), .input_count(input_count), .input_empty(input_empty),
+        .clk(clk), .bypass(bypass_now), .divisor(divisor_now),
+        .input_load(input_load_now), .input_count(input_count_now), .input_empty(input_empty),
         .output_written(output_written), .quiet(link_quiet), .broken(link_broken),
         .uart_rx(uart_rx), .uart_tx(uart_tx),
         .bypass_rx_payload(bypass_rx_payload), .bypass_rx_valid(bypass_rx_valid), .bypass_rx_ready(bypass_rx_ready),
@@ -128,7 +145,7 @@ module openopu_bench #(
         .clk(clk), .cs_n(dac_cs_n), .sck(dac_sck), .sdi(dac_sdi), .code(dac_code), .broken(dac_broken)
     );
     openopu_mcp3201 #(.CLOCK_HZ(CLOCK_HZ)) adc (
-        .clk(clk), .value(adc_value), .cs_n(adc_cs_n), .sck(adc_sck), .dout(adc_dout), .broken(adc_broken)
+        .clk(clk), .value(adc_now), .cs_n(adc_cs_n), .sck(adc_sck), .dout(adc_dout), .broken(adc_broken)
     );
 
     // Attention.
@@ -139,7 +156,7 @@ module openopu_bench #(
     wire       rest_begins = at_rest && rest == REST - 1;
     wire [31:0] broken_now = {19'b0, id_broken, camera_overrun, adc_broken, dac_broken, link_broken, panel_broken};
     wire       wake = exposure_ended || output_written || (input_empty && !empty_before) || rest_begins
-                      || broken != broken_now || ticks == tick_cycles;
+                      || broken != broken_now || ticks == tick_now;
 
     initial begin
         attention = 0;
@@ -147,6 +164,8 @@ module openopu_bench #(
         adc_value = 0; play_times = 1; play_delay = 1; play_lines = CAMERA_HEIGHT; odd_line = 16'hffff;
         odd_line_pixels = 0; stop_after = 0; stop_cycles = 0; fval_lead = 4; line_gap = 4;
         tick_cycles = 16;              // Python sets up the models at the first tick, within the reset
+        bypass_now = 0; interlock_now = 0; input_load_now = 0; input_count_now = 0; frame_load_now = 0;
+        divisor_now = 4; adc_now = 0; tick_now = 16;
         status = 0; exposed_id = 0; broken = 0; cycles = 0; rst = 1; reset_left = 31;
         empty_before = 1; id_broken = 0; trigger_before = 0; rest = 0; ticks = 0;
     end
