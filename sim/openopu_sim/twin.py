@@ -5,6 +5,8 @@ Keys of the URL: those of :mod:`openopu_sim.options`, and ``interlock=closed`` (
 
 from __future__ import annotations
 
+import time
+
 from openopu.device import Device, Transport
 from openopu.errors import LinkLost
 from openopu.url import DeviceUrl
@@ -27,6 +29,9 @@ class TwinTransport(Transport):
         self._out += self._open().run()
         data = bytes(self._out)
         self._out.clear()
+        if not data:
+            # Nothing can come until the host writes again; it asked to wait.
+            time.sleep(timeout_s)
         return data
 
     def close(self) -> None:
