@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +47,9 @@ def load_shots(registers: Registers) -> list[LoadedShot]:
 
 
 def _load_shot(words: list[int], registers: Registers) -> LoadedShot:
-    fields = {name: words[word] >> low & ((1 << width) - 1) for name, (word, low, width) in SHOT_FIELDS.items()}
+    fields: dict[str, Any] = {
+        name: words[word] >> low & ((1 << width) - 1) for name, (word, low, width) in SHOT_FIELDS.items()
+    }
     invalid = fields["plane"] >= registers["planes"] or fields["frames"] == 0 or fields["exposure_cycles"] == 0
     fields["frames"] = max(fields["frames"], 1)
     fields["exposure_cycles"] = max(fields["exposure_cycles"], 1)
