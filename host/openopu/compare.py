@@ -35,6 +35,8 @@ KINDS_OF_TRIAL = {"random": 0.35, "complement": 0.2, "intensity": 0.1, "encoded"
 """Kinds of trial, and how often they are drawn: a raw frame takes the line as long as dozens of projections."""
 EXPOSURE_CYCLES = (20, 4000)
 """Shortest and longest exposure, equally likely on a logarithmic scale: dark to clipped in the default plant."""
+CLIPPING_CYCLES = 60_000
+"""Exposure at which nearly every pixel clips in the default plant."""
 FEW_SHOTS = 6
 HEAD_FIELDS = [n for n in RECORD_DTYPE.names or () if n not in RECORD_TIMING_FIELDS]
 ROWS = (1, 12)
@@ -102,12 +104,12 @@ def draw(rng: np.random.Generator, base: Settings, geometry: Geometry, rows: int
     elif kind == "saturated":
         # As much of one sign as the shot table and the accumulator's 32 bits allow.
         pixel = ((1 << geometry.pixel_bits) - 1) * geometry.bin**2
-        needed = 1 + (1 << 31) // (pixel << 15)
-        shots = needed if needed <= geometry.shot_depth else FEW_SHOTS
+        needed = 2 + (1 << 31) // (pixel << 15)
+        reachable = needed <= geometry.shot_depth
+        shots = needed if reachable else FEW_SHOTS
+        cycles = CLIPPING_CYCLES if reachable else EXPOSURE_CYCLES[1]
         negative = bool(rng.integers(2))
-        program = Program(
-            (Shot(shift=15, negative=negative, exposure_cycles=EXPOSURE_CYCLES[1], settle_cycles=0),) * shots
-        )
+        program = Program((Shot(shift=15, negative=negative, exposure_cycles=cycles, settle_cycles=0),) * shots)
         rows = min(rows, max(1, 4 * FEW_SHOTS // shots))
     else:
         planes_used = int(rng.integers(1, 4))

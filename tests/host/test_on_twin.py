@@ -134,6 +134,20 @@ def test_another_medium_compares_unequal(capsys):
         assert result["first_difference"]["noise"] == "on"
 
 
+def test_saturated_accumulators_are_provoked_where_they_can_be(capsys):
+    url = f"{SMALL}&bits=12"
+    assert cli.main(["compare", "--device-a", url, "--device-b", url, "--projections", "60", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["accumulators_saturated"] > 0
+
+
+def test_doctor_names_an_open_interlock(capsys):
+    assert cli.main(["doctor", "--device", f"{SMALL}&interlock=open", "--json"]) == 1
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert result["stage"] == "laser"
+    assert "interlock" in result["cause"]
+    assert "emergency stop" in result["next_step"]
+
+
 def test_what_the_twin_is_not():
     with pytest.raises(UsageError):
         openopu.open("twin:?n=7")
