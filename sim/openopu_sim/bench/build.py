@@ -79,7 +79,7 @@ def program(settings: BenchSettings, netlist_path: Path | None = None) -> Path:
     parameters = settings.parameters
     return verilate(
         TOP,
-        [HERE / "bench.vlt", *hdl, source],
+        [HERE / "bench.vlt", HERE / "netlist.vlt", *hdl, source],
         HERE / "cpp" / "main.cpp",
         ["--vpi", *trace],
         parameters,

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "Vopenopu_sim_top.h"
+#include "Vopenopu_raw.h"
 #include "clocks.h"
 #include "verilated.h"
 
@@ -22,7 +22,7 @@ struct Camera {
     const int width, height, bits, delay, lead, gap;
     int pending = 0, state = 0, wait = 0, row = 0, column = 0;
 
-    void rise(Vopenopu_sim_top* top) {
+    void rise(Vopenopu_raw* top) {
         top->cam_lval = 0;
         if (wait) { --wait; return; }
         switch (state) {
@@ -54,15 +54,9 @@ int main(int argc, char** argv) {
     std::vector<uint8_t> levels, answers;
     levels.reserve(1 << 20);
 
-    auto* top = new Vopenopu_sim_top{""};
-    Clocks<Vopenopu_sim_top> clocks(top, plusarg(argc, argv, "clk_half"), plusarg(argc, argv, "slm_half"),
+    auto* top = new Vopenopu_raw{""};
+    Clocks<Vopenopu_raw> clocks(top, plusarg(argc, argv, "clk_half"), plusarg(argc, argv, "slm_half"),
                                     plusarg(argc, argv, "cam_half"), false);
-    top->rst = 1;
-    top->bypass = 1;
-    top->bypass_tx_ready = 1;
-    top->interlock_closed = 1;
-    top->uart_rx = 1;
-    top->adc_dout = 1;
 
     uint64_t cycles = 0, sent = 0, answered = 0;
     size_t next = 0;
@@ -76,7 +70,7 @@ int main(int argc, char** argv) {
         now = clocks.time;
         top->eval();
         if (risen == 0) {
-            if (++cycles == 32) top->rst = 0;
+            ++cycles;
             if (got) {
                 answers.push_back(byte);
                 answered += byte == 0;
