@@ -23,6 +23,7 @@ from .errors import OpenopuError, UsageError
 COMMANDS_GROUP = "openopu.commands"
 BUILT_IN = {
     "train": "openopu.train.command",
+    "demo": "openopu.train.demo",
     "compare": "openopu.compare",
     "doctor": "openopu.doctor",
 }

@@ -1,4 +1,4 @@
-"""``openopu train``: train a network, with the hidden layers taught by a device."""
+"""Train a network whose hidden layers are taught by a device, with checkpoints and a run record."""
 
 from __future__ import annotations
 

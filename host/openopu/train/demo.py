@@ -1,6 +1,6 @@
-"""The demonstration: train through one device, replay the beginning through another, compare, and draw.
+"""Train through the twin, repeat the beginning through the RTL, compare the integers, and draw pictures.
 
-Run it with ``python -m openopu.train.demo``. By default a network learns Fashion-MNIST through the twin, and its
+By default a network learns Fashion-MNIST through the twin, and its
 first updates are repeated through the gateware's RTL in Verilator, behind a virtual serial port.
 """
 
@@ -9,8 +9,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import logging
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -215,27 +213,3 @@ def draw_optics(opu: Opu, folder: Path) -> list[Path]:
     pictures.slm_pattern(pictures.panel_levels(opu.geometry, plane, shot), opu.geometry, files[0])
     pictures.speckle(opu.capture(plane), opu.geometry, files[1])
     return files
-
-
-def main() -> int:
-    """Run from the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m openopu.train.demo", description=__doc__)
-    add_arguments(parser)
-    parser.add_argument("--json", action="store_true", help="print the results as one JSON object, as the last line")
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    args = parser.parse_args()
-    try:
-        summary = run(args)
-    except OpenopuError as error:
-        print(f"openopu: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("openopu: interrupted", file=sys.stderr)
-        return 130
-    if args.json:
-        print(json.dumps(summary))
-    return 0 if summary["ok"] else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
