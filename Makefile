@@ -1,5 +1,7 @@
 # Thin verbs; each sets up what it needs. Settings live in pyproject.toml.
 PY := .venv/bin/python
+# Tests and models run side by side on few cores, where BLAS threads wait for each other.
+export OPENBLAS_NUM_THREADS ?= 1
 OUT ?= build
 
 .PHONY: help setup demo test lint sim bench docs clean
