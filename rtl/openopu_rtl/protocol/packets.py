@@ -132,7 +132,8 @@ class Record:
 
     @property
     def ok(self) -> np.ndarray:
-        return self.head["status"] == Code.OK
+        """(count,) whether each projection ended well."""
+        return np.asarray(self.head["status"] == Code.OK)
 
 
 def encode_project(sequence: int, first_exposure: int, planes: np.ndarray) -> bytes:

@@ -73,7 +73,7 @@ class Window:
     def words(self, geometry: Geometry) -> int:
         if self.length.isdigit():
             return int(self.length)
-        return getattr(geometry, self.length) * (SHOT_WORDS if self.name == "shot_table" else 1)
+        return int(getattr(geometry, self.length)) * (SHOT_WORDS if self.name == "shot_table" else 1)
 
 
 def _identity() -> list[Register]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -73,7 +74,9 @@ class Shot:
     @classmethod
     def from_words(cls, words: Iterable[int]) -> Shot:
         w = list(words)
-        values = {name: w[word] >> low & ((1 << width) - 1) for name, (word, low, width) in SHOT_FIELDS.items()}
+        values: dict[str, Any] = {
+            name: w[word] >> low & ((1 << width) - 1) for name, (word, low, width) in SHOT_FIELDS.items()
+        }
         for name in ("invert", "negative"):
             values[name] = bool(values[name])
         return cls(**values)
@@ -102,7 +105,7 @@ class Program:
     def __iter__(self) -> Iterator[Shot]:
         return iter(self.shots)
 
-    def replace(self, **fields: int) -> Program:
+    def replace(self, **fields: Any) -> Program:
         """The same program with these fields set in every shot."""
         return Program(tuple(dataclasses.replace(s, **fields) for s in self.shots), self.planes)
 
@@ -118,12 +121,12 @@ class Program:
         )
 
 
-def intensity(**fields: int) -> Program:
+def intensity(**fields: Any) -> Program:
     """Intensity ``|T b|**2`` of one plane, one shot. ``fields`` go to the :class:`Shot`."""
     return Program((Shot(**fields),))
 
 
-def complement(sign_planes: int = 2, **fields: int) -> Program:
+def complement(sign_planes: int = 2, **fields: Any) -> Program:
     """Complement pairs of ``sign_planes`` planes, 2 shots each, in the order + - - + so that linear drift cancels.
 
     The sum over planes s_i in {-1, +1} is ``Re(conj(r) . T (s_1 + ... ))`` exactly
