@@ -55,15 +55,13 @@ def cocotb_environment(module: str, top: str) -> dict[str, str]:
         "COCOTB_TOPLEVEL": top,
         "COCOTB_TEST_MODULES": module,
         "COCOTB_TRUST_INERTIAL_WRITES": "1",
-        # One frame's field is a small product: threads cost more than they save, and the simulator needs the core.
-        "OPENBLAS_NUM_THREADS": "1",
-        "OMP_NUM_THREADS": "1",
         "TOPLEVEL_LANG": "verilog",
         "COCOTB_LOG_LEVEL": "WARNING",
         "GPI_LOG_LEVEL": "WARNING",
         # The plant multiplies a vector at a time: waking a second thread costs more than it saves, and on a
         # busy machine ten times as much.
         "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
     }
 
 
@@ -101,15 +99,15 @@ class Simulation:
         environment = cocotb_environment(SERVER_MODULE, build.TOP)
         environment[SETTINGS_VARIABLE] = settings.dumps()
         ram = Path("/dev/shm")
-        self._folder = Path(tempfile.mkdtemp(prefix="openopu-", dir=ram if os.access(ram, os.W_OK) else None))
-        environment["COCOTB_RESULTS_FILE"] = str(self._folder / "results.xml")
+        self.folder = Path(tempfile.mkdtemp(prefix="openopu-", dir=ram if os.access(ram, os.W_OK) else None))
+        environment["COCOTB_RESULTS_FILE"] = str(self.folder / "results.xml")
         self._log: collections.deque[str] = collections.deque(maxlen=LOG_LINES)
         self._said: Queue[dict[str, Any] | None] = Queue()
         # A session of its own: an interrupt from the keyboard reaches us alone, and we end it in order.
         # The simulator ends when its standard input does, so it never outlives us.
         self._process = subprocess.Popen(
             command,
-            cwd=self._folder,
+            cwd=self.folder,
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -201,7 +199,7 @@ class Simulation:
         self._reader.join(STOP_SECONDS)
         if self._process.stdout:
             self._process.stdout.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> Simulation:
         return self

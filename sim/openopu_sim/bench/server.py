@@ -5,6 +5,7 @@ A cocotb test module; the same for every simulator. All that it does takes no si
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -53,20 +54,6 @@ class PlantLike(Protocol):
     def expose_frame(
         self, levels: NDArray[np.uint8], exposure_id: int, exposure_cycles: int, laser_code: int
     ) -> tuple[NDArray[np.uint16], int]: ...
-
-
-class CannedPlant:
-    """The same frame for every exposure: a ramp of pixels, and half the monitor's range."""
-
-    def __init__(self, settings: BenchSettings) -> None:
-        g = settings.geometry
-        pixels = np.arange(g.camera_width * g.camera_height, dtype=np.uint32) * 7 % (1 << g.pixel_bits)
-        self.frame = pixels.astype(np.uint16).reshape(g.camera_height, g.camera_width)
-
-    def expose_frame(
-        self, levels: NDArray[np.uint8], exposure_id: int, exposure_cycles: int, laser_code: int
-    ) -> tuple[NDArray[np.uint16], int]:
-        return self.frame, 2048
 
 
 class Signals:
@@ -214,8 +201,10 @@ class Bench:
 
 def make_plant(settings: BenchSettings) -> PlantLike:
     """The optics of this run."""
-    if settings.canned_frames:
-        return CannedPlant(settings)
+    if settings.optics:
+        module, _, name = settings.optics.partition(":")
+        made: PlantLike = getattr(importlib.import_module(module), name)(settings)
+        return made
     from ..options import plant_from_options
 
     return plant_from_options(settings.geometry, settings.plant)

@@ -50,8 +50,8 @@ class BenchSettings:
     """Absolute path of the waveform file (.fst or .vcd), or nothing."""
     replay: str = ""
     """File of packets to play into the link instead of serving a port; see :class:`endpoints.Replay`."""
-    canned_frames: bool = False
-    """True: every exposure gives the same frame, no plant is computed. For the measurement of the bench itself."""
+    optics: str = ""
+    """``module:factory`` of other optics than the plant's, called with these settings, or nothing."""
 
     def __post_init__(self) -> None:
         if self.simulator not in SIMULATORS:
