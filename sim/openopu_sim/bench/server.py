@@ -127,8 +127,11 @@ class Bench:
             self._exposures = exposures
             self._expose(laser_on)
         if outputs != self._outputs:
+            # A quick host may answer at once, a slow one later. So that both are heard at the same simulated
+            # time, neither is now: if all comes to rest, then, else at the tick that follows soon.
             self._outputs = outputs
             self.door.send(self._read_output())
+            return True
         going = self.door.poll(0)
         given = input_empty and self._give_input()
         if self.settings.free_running or not at_rest:

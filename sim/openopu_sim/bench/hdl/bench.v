@@ -24,6 +24,7 @@ module openopu_bench #(
     output reg attention,
     output     cam_stopped
 );
+    localparam SOON = 512;             // clocks after which Python looks for the host's answer to what it got
     localparam REST = 64;              // clocks of quiet after which all has come to rest, more than any synchroniser
 
 `ifdef OPENOPU_HDL_CLOCKS
@@ -181,7 +182,7 @@ module openopu_bench #(
             if (!exposure_active || (trigger_before && exposed_id != exposure_id)) id_broken <= 1;
         end
         rest <= !at_rest ? 0 : rest == REST ? REST : rest + 1;
-        ticks <= wake ? 0 : ticks + 1;
+        ticks <= !wake ? ticks + 1 : output_written && tick_now > SOON ? tick_now - SOON : 0;
         broken <= broken_now;
         if (exposure_ended) status[7:0] <= status[7:0] + 1;      // exposures ended, modulo 256
         if (output_written) status[15:8] <= status[15:8] + 1;    // times that output.bin was written, modulo 256
