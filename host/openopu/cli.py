@@ -2,7 +2,8 @@
 
 A command is a module with ``add_arguments(parser)`` and ``run(args) -> dict``; its docstring's first line is its help.
 Packages add commands with entry points in the group ``openopu.commands``. ``run`` returns the result as plain data;
-``"ok": False`` in it means exit code 1.
+``"ok": False`` in it means exit code 1. With ``--json`` the last line is one JSON object also where a command fails:
+``ok`` False, the ``error``'s class, ``what`` happened, ``where``, and the ``next_step``.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ import argparse
 import importlib
 import json
 import logging
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 from importlib.metadata import entry_points
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
-from .errors import OpenopuError, UsageError
+from .errors import Interrupted, OpenopuError, UsageError
 
 COMMANDS_GROUP = "openopu.commands"
 BUILT_IN = {
@@ -31,6 +34,19 @@ EXIT_FAILURE = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 """Of a shell's command that was interrupted: 128 + SIGINT."""
+EXIT_TERMINATED = 143
+"""128 + SIGTERM."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: ends a command in order, as an interrupt from the keyboard does."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports wrong options as every other error is reported."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, "", f"`{self.prog} --help` lists the options")
 
 
 def commands() -> dict[str, str]:
@@ -51,10 +67,10 @@ def _load(name: str, module: str) -> ModuleType:
 
 def _parser(chosen: str | None) -> argparse.ArgumentParser:
     """The parser; only the chosen command's module is imported, or all of them for the list."""
-    common = argparse.ArgumentParser(add_help=False)
+    common = _Parser(add_help=False)
     common.add_argument("--json", action="store_true", help="print the result as one JSON object, as the last line")
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="openopu", description="Optical processing unit: train, compare, diagnose.", allow_abbrev=False
     )
     group = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -94,36 +110,70 @@ def _show(result: dict[str, Any]) -> None:
                 print(f"{key:{width}}  {line}")
 
 
+def _failure(error: BaseException, interrupted: str) -> OpenopuError:
+    """What a command that ended with ``error`` has to say."""
+    if isinstance(error, OpenopuError):
+        return error
+    if isinstance(error, KeyboardInterrupt):
+        return Interrupted(interrupted)
+    if isinstance(error, MemoryError):
+        return OpenopuError(
+            f"out of memory ({error})", "", "Take smaller n, m, --hidden or --batch, or a larger machine"
+        )
+    if isinstance(error, OSError):
+        where = str(error.filename or "")
+        return OpenopuError(error.strerror or str(error), where, "Check the path, its permissions and the space left")
+    return OpenopuError(
+        f"{type(error).__name__}: {error}", "", "This is a defect of openopu: report it with what --debug shows"
+    )
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0, 1 for failures, 2 for wrong usage."""
     words = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in words
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    chosen = next((w for w in words if not w.startswith("-")), None)
+    if threading.current_thread() is not threading.main_thread():
+        return _main(words)
+
+    def terminate(*_: object) -> NoReturn:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
     try:
-        args = _parser(chosen).parse_args(words)
-        result: dict[str, Any] = args.run(args)
-        if args.json:
-            print(json.dumps(result), flush=True)
-        else:
-            _show(result)
-        return 0 if result.get("ok", True) else EXIT_FAILURE
-    except OpenopuError as error:
-        if debug:
-            traceback.print_exc()
-        print(f"openopu: {error}", file=sys.stderr)
-        return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILURE
-    except KeyboardInterrupt:
-        print("openopu: interrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        return _main(words)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _main(words: list[str]) -> int:
+    try:
+        try:
+            chosen = next((w for w in words if not w.startswith("-")), None)
+            args = _parser(chosen).parse_args(words)
+            result: dict[str, Any] = args.run(args)
+            if args.json:
+                print(json.dumps(result), flush=True)
+            else:
+                _show(result)
+            return 0 if result.get("ok", True) else EXIT_FAILURE
+        except BrokenPipeError:
+            raise
+        except (Exception, KeyboardInterrupt) as error:
+            terminated = isinstance(error, Terminated) or isinstance(error.__context__, Terminated)
+            failure = _failure(error, "terminated" if terminated else "interrupted")
+            if "--debug" in words:
+                traceback.print_exc()
+            print(f"openopu: {failure}", file=sys.stderr)
+            if "--json" in words:
+                about = {"error": type(failure).__name__, "what": failure.what}
+                about |= {"where": failure.where, "next_step": failure.next_step}
+                print(json.dumps({"ok": False, **about}), flush=True)
+            if isinstance(failure, Interrupted):
+                return EXIT_TERMINATED if terminated else EXIT_INTERRUPTED
+            return EXIT_USAGE if isinstance(failure, UsageError) else EXIT_FAILURE
     except BrokenPipeError:
         # The reader of our output has gone; Python would complain once more when it flushes at exit.
         sys.stderr.close()
-        return EXIT_FAILURE
-    except OSError as error:
-        if debug:
-            traceback.print_exc()
-        print(f"openopu: {error.filename or ''}: {error.strerror}. Check the path and its permissions", file=sys.stderr)
         return EXIT_FAILURE
 
 

@@ -35,6 +35,10 @@ class UrlError(UsageError):
     """A device URL that cannot be read, or holds an unknown scheme, key or value."""
 
 
+class Interrupted(OpenopuError):
+    """The user stopped a command."""
+
+
 class DeviceError(OpenopuError):
     """Something is wrong with the device or on the way to it."""
 

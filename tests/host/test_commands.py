@@ -2,8 +2,10 @@
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import openopu
@@ -192,10 +194,8 @@ def test_every_command_has_help():
 
 def test_wrong_usage_is_code_2(capsys):
     for words in ([], ["fly"], ["compare", "--no-such"]):
-        with pytest.raises(SystemExit) as caught:
-            cli.main(words)
-        assert caught.value.code == 2
-        capsys.readouterr()
+        assert cli.main(words) == 2
+        assert capsys.readouterr().err.startswith("openopu: ")
 
 
 def test_traceback_only_on_request(capsys):
@@ -204,3 +204,64 @@ def test_traceback_only_on_request(capsys):
     assert len(plain.splitlines()) == 1
     cli.main(["compare", "--device-a", "none", "--debug"])
     assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["compare", "--device-a", "none"],
+        ["compare", "--no-such"],
+        ["train", "--seed", "1.5"],
+        ["train", "--out", "", "--epochs", "1"],
+        ["train", "--device", "twin:?n=17"],
+        [],
+    ],
+)
+def test_json_also_of_failures(words, capsys):
+    assert cli.main([*words, "--json"]) == 2
+    result = result_of(capsys)
+    assert result["ok"] is False
+    assert result["what"]
+    assert result["next_step"] or words[0] == "train"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (ZeroDivisionError("x"), 1, "defect"),
+        (MemoryError("x"), 1, "memory"),
+        (OSError("x"), 1, "x"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_no_traceback_whatever_happens(error, code, said, capsys, monkeypatch):
+    def fail(_args):
+        raise error
+
+    monkeypatch.setattr(doctor, "run", fail)
+    assert cli.main(["doctor", "--json"]) == code
+    out = capsys.readouterr()
+    assert said in out.err
+    assert "Traceback" not in out.err
+    assert json.loads(out.out)["ok"] is False
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_training_says_how_to_go_on(tmp_path, number, code):
+    words = ["train", "--hidden", "8", "--device", "twin:?n=64&m=64", "--epochs", "10000", "--out", str(tmp_path)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "openopu.cli", *words, "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "checkpoint.npz").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    assert json.loads(out.splitlines()[-1])["error"] == "Interrupted"
+    assert "--resume" in err
+    assert "Traceback" not in err

@@ -16,7 +16,7 @@ from openopu_rtl.protocol import Record
 import openopu
 from openopu import Encoding, Opu
 from openopu.encoding import KINDS, ROUNDINGS
-from openopu.errors import OpenopuError, UsageError
+from openopu.errors import Interrupted, UsageError
 
 from .checkpoint import RunFolder
 from .config import FEEDBACKS, TrainConfig
@@ -30,10 +30,6 @@ from .record import run_record
 from .trainer import Trainer
 
 log = logging.getLogger("openopu")
-
-
-class Interrupted(OpenopuError):
-    """The user stopped the run."""
 
 
 def _units(text: str) -> tuple[int, ...]:
@@ -109,6 +105,8 @@ def config_of(args: argparse.Namespace) -> TrainConfig:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Train, and return what came of it. Raises :class:`OpenopuError` with the next step."""
     config = config_of(args)
+    if args.out is not None and not args.out.strip():
+        raise UsageError("the folder has no name", "--out", "Write --out DIR; --out . for this one")
     if args.out is None and (args.resume or args.pictures):
         raise UsageError("there is no folder", "--out", "Give the run's folder with --out DIR")
     data = load(config.data).head(config.train_images, config.test_images)
