@@ -13,14 +13,17 @@ class Exposer(wiring.Component):
     """One shot at a time. ``grant`` toggles to let the panel take the next frame, ``latched`` (in this
     clock domain) toggles when it has.
 
-    A shot is exposed when the panel has settled, the analog parts are ready, no fault is being
+    A shot is exposed when the panel has settled, the laser's power is set (``analog_ready``), the
+    photodiode's reading after the shot before it is there or will be by the end of this exposure (it
+    takes at most ``monitor_clocks``; one is started at each end), no fault is being
     realigned, the readout before it has ended (``none_due``) or will have ended by the end of this
     exposure (``readout_cycles`` after the end of the one before), and, for the first shot of a
     projection, an accumulator set is free (both for raw readouts, which have one buffer). Each wait
     has its counter.
     """
 
-    def __init__(self):
+    def __init__(self, monitor_clocks: int):
+        self.monitor_clocks = monitor_clocks
         super().__init__(
             {
                 "i": In(stream.Signature(LOADED)),
@@ -32,6 +35,7 @@ class Exposer(wiring.Component):
                 "none_due": In(1),
                 "raw": In(1),
                 "analog_ready": In(1),
+                "monitor_busy": In(1),
                 "resync": In(1),
                 "release": In(1),
                 "release_set": In(1),
@@ -107,6 +111,7 @@ class Exposer(wiring.Component):
                 with m.If(
                     set_ready
                     & self.analog_ready
+                    & (~self.monitor_busy | (now.shot.exposure_cycles > self.monitor_clocks))
                     & ~self.resync
                     & (self.none_due | (readout_left <= now.shot.exposure_cycles))
                 ):

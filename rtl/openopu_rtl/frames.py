@@ -86,9 +86,11 @@ class FrameMatcher(wiring.Component):
         end_time = Signal(32)
         word = self.i.p
 
+        # The reading after an exposure is kept when the next one ends, and starts the next reading.
+        newer, reading = Signal(), Signal(12)
         m.d.sync += since_exposure.eq(since_exposure + 1)
         with m.If(self.exposure_ended):
-            m.d.sync += since_exposure.eq(0)
+            m.d.sync += [since_exposure.eq(0), reading.eq(self.monitor), newer.eq(1)]
 
         def fail(code):
             for i in range(2):
@@ -113,7 +115,7 @@ class FrameMatcher(wiring.Component):
                     extra()
                 with m.If(due.r_rdy):
                     m.d.comb += due.r_en.eq(1)
-                    m.d.sync += [shot.eq(exposed), timer.eq(self.timeout)]
+                    m.d.sync += [shot.eq(exposed), timer.eq(self.timeout), newer.eq(0)]
                     m.d.sync += used[exposed.set].eq(used[exposed.set] | (1 << exposed.bank))
                     with m.If(exposed.invalid & (status[exposed.set] == Code.OK)):
                         m.d.sync += status[exposed.set].eq(Code.BAD_SHOT)
@@ -160,7 +162,7 @@ class FrameMatcher(wiring.Component):
                     extra()
                 with m.Elif(~shot.last):
                     m.next = "IDLE"
-                with m.Elif(~self.monitor_busy):
+                with m.Elif(newer | ~self.monitor_busy):
                     m.d.comb += self.o.valid.eq(1)
                     with m.If(self.o.ready):
                         m.d.comb += self.failed.eq(self.o.p.status != Code.OK)
@@ -212,7 +214,7 @@ class FrameMatcher(wiring.Component):
             self.o.p.set.eq(shot.set),
             self.o.p.exposure.eq(first_id[shot.set]),
             self.o.p.timestamp.eq(end_time),
-            self.o.p.monitor.eq(self.monitor),
+            self.o.p.monitor.eq(Mux(newer, reading, self.monitor)),
             self.o.p.status.eq(status[shot.set]),
             self.o.p.laser_on.eq(laser_on[shot.set]),
             self.o.p.accumulator_saturated.eq(held[shot.set]),

@@ -17,7 +17,7 @@ class Loader(wiring.Component):
 
     It runs ahead of the exposer by one shot, also from one projection to the next. A projection's
     planes are freed once its last frame has been read. Without ``preload`` a frame is not begun
-    while an exposure is under way.
+    before the shots before it have been exposed (``exposing`` is low).
     """
 
     def __init__(self, geometry: Geometry):

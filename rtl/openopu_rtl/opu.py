@@ -106,7 +106,8 @@ class Opu(wiring.Component):
         m.submodules.store = store = PatternStore(g)
         m.submodules.loader = loader = Loader(g)
         m.submodules.expander = expander = Expander(g)
-        m.submodules.exposer = exposer = Exposer()
+        m.submodules.adc = adc = Mcp3201(self.clock_hz)
+        m.submodules.exposer = exposer = Exposer(adc.conversion_clocks)
         m.submodules.frames = frames = FrameMatcher(g)
         m.submodules.binner = binner = Binner(g)
         m.submodules.accumulator = accumulator = Accumulator(g)
@@ -115,7 +116,6 @@ class Opu(wiring.Component):
         m.submodules.sender = sender = ResultSender()
         m.submodules.interlock = interlock = Interlock()
         m.submodules.dac = dac = Mcp4921(self.clock_hz)
-        m.submodules.adc = adc = Mcp3201(self.clock_hz)
 
         timestamp = Signal(32)
         m.d.sync += timestamp.eq(timestamp + 1)
@@ -179,7 +179,7 @@ class Opu(wiring.Component):
             regs.packets_refused_inc.eq(commands.refused | replies.refused),
         ]
 
-        # Queues: replies, packets of projections, ended projections.
+        # Queues: replies, packets of projections, ended projections, shots.
         def queue(name, source, sink, depth):
             m.submodules[name] = q = SyncFIFOBuffered(width=len(source.payload.as_value()), depth=depth)
             m.d.comb += [
@@ -195,6 +195,8 @@ class Opu(wiring.Component):
         reply_queue = queue("reply_queue", commands.o_reply, replies.i, 16)
         queue("batch_queue", commands.o_batch, sender.batch, g.queue_depth)
         queue("ended_queue", frames.o, sender.ended, 2)
+        # The shot whose pattern is being sent while the one before it is exposed.
+        shot_queue = queue("shot_queue", loader.o, exposer.i, 1)
 
         # Patterns to the panel, through the crossing into its clock.
         m.submodules.video = video = VideoPort(g)
@@ -225,7 +227,7 @@ class Opu(wiring.Component):
             loader.preload.eq(regs.slm_preload),
             loader.add.eq(commands.commit),
             loader.add_count.eq(commands.o_batch.p.count),
-            loader.exposing.eq(exposer.exposing),
+            loader.exposing.eq(exposer.exposing | shot_queue.r_rdy),
             loader.expander_busy.eq(expander.busy),
             expander.start.eq(loader.start),
             expander.shot.eq(loader.shot),
@@ -247,7 +249,6 @@ class Opu(wiring.Component):
             self.slm_vsync.eq(video.vsync),
             self.slm_level.eq(video.level),
         ]
-        connect(m, loader.o, exposer.i)
 
         # Exposure. As long as no readout has been timed, each frame is waited for.
         readout_limit, readout_timed = Signal(32), Signal(32)
@@ -267,7 +268,8 @@ class Opu(wiring.Component):
             exposer.readout_cycles.eq(readout_limit),
             exposer.none_due.eq(frames.none_due),
             exposer.raw.eq(regs.result_raw),
-            exposer.analog_ready.eq(dac.settled & ~adc.busy),
+            exposer.analog_ready.eq(dac.settled),
+            exposer.monitor_busy.eq(adc.busy),
             exposer.resync.eq(frames.resync),
             exposer.release.eq(sender.release),
             exposer.release_set.eq(sender.release_set),

@@ -267,3 +267,32 @@ def test_pixel_depths():
             assert records.values.tolist() == want.tolist()
 
         bench.run(script)
+
+
+@pytest.mark.parametrize("preload", [1, 0])
+def test_patterns_load_while_the_one_before_is_exposed(preload):
+    """Cycles of a shot in steady state: the longest of its stages, or their sum where the panel forbids preloading."""
+    bench = Bench()
+    program = complement(1, settle_cycles=5, exposure_cycles=700)
+    busy = []
+
+    async def script(host):
+        await host.write(**TIMING, slm_preload=preload)
+        await host.configure(program, selection=[0])
+        first = 0
+        for count in (3, 7):
+            await host.write(counters_clear=0)
+            planes = np.ones((count, 1, SMALL.modes))
+            records = await host.project(first, planes, Format(1, 16))
+            assert records.ok.all()
+            first += count * len(program)
+            busy.append(await host.read("cycles_busy"))
+
+    bench.run(script)
+    per_shot = (busy[1] - busy[0]) / (4 * len(program))
+    panel = SMALL.slm_frame_clocks * 48 / 40
+    if preload:
+        # Not exactly steady: the first and the last shot of a run overlap with nothing.
+        assert 705 * 0.95 < per_shot < 705 * 1.05
+    else:
+        assert 705 + SMALL.slm_width * SMALL.slm_height * 48 / 40 < per_shot < 705 + panel + 60
