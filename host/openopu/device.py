@@ -75,6 +75,16 @@ def schemes() -> dict[str, EntryPoint]:
     return {e.name: e for e in entry_points(group=DEVICES_GROUP)}
 
 
+def known_scheme(url: str | DeviceUrl) -> DeviceUrl:
+    """``url``, parsed. Raises :class:`UrlError` if it cannot be read, or nothing installed knows its scheme."""
+    parsed, known = DeviceUrl.parse(url), schemes()
+    if parsed.scheme not in known:
+        raise UrlError(
+            f"no device scheme `{parsed.scheme}:` is installed", str(url), f"Known: {', '.join(sorted(known))}"
+        )
+    return parsed
+
+
 def open_device(url: str | DeviceUrl) -> Device:
     """Open the device behind ``url``.
 
@@ -85,14 +95,9 @@ def open_device(url: str | DeviceUrl) -> Device:
     DeviceError
         The device cannot be reached.
     """
-    parsed = DeviceUrl.parse(url)
-    known = schemes()
-    if parsed.scheme not in known:
-        raise UrlError(
-            f"no device scheme `{parsed.scheme}:` is installed", str(url), f"Known: {', '.join(sorted(known))}"
-        )
+    parsed = known_scheme(url)
     try:
-        factory: DeviceFactory = known[parsed.scheme].load()
+        factory: DeviceFactory = schemes()[parsed.scheme].load()
     except ImportError as error:
         raise DeviceError(
             f"`{parsed.scheme}:` needs a package that is not installed ({error})",

@@ -8,11 +8,13 @@ which its zeros take opposite signs, so that the complement programs compute it 
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .errors import UsageError
 
@@ -28,9 +30,13 @@ Key = Sequence[int]
 
 def generator(key: Key) -> np.random.Generator:
     """The random generator of ``key``: Philox, seeded with the key's integers, the same on every machine."""
-    if any(int(k) < 0 for k in key):
-        raise UsageError(f"a key has non-negative integers only, not {tuple(key)}", "key")
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence([int(k) for k in key])))
+    try:
+        numbers = [operator.index(k) for k in key]
+    except TypeError:
+        numbers = [-1]
+    if any(k < 0 for k in numbers):
+        raise UsageError(f"a key has non-negative integers only, not {key!r}", "key", "Write for example (seed, epoch)")
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(numbers)))
 
 
 @dataclass(frozen=True)
@@ -134,9 +140,17 @@ class Encoding:
         return Encoded(np.stack([first, second], axis=1), scale[kept], kept, len(e))
 
 
-def check_errors(errors: NDArray[np.floating], components: int | None = None) -> NDArray[np.float64]:
+def array_of(values: ArrayLike, name: str) -> NDArray[Any]:
+    """``values`` as an array. Raises :class:`UsageError` where they are ragged."""
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise UsageError(f"this is no array ({error})", name, "Give rows of equal length") from None
+
+
+def check_errors(errors: ArrayLike, components: int | None = None) -> NDArray[np.float64]:
     """Return ``errors`` as float64 after checking that they are a finite (rows, components) array."""
-    e = np.asarray(errors)
+    e = array_of(errors, "errors")
     if e.ndim != 2 or (components is not None and e.shape[1] != components):
         wanted = "components" if components is None else str(components)
         raise UsageError(
@@ -144,7 +158,7 @@ def check_errors(errors: NDArray[np.floating], components: int | None = None) ->
         )
     if e.dtype.kind not in "fiub":
         raise UsageError(f"expected real numbers, got {e.dtype}", "errors")
-    e = e.astype(np.float64)
+    e = e.astype(np.float64)  # what is beyond its range becomes infinite
     if not np.isfinite(e).all():
         row = int(np.flatnonzero(~np.isfinite(e).all(axis=1))[0])
         raise UsageError(

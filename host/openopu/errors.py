@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import operator
+from typing import Any
+
 
 class OpenopuError(Exception):
     """Base of all errors that the library raises on purpose.
@@ -29,6 +32,18 @@ class OpenopuError(Exception):
 
 class UsageError(OpenopuError, ValueError):
     """An argument, setting or array that cannot be used: wrong shape, NaN, out of range."""
+
+
+def whole(value: Any, name: str, low: int | None = None, high: int | None = None) -> int:
+    """``value`` as an int. Raises :class:`UsageError` for what is no integer, or not from ``low`` to ``high``."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise UsageError(f"{value!r} is no integer", name, "Give a whole number") from None
+    if (low is not None and number < low) or (high is not None and number > high):
+        bounds = f"{low} to {high}" if high is not None else f"at least {low}"
+        raise UsageError(f"{number} is out of range", name, f"Take {bounds}")
+    return number
 
 
 class UrlError(UsageError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,7 @@ from openopu_rtl.protocol import Program, Shot
 from openopu_rtl.protocol.shots import complement
 
 from .encoding import generator
-from .errors import LaserDark, UsageError
+from .errors import LaserDark, UsageError, whole
 from .settings import linear_weight, lossless
 
 if TYPE_CHECKING:
@@ -95,8 +96,7 @@ def matrix(opu: Opu, measured: bool, repeats: int) -> NDArray[np.float64]:
     if exact is not None and not measured:
         modes = np.asarray(exact(shot), dtype=np.float64)[opu.settings.selection]
         return modes @ opu.layout.matrix()
-    if repeats < 1:
-        raise UsageError(f"{repeats} is out of range", "repeats", "Take at least 1")
+    whole(repeats, "repeats", 1)
     program = complement(1).replace(
         **{n: getattr(shot, n) for n in ("exposure_cycles", "settle_cycles", "frames")},
         **{n: getattr(shot, n) for n in ("level_on", "level_off", "level_anchor", "level_border")},
@@ -115,8 +115,8 @@ def matrix(opu: Opu, measured: bool, repeats: int) -> NDArray[np.float64]:
 
 def expose_to(opu: Opu, target_fill: float) -> ExposureReport:
     """See :meth:`openopu.Opu.expose_to`; does not configure anything itself."""
-    if not 0 < target_fill < 1:
-        raise UsageError(f"{target_fill} is out of range", "target_fill", "Take a share between 0 and 1")
+    if not isinstance(target_fill, Real) or not 0 < target_fill < 1:
+        raise UsageError(f"{target_fill!r} is out of range", "target_fill", "Take a share between 0 and 1")
     geometry, clock = opu.geometry, opu.identity.clock_hz
     full = (1 << geometry.pixel_bits) - 1
     rows = slice(geometry.crop_y, geometry.crop_y + geometry.crop_height)

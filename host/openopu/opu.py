@@ -18,8 +18,8 @@ from openopu_rtl.protocol.shots import complement
 from . import layout as layouts
 from . import measure
 from .device import Device, open_device
-from .encoding import Encoding, Key, check_errors
-from .errors import DeviceRefused, LaserDark, UsageError
+from .encoding import Encoding, Key, array_of, check_errors
+from .errors import DeviceRefused, LaserDark, UsageError, whole
 from .measure import ExposureReport
 from .pending import Pending
 from .pipeline import EXPOSURE_IDS, Job, Setup
@@ -30,6 +30,10 @@ from .worker import Worker
 
 SETTLE_S = 5.0
 """Device seconds that projections of an earlier host may still take when a device is opened."""
+MOST_CYCLES = (1 << 32) - 1
+"""Longest exposure of the shot table."""
+LARGEST_ERROR = 1e28
+"""Times the largest sum of a device, this is still a float32."""
 KEEP_ALIVE_SHARE = 0.25
 """Of the heartbeat's limit: the longest silence of a host that thinks."""
 
@@ -55,6 +59,7 @@ class Opu:
         self._closed = False
         self._session = Session(device)
         try:
+            base = whole(exposure_base, "exposure_base")
             self._session.flush()
             self.identity: Identity = self._session.identify()
             self.geometry = self.identity.geometry
@@ -69,7 +74,7 @@ class Opu:
         except BaseException:
             device.transport.close()
             raise
-        self._next = exposure_base % EXPOSURE_IDS
+        self._next = base % EXPOSURE_IDS
         self._encoding = Encoding()
         self._layout = layouts.balanced(self.geometry.modes, self.geometry.modes)
         self._exposure_cycles = self._settings.program.shots[0].exposure_cycles
@@ -135,7 +140,7 @@ class Opu:
     @exposure_next.setter
     def exposure_next(self, value: int) -> None:
         with self._lock:
-            self._next = value % EXPOSURE_IDS
+            self._next = whole(value, "exposure_next") % EXPOSURE_IDS
 
     @property
     def exposure_cycles(self) -> int:
@@ -186,15 +191,22 @@ class Opu:
         UsageError
             A value that this device cannot take.
         """
-        new_encoding = encoding or Encoding()
-        if exposure_cycles is not None and exposure_cycles < 1:
-            raise UsageError(f"{exposure_cycles} is out of range", "exposure_cycles", "Take at least 1")
+        new_encoding = Encoding() if encoding is None else encoding
+        for name, value, kind in (("encoding", new_encoding, Encoding), ("program", program, Program)):
+            if not isinstance(value, kind | None):
+                raise UsageError(f"{value!r} is none", name, f"Give an openopu {kind.__name__}")
+        if exposure_cycles is not None:
+            whole(exposure_cycles, "exposure_cycles", 1, MOST_CYCLES)
         cycles = exposure_cycles if exposure_cycles is not None else self._exposure_cycles
         if program is None:
             program = complement(new_encoding.planes, exposure_cycles=cycles)
         elif exposure_cycles is not None:
             program = program.replace(exposure_cycles=exposure_cycles)
-        layout = layouts.balanced(components or self.geometry.modes, self.geometry.modes, layout_seed)
+        count = self.geometry.modes if components is None else whole(components, "components")
+        layout = layouts.balanced(count, self.geometry.modes, whole(layout_seed, "layout_seed", 0))
+        for name, number in (("bits", bits), ("shift", shift), ("banks", banks)):
+            if number is not None:
+                whole(number, name)
         selection = _selection(outputs, self.geometry.outputs)
         if bits is None or shift is None:
             width, fitting = lossless(program, self.geometry, bits, banks)
@@ -270,7 +282,9 @@ class Opu:
 
         Batches end in the order in which they were submitted.
         """
-        e = check_errors(np.asarray(errors), self.components)
+        e = check_errors(errors, self.components)
+        if e.size and max(e.max(), -e.min()) > LARGEST_ERROR:
+            raise UsageError(f"the errors reach beyond {LARGEST_ERROR:g}", "errors", "Divide them by a scale")
         program = self._settings.program
         weight = linear_weight(program)
         if weight is None or program.planes != self._encoding.planes:
@@ -309,6 +323,8 @@ class Opu:
         LaserDark
             The laser was off, unless the device was opened with ``allow_dark``.
         """
+        if not isinstance(program, Program | None):
+            raise UsageError(f"{program!r} is none", "program", "Give an openopu Program")
         bits = self._check_planes(planes, program or self._settings.program)
         with self._lock:
             with self.using(self._settings.replace(program=program)) if program else contextlib.nullcontext():
@@ -323,7 +339,7 @@ class Opu:
         return job.future
 
     def _check_planes(self, planes: ArrayLike, program: Program) -> NDArray[np.bool_]:
-        array = np.asarray(planes)
+        array = array_of(planes, "planes")
         if array.ndim != 3 or array.shape[1:] != (program.planes, self.geometry.modes):
             raise UsageError(
                 f"expected (rows, {program.planes}, {self.geometry.modes}), got {array.shape}",
@@ -361,10 +377,11 @@ class Opu:
         ``pattern`` is (modes,) bits; None: all on. Sensors with more rows than a readout holds are read
         in several exposures, of the same ID.
         """
-        bits = np.ones(self.geometry.modes) if pattern is None else np.asarray(pattern)
+        bits = np.ones(self.geometry.modes) if pattern is None else array_of(pattern, "pattern")
+        cycles = self._exposure_cycles if exposure_cycles is None else exposure_cycles
         if bits.shape != (self.geometry.modes,):
             raise UsageError(f"expected ({self.geometry.modes},), got {bits.shape}", "pattern", "One bit for each mode")
-        return measure.capture(self, bits, exposure_cycles or self._exposure_cycles)
+        return measure.capture(self, bits, whole(cycles, "exposure_cycles", 1, MOST_CYCLES))
 
     def matrix(self, *, measured: bool = False, repeats: int = 1) -> NDArray[np.float64]:
         """The effective matrix G, (outputs, components) in DN for one unit of error: ``y ~= errors @ G.T``.
@@ -442,9 +459,15 @@ class Opu:
 def _selection(outputs: int | ArrayLike | None, available: int) -> NDArray[np.intp]:
     if outputs is None:
         return np.arange(available)
-    chosen = np.asarray(outputs)
+    chosen = array_of(outputs, "outputs")
     if chosen.dtype.kind not in "iu" or chosen.ndim > 1:
         raise UsageError("expected a count or a list of indices", "outputs")
+    if chosen.ndim == 0 and chosen > available:
+        raise UsageError(
+            f"{chosen} outputs exceed the device's {available}",
+            "outputs",
+            f"Take at most {available}, or a device with more (`twin:?m={chosen}`)",
+        )
     return np.arange(int(chosen)) if chosen.ndim == 0 else chosen.astype(np.intp)
 
 

@@ -28,7 +28,7 @@ from openopu_rtl.protocol import (
 from openopu_rtl.protocol.registers import STATUS_BITS
 
 from .device import Device
-from .errors import DeviceError, DeviceRefused, DeviceSilent, IdentityMismatch, LinkGarbled, UsageError
+from .errors import DeviceError, DeviceRefused, DeviceSilent, IdentityMismatch, LinkGarbled, UsageError, whole
 
 MARGIN_S = 2.0
 """Added to every time-out: what an operating system and a USB adapter may take on top of the line."""
@@ -232,6 +232,9 @@ class Session:
 
     def read(self, *names: str, sink: Sink | None = None) -> dict[str, int]:
         """Values of these registers; neighbours are read in one packet, at one moment."""
+        for name in names:
+            if name not in REGISTERS:
+                raise UsageError(f"there is no register `{name}`", "registers", "See the register map")
         ordered = sorted(REGISTERS[n].address for n in dict.fromkeys(names))
         by_address: dict[int, int] = {}
         start = 0
@@ -270,8 +273,7 @@ class Session:
         if name not in REGISTERS:
             raise UsageError(f"there is no register `{name}`", "registers", "See the register map")
         low, high = REGISTERS[name].bounds(self._geometry or Geometry())
-        if not low <= int(value) <= high:
-            raise UsageError(f"{value} is out of range", name, f"Take {low} to {high}")
+        whole(value, name, low, high)
 
     def write_window(self, name: str, words: Sequence[int] | NDArray[np.integer], offset: int = 0) -> None:
         """Write ``words`` into a window, in several packets. Raises like :meth:`write`."""
@@ -333,7 +335,7 @@ class Session:
 
     def set_baud(self, baud: int, clock_hz: int) -> None:
         """Change the line's rate to the nearest that the device can make."""
-        divisor = max(round(clock_hz / baud), 1)
+        divisor = max(round(clock_hz / whole(baud, "baud", 1)), 1)
         self.check_register("uart_divisor", divisor)
         actual = clock_hz // divisor
         if abs(actual - baud) > 0.02 * baud:  # a UART tolerates about 2 % on each side

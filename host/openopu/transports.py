@@ -112,6 +112,8 @@ def open_serial(url: DeviceUrl) -> Device:
         raise UrlError("no port is given", str(url), "Write for example `serial:/dev/ttyUSB0`; `openopu doctor` lists")
     if is_socket and not re.fullmatch(r"//[^/?]+:\d{1,5}/?", url.rest):
         raise UrlError("this is no socket URL", str(url), "Write socket://HOST:PORT")
+    if is_socket and int(url.rest.rstrip("/").rpartition(":")[2]) > 65535:
+        raise UrlError("there is no such TCP port", str(url), "Take 1 to 65535")
     target = f"socket:{url.rest}" if is_socket else url.rest
     try:
         if is_socket:

@@ -38,6 +38,8 @@ class DeviceUrl:
         """Read a URL. Raises :class:`UrlError`."""
         if isinstance(text, DeviceUrl):
             return text
+        if not isinstance(text, str):
+            raise UrlError("this is no device URL", repr(text), f"A URL is a string: {_EXAMPLE}")
         scheme, colon, tail = text.strip().partition(":")
         if not colon or not re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme):
             raise UrlError("this is no device URL", repr(text), f"A URL starts with a scheme and a colon: {_EXAMPLE}")

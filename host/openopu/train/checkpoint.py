@@ -145,6 +145,14 @@ class RunFolder:
         """The checkpoint's ``(meta, arrays)``. Raises :class:`CheckpointError`."""
         return load(self.checkpoint)
 
+    def calibration(self) -> dict[str, Any] | None:
+        """What the run record says of the calibration; None where there is no record, or no whole one."""
+        try:
+            found = json.loads(self.record.read_text())["calibration"]
+        except (OSError, ValueError, TypeError, KeyError):
+            return None  # nothing that comes out of the run depends on it
+        return found if isinstance(found, dict) and isinstance(found.get("warnings"), list) else None
+
     def write_record(self, record: dict[str, Any]) -> None:
         """Replace the run record. Raises :class:`CheckpointError`."""
         write_atomic(self.record, (json.dumps(record, indent=2, sort_keys=True, allow_nan=False) + "\n").encode())

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import json
 import logging
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -105,6 +105,10 @@ def config_of(args: argparse.Namespace) -> TrainConfig:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Train, and return what came of it. Raises :class:`OpenopuError` with the next step."""
     config = config_of(args)
+    if config.threads > (os.cpu_count() or 1):
+        raise UsageError(
+            f"{config.threads} threads exceed this machine's {os.cpu_count()} cores", "--threads", "Take fewer"
+        )
     if args.out is not None and not args.out.strip():
         raise UsageError("the folder has no name", "--out", "Write --out DIR; --out . for this one")
     if args.out is None and (args.resume or args.pictures):
@@ -153,7 +157,7 @@ def train(
     calibration: dict[str, Any] | None = None
     if resume and folder is not None:
         trainer.restore(*folder.load())
-        calibration = json.loads(folder.record.read_text())["calibration"] if folder.record.exists() else None
+        calibration = folder.calibration()
     elif isinstance(feedback, OpticalFeedback | IdealFeedback):
         report = feedback.prepare(config.fill)
         calibration = dataclasses.asdict(report) if report else None
@@ -169,12 +173,12 @@ def train(
                 )
             )  # fmt: skip
 
-    write_record()
-    if folder is not None and not resume:
-        trainer.save(folder)
-    done = trainer.epoch * trainer.steps_per_epoch + trainer.step
-    with TrainingProgress(config.epochs, trainer.steps_per_epoch, trainer.batch, done, quiet=quiet) as progress:
-        with _said_where(folder, trainer):
+    with _said_where(folder, trainer):
+        write_record()
+        if folder is not None and not resume:
+            trainer.save(folder)
+        done = trainer.epoch * trainer.steps_per_epoch + trainer.step
+        with TrainingProgress(config.epochs, trainer.steps_per_epoch, trainer.batch, done, quiet=quiet) as progress:
             trainer.run(folder, _Recording(progress, write_record))
     results = summarise(trainer, opu, warnings)
     write_record(results)

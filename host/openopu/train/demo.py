@@ -21,8 +21,9 @@ from rich.console import Console
 
 import openopu
 from openopu import Opu
+from openopu.device import known_scheme
 from openopu.encoding import generator
-from openopu.errors import OpenopuError
+from openopu.errors import OpenopuError, UsageError
 
 from . import pictures
 from .checkpoint import RunFolder, write_atomic
@@ -92,10 +93,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """The whole demonstration; returns its results. Raises :class:`OpenopuError` with the next step."""
     started = time.perf_counter()
+    if args.replay_steps < 1:
+        raise UsageError(f"{args.replay_steps} is out of range", "--replay-steps", "Take at least 1")
+    for url in (args.device, args.replay):  # before the training, not after it
+        known_scheme(url)
     quiet = getattr(args, "json", False)
     say = Console(stderr=True, quiet=quiet, highlight=False).print
     data = choose_data(args.data, say).head(args.train_images)
-    epochs = args.epochs or (3 if data.name == "fashion-mnist" else 20)
+    epochs = (3 if data.name == "fashion-mnist" else 20) if args.epochs is None else args.epochs
     config = TrainConfig(data=data.name, epochs=epochs, seed=args.seed, train_images=args.train_images)
     out = fresh_folder(Path(args.out))
     tape = Tape(args.replay_steps * config.batch)

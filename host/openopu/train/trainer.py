@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any, Protocol
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from openopu.errors import OpenopuError
+from openopu.errors import OpenopuError, UsageError
 
 from .checkpoint import CheckpointError, array_sha256
 from .config import TrainConfig
@@ -35,6 +36,12 @@ waiting for the feedback, deltas, weight gradients, optimiser."""
 
 class Diverged(OpenopuError):
     """The loss is no longer a number."""
+
+
+PARAMETER_COPIES = 8
+"""Parameters, gradients, two moments, a partial sum of each of two workspaces, and two updates to compare."""
+MEMORY_SHARE = 0.8
+"""Largest share of the machine's memory that a network may take."""
 
 
 class Observer(Protocol):
@@ -63,6 +70,22 @@ class Store(Protocol):
     def save(self, meta: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None: ...
 
 
+def _check_memory(sizes: Sequence[int], batch: int) -> None:
+    """Raise :class:`UsageError` for a network that this machine cannot hold, before it begins to swap."""
+    if not hasattr(os, "sysconf"):  # Windows does not say
+        return
+    parameters = sum((i + 1) * o for i, o in pairwise(sizes))
+    needed = 4 * (PARAMETER_COPIES * parameters + 3 * (batch + EVALUATION_ROWS) * sum(sizes))
+    have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > MEMORY_SHARE * have:
+        raise UsageError(
+            f"training {parameters:,} parameters takes {needed / 2**30:.1f} GiB; "
+            f"this machine has {have / 2**30:.1f} GiB",
+            "--hidden",
+            "Take fewer units, or a smaller --batch",
+        )
+
+
 def permutation(count: int, *key: int) -> NDArray[np.intp]:
     """Permutation of ``count`` that ``key`` names. From sorted doubles: NumPy keeps that stream over its versions."""
     generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(list(key))))
@@ -83,6 +106,7 @@ class Trainer:
         self.data = data
         self.data_sha256 = data.sha256()
         self.feedback = feedback
+        _check_memory((data.inputs, *config.hidden, data.classes), config.batch)
         self.network = Network((data.inputs, *config.hidden, data.classes), config.activation, config.seed)
         self.batch = min(config.batch, len(data.train_labels))
         self.workspace = Workspace(self.network, self.batch)

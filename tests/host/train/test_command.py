@@ -49,6 +49,17 @@ def test_out_and_resume(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> N
 
 
 @pytest.mark.usefixtures("double")
+@pytest.mark.parametrize("record", [None, "", "{}", "[]", '{"calibration": 5}'])
+def test_resume_needs_no_run_record(record: str | None, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    first = run(capsys, "--out", str(tmp_path))
+    if record is None:
+        (tmp_path / "run.json").unlink()
+    else:
+        (tmp_path / "run.json").write_text(record)
+    assert run(capsys, "--out", str(tmp_path), "--resume")["weights_sha256"] == first["weights_sha256"]
+
+
+@pytest.mark.usefixtures("double")
 def test_pictures(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     run(capsys, "--out", str(tmp_path), "--pictures")
