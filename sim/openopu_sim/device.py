@@ -26,6 +26,7 @@ from openopu.url import DeviceUrl
 from .bench.process import Simulation
 from .bench.settings import CAMERA_CLOCK_HZ, SIMULATORS, SLM_CLOCK_HZ, BenchSettings
 from .options import KEYS, geometry_of, plant_options
+from .plant.medium import refuse_too_large
 
 BENCH_KEYS = ("link", "time", "interlock", "fault", "waves", "slm_clock_hz", "camera_clock_hz")
 TIME_FACTOR = {"verilator": 500.0, "icarus": 20_000.0}
@@ -40,9 +41,11 @@ def settings_of(url: DeviceUrl) -> BenchSettings:
     if simulator not in SIMULATORS:
         raise UrlError(f"there is no simulator `{simulator}`", str(url), f"Write rtl:{' or rtl:'.join(SIMULATORS)}")
     waves = url.parameters.get("waves", "")
+    geometry = geometry_of(url)
+    refuse_too_large(geometry)  # before minutes of building
     return BenchSettings(
         simulator=simulator,
-        geometry=geometry_of(url),
+        geometry=geometry,
         plant=plant_options(url),
         bypass=_choice(url, "link", ("uart", "bytes")) == "bytes",
         free_running=_choice(url, "time", ("lockstep", "free")) == "free",

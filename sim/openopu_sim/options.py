@@ -42,6 +42,8 @@ def geometry_of(url: DeviceUrl) -> Geometry:
     fields = {name: url.get_int(name, 0) for name in GEOMETRY_FIELDS if name in url.parameters}
     name = url.parameters.get("geometry")
     if "bits" in url.parameters:
+        if "pixel_bits" in fields:
+            raise UrlError("`bits` and `pixel_bits` are the same", str(url), "Give one of them")
         fields["pixel_bits"] = url.get_int("bits", 8)
     try:
         if name is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 
 from openopu.device import Device, Transport
-from openopu.errors import LinkLost
+from openopu.errors import LinkLost, UrlError
 from openopu.url import DeviceUrl
 
 from .options import KEYS, geometry_of, plant_of
@@ -47,6 +47,8 @@ class TwinTransport(Transport):
 
 def open_twin(url: DeviceUrl) -> Device:
     """Open ``twin:``. Raises :class:`openopu.errors.UsageError`."""
+    if url.rest:
+        raise UrlError(f"`{url.rest}` means nothing here", str(url), "Write `twin:`, and settings behind a `?`")
     url.refuse_unknown((*KEYS, "interlock"))
     closed = url.get("interlock", _closed, True, "open or closed")
     geometry = geometry_of(url)

@@ -9,8 +9,10 @@ from openopu.errors import UrlError, UsageError
 from openopu.url import DeviceUrl
 from openopu_rtl.protocol import Geometry
 from openopu_rtl.protocol.geometry import PRESETS
+from openopu_sim.device import settings_of
 from openopu_sim.options import geometry_of, parameters_of, plant_from_options, plant_options
-from openopu_sim.plant import DMD, NAMED, PHASE, PlantFileError, dumps, load, save
+from openopu_sim.plant import DMD, NAMED, PHASE, Plant, PlantFileError, dumps, load, save
+from openopu_sim.plant import medium as medium_module
 from openopu_sim.plant.parameters import TABLES
 
 
@@ -103,11 +105,32 @@ def test_geometry_keys():
         ("geometry=vga", "there is no geometry `vga`.*dlp4500"),
         ("geometry=dlp4500&n=64", "geometry `dlp4500` has n = 4096"),
         ("store_bytes=1000", "power of two"),
+        ("bits=8&pixel_bits=8", "Give one of them"),
     ],
 )
 def test_bad_geometries(query, message):
     with pytest.raises(UrlError, match=message):
         geometry_of(url(query))
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "n=64&m=64&slm_width=65535&slm_height=65535",
+        "n=64&m=64&camera_width=60000&camera_height=60000",
+        "n=65536&m=32768",
+    ],
+)
+def test_sizes_that_no_machine_holds_are_refused_at_once(query, monkeypatch):
+    def fail(*_):
+        raise AssertionError("something was allocated")
+
+    monkeypatch.setattr(medium_module, "MEMORY_SHARE", 1e-4)
+    monkeypatch.setattr("openopu_sim.plant.plant.Cells", fail)
+    with pytest.raises(UsageError, match=r"GiB.*Take fewer modes"):
+        Plant(geometry_of(url(query)))
+    with pytest.raises(UsageError, match=r"GiB.*Take fewer modes"):
+        settings_of(DeviceUrl.parse(f"rtl:verilator?{query}"))
 
 
 def test_plant_keys(tmp_path):

@@ -51,11 +51,11 @@ class Medium:
     def __init__(self, geometry: Geometry, cells: Cells, seed: int, entry_bits: int) -> None:
         g = geometry
         self.cells = cells
+        refuse_too_large(g)
         raster = np.arange(g.camera_width * g.camera_height).reshape(g.camera_height, g.camera_width)
         crop = raster[g.crop_y : g.crop_y + g.crop_height, g.crop_x : g.crop_x + g.crop_width].ravel()
         self.pixel_order: NDArray[np.intp] = np.concatenate([crop, np.setdiff1d(raster, crop)])
         self.crop_pixels = len(crop)
-        _check_memory(8 * cells.count * raster.size)
         full = g.macropixel**2
         self.bits = entry_bits
         while full * cells.count * _sigma(self.bits) * math.sqrt(2 / math.pi) >= EXACT_BELOW and self.bits > 2:
@@ -110,12 +110,19 @@ def _sigma(bits: int) -> float:
     return ((1 << (bits - 1)) - 1) / LIMIT_SIGMAS
 
 
-def _check_memory(needed_bytes: int) -> None:
+def refuse_too_large(geometry: Geometry) -> None:
+    """Raise :class:`UsageError`, before anything is allocated, for a geometry whose plant this machine cannot hold."""
+    g = geometry
+    pixels = g.camera_width * g.camera_height
+    # Cells cut at the edges may make two more in each direction.
+    across, down = g.slm_width // g.macropixel + 2, g.slm_height // g.macropixel + 2
+    needed = 8 * across * down * pixels + 24 * (pixels + across * down)
+    needed += 8 * (g.slm_width * across + g.slm_height * down + g.slm_width * g.slm_height)
     have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed_bytes > MEMORY_SHARE * have:
+    if needed > MEMORY_SHARE * have:
         raise UsageError(
-            f"a dense medium of this geometry takes {needed_bytes / 2**30:.1f} GiB; "
-            f"this machine has {have / 2**30:.1f} GiB",
+            f"a dense medium of this geometry takes {needed / 2**30:.1f} GiB; "
+            f"this machine has {have / 2**30:.1f} GiB, of which at most {MEMORY_SHARE:.0%} may be taken",
             "medium",
             "Take fewer modes, larger macropixels, or a smaller sensor (n=, m=, geometry=)",
         )

@@ -26,7 +26,7 @@ from openopu_rtl.protocol import Geometry
 from .camera import Camera
 from .cells import Cells
 from .laser import Laser
-from .medium import THREADS, Medium
+from .medium import THREADS, Medium, refuse_too_large
 from .modulator import Modulator
 from .noise import NoiseStreams
 from .parameters import DMD, PlantParameters
@@ -75,6 +75,7 @@ class Plant:
         clock_hz: int = 48_000_000,
     ) -> None:
         self.geometry = g = geometry or Geometry()
+        refuse_too_large(g)
         self.parameters = parameters
         self.noise = noise
         self.noise_seed = noise_seed
