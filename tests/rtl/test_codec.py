@@ -258,7 +258,9 @@ def test_presets_fit(name):
 
 
 @given(
-    st.sampled_from([64, 128, 256, 512, 1024]), st.sampled_from([256, 768, 1024, 4096]), st.sampled_from([8, 10, 12])
+    st.sampled_from([64, 128, 256, 512, 1024, 4096, 65536]),
+    st.sampled_from([256, 768, 1024, 4096]),
+    st.sampled_from([8, 10, 12]),
 )
 def test_fitting_has_the_counts(modes, outputs, pixel_bits):
     g = Geometry.fitting(modes, outputs, pixel_bits)

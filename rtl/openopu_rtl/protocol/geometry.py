@@ -178,7 +178,7 @@ class Geometry:
         b = fields.get("bin", 2)
         anchor_width = k * max(1, round(mx / 4))
         store = 4096
-        while store < 128 * (modes // 8):  # 64 ternary vectors
+        while store < min(128 * (modes // 8), 1 << 15):  # 64 ternary vectors, or as many as an address reaches
             store *= 2
         derived = {
             "macropixel": k,
