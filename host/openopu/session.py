@@ -35,7 +35,8 @@ MARGIN_S = 2.0
 SILENT_TRIES = 3
 """Requests without any answer before the device counts as silent."""
 DAMAGED_TRIES = 16
-"""Requests that may be damaged, or find the device busy in vain, before the link counts as unusable."""
+"""Requests that may be damaged, or find the device busy in vain, before the link counts as unusable; it also has to
+be so for the time-outs' margin."""
 WRITE_CHUNK_WORDS = 64
 """Words of a window in one packet: short enough that a noisy line gets most of them across."""
 BITS_PER_BYTE = 10
@@ -153,7 +154,11 @@ class Session:
         received = self.received_bytes
         busy_until: float | None = None
         trouble = ""
-        for _ in range(DAMAGED_TRIES):
+        tries, first_s = 0, time.monotonic()
+        # Reports of damage do not say whose packet it was. What an earlier host left may be reported many times,
+        # quickly: hence the time beside the count.
+        while tries < DAMAGED_TRIES or time.monotonic() < first_s + self.margin_s:
+            tries += 1
             sequence = self.next_sequence()
             encoded = Packet(kind, sequence, payload).encode()
             self.send(encoded)

@@ -10,7 +10,7 @@ import numpy as np
 import openopu
 import pytest
 import serial
-from loopback import LoopbackDevice
+from loopback import LoopbackDevice, loopback
 from openopu import (
     DeviceError,
     DeviceSilent,
@@ -25,7 +25,7 @@ from openopu import (
 from openopu.device import open_device
 from openopu.transports import explain
 from openopu.url import DeviceUrl
-from openopu_rtl.protocol import Geometry
+from openopu_rtl.protocol import MAGIC, Code, ErrorReply, Geometry, Packet, PacketType
 
 SMALL = Geometry.fitting(modes=64, outputs=64)
 
@@ -190,3 +190,14 @@ def test_no_permission_names_the_group():
     )
     assert isinstance(error, PortDenied)
     assert "dialout" in error.next_step
+
+
+def test_many_stale_reports_of_damage_do_not_use_up_the_tries(monkeypatch):
+    """What an earlier host left is reported damaged, one report after the other, while ours begins to ask."""
+    device, _ = loopback(SMALL)
+    asked = session.Session(device)
+    stale = [Packet(PacketType.ERROR, 0, ErrorReply(Code.CRC, 0).payload()).encode()] * (4 * session.DAMAGED_TRIES)
+    read = device.transport.read
+    monkeypatch.setattr(device.transport, "read", lambda timeout_s: stale.pop() if stale else read(timeout_s))
+    assert asked.read("magic")["magic"] == MAGIC
+    assert not stale
