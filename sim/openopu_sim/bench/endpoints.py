@@ -18,6 +18,8 @@ from pathlib import Path
 CHUNK = 1 << 16
 BACKLOG_BYTES = 1 << 22
 """Bytes that may wait for a host that does not read; beyond, the simulation waits for it."""
+READS_BEHIND = 256
+"""Chunks that a host may have sent before it hung up."""
 PARTIAL_S = 0.05
 """Silence after which the bytes of an unfinished packet are handed over."""
 
@@ -137,12 +139,24 @@ class Ports(Door):
 
     def _accept(self) -> None:
         connection, _ = self._listener.accept()
+        self._notice_leaving()
         if self.attached:
             connection.close()  # one host at a time; the other sees a closed connection
             return
         connection.setblocking(False)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._connection, self.attached = connection, True
+
+    def _notice_leaving(self) -> None:
+        """Take what the host has sent, up to its hanging up: a host that comes back at once is no second one."""
+        for _ in range(READS_BEHIND):
+            descriptor = self._connection or self._master
+            poller = select.poll()
+            poller.register(descriptor, select.POLLIN)
+            events = poller.poll(0)
+            if not self.attached or not events:
+                return
+            (self._socket_event if self._connection else self._pty_event)(events[0][1])
 
     def _socket_event(self, events: int) -> None:
         assert self._connection
