@@ -27,7 +27,7 @@ BUILD_SECONDS_MAX = 900
 """A build that takes longer than this is stuck."""
 
 VERILATOR_OPTIMISATION = "-O3"
-COMPILER_OPTIMISATION = "-Os"
+COMPILER_OPTIMISATION = "-O2"
 WARNINGS = (
     "-Wall",
     "-Wno-DECLFILENAME",  # one file a model, named without the prefix of its module

@@ -8,11 +8,16 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from openopu.errors import DeviceError
+
 KEPT = 24
-"""Entries that are kept, the latest used."""
+"""Entries that are kept, the latest used,"""
+KEPT_SECONDS = 24 * 3600.0
+"""and whatever was used so lately."""
 
 
 def directory() -> Path:
@@ -44,14 +49,21 @@ def obtain(kind: str, key: str, make: Callable[[Path], None]) -> Path:
     nothing behind under that name.
     """
     root = directory()
-    root.mkdir(parents=True, exist_ok=True)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DeviceError(
+            f"the folder for built simulators cannot be made ({error})",
+            str(root),
+            "Point XDG_CACHE_HOME to a folder that you can write",
+        ) from error
     final = root / f"{kind}-{key}"
     with _locked(root / f"{kind}-{key}.lock"):
         if not final.exists():
             temporary = Path(tempfile.mkdtemp(prefix=f".{kind}-", dir=root))
             try:
                 make(temporary)
-                os.rename(temporary, final)
+                temporary.rename(final)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
         os.utime(final)
@@ -66,6 +78,7 @@ def _forget_old(root: Path) -> None:
         if path.is_dir() and not path.name.startswith("."):
             with contextlib.suppress(OSError):
                 entries.append((path.stat().st_mtime, path))
-    for _, path in sorted(entries)[:-KEPT]:
-        shutil.rmtree(path, ignore_errors=True)
-        path.with_name(path.name + ".lock").unlink(missing_ok=True)
+    for used, path in sorted(entries)[:-KEPT]:
+        if time.time() - used > KEPT_SECONDS:
+            # Its lock stays: another process may just be waiting for it.
+            shutil.rmtree(path, ignore_errors=True)

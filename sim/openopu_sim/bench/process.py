@@ -58,6 +58,7 @@ def cocotb_environment(module: str, top: str) -> dict[str, str]:
         "TOPLEVEL_LANG": "verilog",
         "COCOTB_LOG_LEVEL": "WARNING",
         "GPI_LOG_LEVEL": "WARNING",
+        "COCOTB_REWRITE_ASSERTION_FILES": "",  # else it loads pytest at every start
         # The plant multiplies a vector at a time: waking a second thread costs more than it saves, and on a
         # busy machine ten times as much.
         "OPENBLAS_NUM_THREADS": "1",
@@ -70,6 +71,17 @@ def vvp_command(program: Path) -> list[str]:
     import cocotb_tools.config
 
     return ["vvp", "-n", "-m", cocotb_tools.config.lib_entry("vpi", "icarus"), str(program)]
+
+
+def _working_folder() -> Path:
+    """A new folder, on a RAM disk where there is one; those that killed processes left behind are removed."""
+    ram = Path("/dev/shm")
+    base = ram if os.access(ram, os.W_OK) else Path(tempfile.gettempdir())
+    for old in base.glob("openopu-*-*"):
+        owner = old.name.split("-")[1]
+        if owner.isdigit() and not Path("/proc", owner).exists():
+            shutil.rmtree(old, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"openopu-{os.getpid()}-", dir=base))
 
 
 class Simulation:
@@ -98,8 +110,7 @@ class Simulation:
                 command += ["-fst" if settings.waves.endswith(".fst") else "-vcd"]
         environment = cocotb_environment(SERVER_MODULE, build.TOP)
         environment[SETTINGS_VARIABLE] = settings.dumps()
-        ram = Path("/dev/shm")
-        self.folder = Path(tempfile.mkdtemp(prefix="openopu-", dir=ram if os.access(ram, os.W_OK) else None))
+        self.folder = _working_folder()
         environment["COCOTB_RESULTS_FILE"] = str(self.folder / "results.xml")
         self._log: collections.deque[str] = collections.deque(maxlen=LOG_LINES)
         self._said: Queue[dict[str, Any] | None] = Queue()

@@ -38,6 +38,7 @@ def run(folder: Path, tests: str, top: str, sources: list[Path], *options: str) 
     environment = cocotb_environment("cocotb_models", top)
     environment["PYTHONPATH"] += f":{HERE}"
     environment["COCOTB_TEST_FILTER"] = f"cocotb_models.{tests}"
+    environment["COCOTB_REWRITE_ASSERTION_FILES"] = "*.py"
     results = folder / "results.xml"
     environment["COCOTB_RESULTS_FILE"] = str(results)
     environment["PYTHONWARNINGS"] = "ignore"  # cocotbext-uart uses deprecated names of cocotb
