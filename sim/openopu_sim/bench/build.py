@@ -140,6 +140,8 @@ def verilate(
         # Nor are its settings for precompiled headers, found on the machine that built the wheel, those of this one.
         make_arguments += [f"OPT_FAST={COMPILER_OPTIMISATION}", "OPT_SLOW=-O1", "OPT_GLOBAL=-O2"]
         make_arguments += ["USER_CPPFLAGS=-I..", "CFG_CXXFLAGS_PCH_I=-include", "CFG_GCH_IF_CLANG="]
+        if shutil.which("ccache"):  # Verilator's own library is the same in every build
+            environment.setdefault("OBJCACHE", "ccache")
         _run(["make", *make_arguments], target, environment)
         shutil.move(target / "build" / "simulation", target / "simulation")
         shutil.rmtree(target / "build")
