@@ -36,6 +36,9 @@ class CommandProcessor(wiring.Component):
                 "ok": In(1),
                 "error": In(8),
                 "accept": Out(1),
+                # A command has the register file; not while its reply waits for room, or a queue full of replies
+                # behind one that has yet to read the file could never drain.
+                "executing": Out(1),
                 # Register file, write side.
                 "address": Out(16),
                 "w_data": Out(32),
@@ -137,7 +140,8 @@ class CommandProcessor(wiring.Component):
         ]
         body = HEADER.size + WRITE_HEADER.size
 
-        with m.FSM():
+        with m.FSM() as fsm:
+            m.d.comb += self.executing.eq(~fsm.ongoing("RECEIVE") & ~fsm.ongoing("REPLY"))
             with m.State("RECEIVE"):
                 m.d.comb += self.accept.eq(~self.end)
                 with m.If(self.end):

@@ -147,10 +147,8 @@ class Opu(wiring.Component):
             m.d.sync += guard.eq(guard - 1)
 
         # Registers: writes go first, replies read when there is none.
-        executing = Signal()
         m.d.comb += [
-            executing.eq(~commands.accept),
-            regs.address.eq(Mux(executing, commands.address, replies.address)),
+            regs.address.eq(Mux(commands.executing, commands.address, replies.address)),
             regs.w_stb.eq(commands.w_stb),
             regs.w_data.eq(commands.w_data),
             regs.r_stb.eq(replies.r_stb),
@@ -166,7 +164,7 @@ class Opu(wiring.Component):
             commands.code.eq(regs.code),
             replies.r_data.eq(regs.r_data),
             replies.code.eq(regs.code),
-            replies.file_free.eq(~executing & ~receiver.end),
+            replies.file_free.eq(~commands.executing & ~receiver.end),
             commands.program_length.eq(regs.program_length),
             commands.selection_length.eq(regs.selection_length),
             commands.result_raw.eq(regs.result_raw),

@@ -296,3 +296,29 @@ def test_patterns_load_while_the_one_before_is_exposed(preload):
         assert 705 * 0.95 < per_shot < 705 * 1.05
     else:
         assert 705 + SMALL.slm_width * SMALL.slm_height * 48 / 40 < per_shot < 705 + panel + 60
+
+
+def test_more_requests_than_the_reply_queue_holds():
+    """A slow link fills the reply queue behind a read that has not had the register file yet: all are answered."""
+    bench = Bench(stall=0.9)
+    count = 60
+
+    async def script(host):
+        address = REGISTERS["protocol_hash"].address
+        payload = address.to_bytes(2, "little") + (1).to_bytes(2, "little")
+        link = bench.opu.link_i
+        for byte in b"".join(Packet(PacketType.READ, 1 + i, payload).encode() for i in range(count)):
+            host.ctx.set(link.payload, byte)
+            host.ctx.set(link.valid, 1)
+            for _ in range(5_000):
+                *_, taken = await host.ctx.tick().sample(link.ready)
+                if taken:
+                    break
+            assert taken, "the device takes no byte any more"
+        host.ctx.set(link.valid, 0)
+        for i in range(count):
+            reply = await host.reply()
+            assert (reply.type, reply.sequence) == (PacketType.READ_REPLY, 1 + i)
+            assert int.from_bytes(reply.payload, "little") == PROTOCOL_HASH
+
+    bench.run(script)
