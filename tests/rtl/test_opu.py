@@ -317,7 +317,7 @@ def test_more_requests_than_the_reply_queue_holds():
             assert taken, "the device takes no byte any more"
         host.ctx.set(link.valid, 0)
         for i in range(count):
-            reply = await host.reply()
+            reply = await host.reply(3_000)
             assert (reply.type, reply.sequence) == (PacketType.READ_REPLY, 1 + i)
             assert int.from_bytes(reply.payload, "little") == PROTOCOL_HASH
 
