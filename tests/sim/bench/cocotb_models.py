@@ -56,7 +56,7 @@ def frame(seed: int) -> list[int]:
     return list(random.Random(seed).randbytes(WIDTH * HEIGHT))
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def panel_shows_whole_frames(dut):
     await start_panel(dut)
     first, second = frame(1), frame(2)
@@ -71,7 +71,7 @@ async def panel_shows_whole_frames(dut):
     assert int(dut.latched.value) == 3
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def panel_shows_the_frame_before_while_the_next_is_sent(dut):
     await start_panel(dut)
     first, second = frame(1), frame(2)
@@ -83,7 +83,7 @@ async def panel_shows_the_frame_before_while_the_next_is_sent(dut):
     assert await shown(dut) == bytes(second)
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 @cocotb.parametrize(
     (
         ("fault", "law"),
@@ -184,7 +184,7 @@ def as_lines(pixels: list[int]) -> list[list[int]]:
     return [pixels[i : i + CAMERA_WIDTH] for i in range(0, len(pixels), CAMERA_WIDTH)]
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def camera_plays_what_it_was_given(dut):
     await start_camera(dut)
     seen = cocotb.start_soon(receive(dut, 3))
@@ -198,7 +198,7 @@ async def camera_plays_what_it_was_given(dut):
     assert int(dut.overrun.value) == 0
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def camera_buffers_a_frame_while_one_is_read_out(dut):
     await start_camera(dut)
     seen = cocotb.start_soon(receive(dut, 2))
@@ -210,7 +210,7 @@ async def camera_buffers_a_frame_while_one_is_read_out(dut):
     assert int(dut.overrun.value) == 0
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def camera_says_when_a_third_frame_comes(dut):
     await start_camera(dut)
     for seed in (4, 5, 6):
@@ -219,7 +219,7 @@ async def camera_says_when_a_third_frame_comes(dut):
     assert int(dut.overrun.value) == 1
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 @cocotb.parametrize(
     (
         ("play", "lines"),
@@ -240,7 +240,7 @@ async def camera_faults(dut, play, lines):
     assert [[len(line) for line in f] for f in await seen] == lines
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def camera_clock_stops_and_goes_on(dut):
     await start_camera(dut)
     seen = cocotb.start_soon(receive(dut, 1))
@@ -254,7 +254,7 @@ async def camera_clock_stops_and_goes_on(dut):
     assert await seen == [as_lines(pixels)]
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def dac_takes_words_as_its_data_sheet_says(dut):
     dut.cs_n.value, dut.sck.value, dut.sdi.value = 1, 0, 0
     Clock(dut.clk, 20, unit="ns").start()
@@ -285,7 +285,7 @@ async def dac_takes_words_as_its_data_sheet_says(dut):
     assert int(dut.broken.value) == 0
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def adc_answers_as_its_data_sheet_says(dut):
     dut.cs_n.value, dut.sck.value, dut.value.value = 1, 0, 0xA53
     Clock(dut.clk, 20, unit="ns").start()
@@ -321,7 +321,7 @@ async def adc_answers_as_its_data_sheet_says(dut):
     assert int(dut.broken.value) == 1
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 @cocotb.parametrize((("divisor", "tx_divisor"), [(4, 4), (5, 5), (104, 104), (50, 51)]))
 async def uart_carries_bytes(dut, divisor, tx_divisor):
     """Looped back to cocotbext-uart, an independent model of the other end."""
@@ -363,7 +363,7 @@ async def uart_carries_bytes(dut, divisor, tx_divisor):
     assert sink.read_nowait() == data
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def uart_at_a_wrong_rate_gives_garbage(dut):
     from cocotbext.uart import UartSource
 
