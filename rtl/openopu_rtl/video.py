@@ -87,7 +87,8 @@ class VideoPort(wiring.Component):
                     m.next = "SYNC"
             with m.State("SYNC"):
                 count_lines(g.slm_v_sync, "BACK")
+                with m.If(line_end & (y == g.slm_v_sync - 1)):
+                    m.d.slm += self.vsync.eq(0)
             with m.State("BACK"):
-                m.d.slm += self.vsync.eq(0)
                 count_lines(g.slm_v_back, "WAIT")
         return m

@@ -89,8 +89,7 @@ module openopu_panel #(
             column <= 0;
             pixels <= 0;
         end
-        // One clock of grace: the stretch of the blanking may begin inside the vertical sync.
-        if (!vsync && vsync_before && (vsync_length < V_SYNC * LINE || vsync_length > V_SYNC * LINE + 1))
+        if (!vsync && vsync_before && vsync_length != V_SYNC * LINE)
             broken[VSYNC_WIDTH] <= 1;
     end
 
