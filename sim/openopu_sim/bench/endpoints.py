@@ -105,7 +105,8 @@ class Ports(Door):
         i, o, c, local, rest, _, _ = _TERMIOS2.unpack(speeds)
         settings = _TERMIOS2.pack(i, o, (c & ~_CBAUD) | _BOTHER, local, rest, self._default_baud, self._default_baud)
         fcntl.ioctl(self._slave, _TCSETS2, settings)
-        termios.tcflush(self._slave, termios.TCIOFLUSH)
+        # Only what the host that left did not read: the next one may have opened and written already.
+        termios.tcflush(self._slave, termios.TCIFLUSH)
 
     def baud(self) -> int | None:
         if not self._on_pty:
