@@ -242,6 +242,7 @@ class Opu:
             self.identity.clock_hz,
             settings.registers["frame_timeout_cycles"],
             settings.registers["camera_readout_cycles"],
+            settings.registers["panel_timeout_cycles"],
         )
 
     @contextlib.contextmanager

@@ -60,6 +60,7 @@ class Setup:
     clock_hz: int
     frame_timeout_cycles: int = 1 << 22
     readout_cycles: int = 0
+    panel_timeout_cycles: int = 1 << 22
 
     @cached_property
     def row_bytes(self) -> int:
@@ -83,8 +84,8 @@ class Setup:
 
     @cached_property
     def fault_seconds(self) -> float:
-        """Device seconds that a projection takes longer when no frame comes."""
-        return len(self.program) * self.frame_timeout_cycles / self.clock_hz
+        """Device seconds that a projection takes longer when no frame comes, or the panel stalls."""
+        return (len(self.program) * self.frame_timeout_cycles + self.panel_timeout_cycles) / self.clock_hz
 
 
 @dataclass

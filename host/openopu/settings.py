@@ -19,6 +19,7 @@ TUNABLE = (
     "slm_preload",
     "camera_readout_cycles",
     "frame_timeout_cycles",
+    "panel_timeout_cycles",
     "heartbeat_cycles",
     "laser_power",
 )

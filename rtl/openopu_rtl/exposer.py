@@ -20,6 +20,11 @@ class Exposer(wiring.Component):
     exposure (``readout_cycles`` after the end of the one before), and, for the first shot of a
     projection, an accumulator set is free (both for raw readouts, which have one buffer). Each wait
     has its counter.
+
+    A panel that makes no progress for ``panel_timeout`` (``panel_progress`` is low so long while its pattern is
+    waited for) has stalled: ``flush`` empties everything on the way to it, and until that has been
+    done (``flushed``) and nothing is left to show, shots are skipped: they take their ID, and their
+    projections fail.
     """
 
     def __init__(self, monitor_clocks: int):
@@ -29,6 +34,11 @@ class Exposer(wiring.Component):
                 "i": In(stream.Signature(LOADED)),
                 "grant": Out(1),
                 "latched": In(1),
+                "panel_progress": In(1),
+                "panel_timeout": In(32),
+                "flush": Out(1),
+                "flushed": In(1),
+                "stalled": Out(1),
                 "id_set": In(1),
                 "id_value": In(32),
                 "readout_cycles": In(32),
@@ -85,18 +95,39 @@ class Exposer(wiring.Component):
         )
         with m.If(self.id_set):
             m.d.sync += next_id.eq(self.id_value)
+        with m.If(self.flush):
+            m.d.sync += [self.grant.eq(0), latched.eq(0)]
+            with m.If(self.flushed):
+                m.d.sync += self.flush.eq(0)
 
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += [self.busy.eq(self.i.valid), self.i.ready.eq(1), self.waits_pattern.eq(1)]
                 with m.If(self.i.valid):
-                    m.d.sync += [now.eq(self.i.p), self.grant.eq(~self.grant)]
-                    m.next = "LATCH"
+                    m.d.sync += [now.eq(self.i.p), counter.eq(self.panel_timeout)]
+                    m.next = "SKIP"
+                    with m.If(~self.flush):
+                        m.d.sync += self.grant.eq(~self.grant)
+                        m.next = "LATCH"
             with m.State("LATCH"):
                 m.d.comb += [self.waits_pattern.eq(1)]
+                m.d.sync += counter.eq(Mux(self.panel_progress, self.panel_timeout, counter - 1))
                 with m.If(self.latched != latched):
                     m.d.sync += [latched.eq(self.latched), counter.eq(now.shot.settle_cycles)]
                     m.next = "SETTLE"
+                with m.Elif(counter == 0):
+                    m.d.comb += self.stalled.eq(1)
+                    m.d.sync += self.flush.eq(1)
+                    m.next = "SKIP"
+            with m.State("SKIP"):
+                # As a shot that was exposed, but for the exposure; its projection still needs a set of accumulators.
+                m.d.comb += self.waits_results.eq(~set_ready)
+                with m.If(set_ready & self.none_due & ~self.resync):
+                    m.d.comb += [self.claim.eq(now.first), self.o.valid.eq(1), self.o.p.skipped.eq(1)]
+                    m.d.sync += next_id.eq(next_id + 1)
+                    m.next = "IDLE"
+                    with m.If(now.last):
+                        m.d.sync += self.set.eq(~self.set)
             with m.State("SETTLE"):
                 m.d.comb += [self.exposing.eq(1), self.settles.eq(1)]
                 m.d.sync += counter.eq(counter - 1)

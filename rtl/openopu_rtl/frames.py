@@ -120,7 +120,11 @@ class FrameMatcher(wiring.Component):
                     with m.If(exposed.invalid & (status[exposed.set] == Code.OK)):
                         m.d.sync += status[exposed.set].eq(Code.BAD_SHOT)
                     m.next = "WAIT"
-                    with m.If(self.resync | self.i.valid):
+                    with m.If(exposed.skipped):
+                        with m.If(status[exposed.set] == Code.OK):
+                            m.d.sync += status[exposed.set].eq(Code.PANEL_STALLED)
+                        m.next = "FINISH"
+                    with m.Elif(self.resync | self.i.valid):
                         with m.If(status[exposed.set] == Code.OK):
                             m.d.sync += status[exposed.set].eq(Mux(self.resync, Code.RESYNC, Code.FRAME_EXTRA))
                         m.next = "FINISH"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from amaranth import Module, Mux, Signal
+from amaranth import Cat, Module, Mux, ResetInserter, Signal
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.fifo import AsyncFIFOBuffered, SyncFIFOBuffered
@@ -41,6 +41,9 @@ _PACKET_GUARD_CLOCKS = 8
 
 _READOUT_MARGIN_CLOCKS = 16
 """Jitter of a readout between two asynchronous clocks that is allowed for, beside 1/64 of its length."""
+
+_FLUSH_CLOCKS = 4
+"""Panel clocks that a reset of the panel's side must last: more than a synchroniser has stages."""
 
 
 class Opu(wiring.Component):
@@ -197,13 +200,19 @@ class Opu(wiring.Component):
         shot_queue = queue("shot_queue", loader.o, exposer.i, 1)
 
         # Patterns to the panel, through the crossing into its clock.
-        m.submodules.video = video = VideoPort(g)
-        m.submodules.panel_fifo = panel_fifo = AsyncFIFOBuffered(
-            width=PANEL_PIXEL.size, depth=16, w_domain="sync", r_domain="slm"
-        )
+        video = VideoPort(g)
+        panel_fifo = AsyncFIFOBuffered(width=PANEL_PIXEL.size, depth=16, w_domain="sync", r_domain="slm")
+        # After a stall both are emptied. Held until the panel's clock, which may have stopped, has seen it for some
+        # edges, so that no old pointer is left in a synchroniser; and until no half pattern can follow.
+        flush_slm, flushed_slm, emptied = Signal(), Signal(_FLUSH_CLOCKS), Signal()
+        m.d.slm += flushed_slm.eq(Cat(flush_slm, flushed_slm[:-1]))
+        m.submodules.video = ResetInserter({"slm": flush_slm})(video)
+        m.submodules.panel_fifo = ResetInserter({"sync": exposer.flush, "slm": flush_slm})(panel_fifo)
         m.submodules += [
             FFSynchronizer(exposer.grant, video.grant, o_domain="slm"),
             FFSynchronizer(video.latched, exposer.latched),
+            FFSynchronizer(exposer.flush, flush_slm, o_domain="slm"),
+            FFSynchronizer(flushed_slm[-1], emptied),
         ]
         m.d.comb += [
             store.push.eq(commands.push),
@@ -237,8 +246,11 @@ class Opu(wiring.Component):
             expander.table_addr.eq(regs.w_offset),
             expander.table_data.eq(regs.w_value),
             panel_fifo.w_data.eq(expander.o.payload),
-            panel_fifo.w_en.eq(expander.o.valid),
-            expander.o.ready.eq(panel_fifo.w_rdy),
+            panel_fifo.w_en.eq(expander.o.valid & ~exposer.flush),
+            expander.o.ready.eq(panel_fifo.w_rdy | exposer.flush),
+            exposer.panel_progress.eq(expander.o.valid & expander.o.ready),
+            exposer.panel_timeout.eq(regs.panel_timeout_cycles),
+            exposer.flushed.eq(emptied & ~loader.busy & ~expander.busy & ~shot_queue.r_rdy),
             video.i.payload.eq(panel_fifo.r_data),
             video.i.valid.eq(panel_fifo.r_rdy),
             panel_fifo.r_en.eq(video.i.ready),
@@ -436,6 +448,7 @@ class Opu(wiring.Component):
             regs.frames_extra_inc.eq(frames.extra),
             regs.frames_late_inc.eq(frames.late),
             regs.frames_malformed_inc.eq(frames.malformed),
+            regs.panel_stalls_inc.eq(exposer.stalled),
             regs.camera_overflows_inc.eq(frames.overflow),
             regs.accumulator_saturations_inc.eq(accumulator.saturated),
             regs.result_saturations_inc.eq(results.saturated),

@@ -21,8 +21,11 @@ LOADED = data.StructLayout({"shot": SHOT, "first": 1, "last": 1, "fresh": 1, "in
 """A shot whose pattern is on its way to the panel. ``first``, ``last``: of its projection; ``fresh``:
 first into its bank; ``invalid``: the shot table's entry was."""
 
-EXPOSED = data.StructLayout({"bank": 1, "negative": 1, "shift": 4, "last": 1, "fresh": 1, "set": 1, "invalid": 1})
-"""What becomes of an exposure's frame. ``set``: accumulator set of its projection; the rest as in
+EXPOSED = data.StructLayout(
+    {"bank": 1, "negative": 1, "shift": 4, "last": 1, "fresh": 1, "set": 1, "invalid": 1, "skipped": 1}
+)
+"""What becomes of an exposure's frame. ``set``: accumulator set of its projection; ``skipped``: the
+panel had stalled, so there was no exposure and no frame is due; the rest as in
 :data:`LOADED`."""
 
 

@@ -6,6 +6,7 @@ import random
 from collections import deque
 
 import numpy as np
+from amaranth.hdl import ClockDomain, Module
 from amaranth.sim import Simulator
 from openopu_rtl import binner, expander
 from openopu_rtl.opu import Opu
@@ -44,15 +45,28 @@ class Bench:
         self.clocks = clocks
         self.faults = faults or {}
         self.stall = float(stall)
+        self.panel_runs = True
+        """False: the panel's pixel clock stands still."""
+        self.stalled = False
         self.patterns: dict[int, np.ndarray] = {}
         self.widths: dict[int, int] = {}
         self.shown: np.ndarray | None = None
         self._play: deque = deque()
 
     def run(self, script) -> None:
-        sim = Simulator(self.opu)
-        for domain, hertz in zip(("sync", "slm", "cam"), self.clocks, strict=True):
-            sim.add_clock(1 / hertz, domain=domain)
+        top = Module()
+        top.submodules.opu = self.opu
+        top.domains.slm = slm = ClockDomain()
+        sim = Simulator(top)
+        sim.add_clock(1 / self.clocks[0], domain="sync")
+        sim.add_clock(1 / self.clocks[2], domain="cam")
+
+        async def slm_clock(ctx):
+            while True:
+                await ctx.delay(0.5 / self.clocks[1])
+                ctx.set(slm.clk, self.panel_runs and not ctx.get(slm.clk))
+
+        sim.add_testbench(slm_clock, background=True)
         sim.add_testbench(self._panel, background=True)
         sim.add_testbench(self._trigger, background=True)
         sim.add_testbench(self._camera, background=True)
@@ -79,19 +93,18 @@ class Bench:
 
     async def _panel(self, ctx):
         g, o = self.geometry, self.opu
-        lines, line, before = [], [], 0
+        pixels, before, size = [], 0, g.slm_width * g.slm_height
         while True:
             _, _, de, vsync, level = await ctx.tick("slm").sample(o.slm_de, o.slm_vsync, o.slm_level)
             if de:
-                line.append(level)
-                if len(line) == g.slm_width:
-                    lines.append(line)
-                    line = []
+                pixels.append(level)
             if vsync and not before:
-                assert not line
-                assert len(lines) == g.slm_height, f"{len(lines)} lines"
-                self.shown = np.array(lines, dtype=np.uint8)
-                lines = []
+                # What a stall has cut short stands before the frame.
+                pixels = pixels[-size:] if self.stalled else pixels
+                assert len(pixels) == size, f"{len(pixels)} pixels"
+                self.shown = np.array(pixels, dtype=np.uint8).reshape(g.slm_height, g.slm_width)
+                pixels = []
+                self.stalled = False
             before = vsync
 
     async def _trigger(self, ctx):

@@ -322,3 +322,41 @@ def test_more_requests_than_the_reply_queue_holds():
             assert int.from_bytes(reply.payload, "little") == PROTOCOL_HASH
 
     bench.run(script)
+
+
+@pytest.mark.parametrize("wait", [1, 150, 420, 1500])
+def test_a_panel_that_stalls_fails_its_projections_and_comes_back(wait):
+    """Its clock stops anywhere: what was queued ends with the code, IDs are kept, and later rows are right."""
+    bench = Bench()
+    program = complement(1, exposure_cycles=60, settle_cycles=5)
+    selection = np.arange(SMALL.outputs)
+    form = Format(SMALL.outputs, 16)
+    planes = np.random.default_rng(wait).integers(0, 2, (6, 1, SMALL.modes))
+
+    def right(records, first, rows):
+        for i, row in enumerate(rows):
+            if records.head["status"][i] == Code.OK:
+                want, _ = expected(bench, program, row, first + 2 * i, selection=selection, bits=16, shift=0, banks=1)
+                assert records.values[i].tolist() == want[0].tolist()
+
+    async def script(host):
+        await host.write(**TIMING, panel_timeout_cycles=400)
+        await host.configure(program, selection=selection)
+        await host.send(encode_project(1, 0, planes))
+        await host.ctx.tick().repeat(wait)
+        bench.panel_runs, bench.stalled = False, True
+        records = await host.results(0, form)
+        assert records.head["status"][-1] == Code.PANEL_STALLED
+        right(records, 0, planes)
+        assert await host.read("panel_stalls") == 1
+        # Still dead: the next packet ends too, and the exposures' IDs go on.
+        records = await host.project(12, planes[:2], form)
+        assert records.head["status"].tolist() == [Code.PANEL_STALLED] * 2
+        assert await host.read("exposure_next") == 16
+        bench.panel_runs = True
+        await host.ctx.tick().repeat(200)
+        records = await host.project(16, planes, form)
+        assert records.ok.all()
+        right(records, 16, planes)
+
+    bench.run(script)

@@ -30,6 +30,7 @@ class Code(enum.IntEnum):
     CAMERA_OVERFLOW = 36
     RESYNC = 37
     BAD_SHOT = 38
+    PANEL_STALLED = 39
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,10 @@ ERRORS: dict[Code, Explanation] = {
     ),
     Code.RESYNC: Explanation(
         "the projection was under way while the device realigned itself after a fault", "send it again"
+    ),
+    Code.PANEL_STALLED: Explanation(
+        "the panel took no pixel of a pattern, or did not show it, within `panel_timeout_cycles`",
+        "check that the panel's pixel clock runs; nothing was exposed, so send the projection again",
     ),
     Code.BAD_SHOT: Explanation("a shot of the program is invalid", "write a valid shot table: see `Shot`"),
 }
