@@ -29,8 +29,9 @@ sim: setup ## the RTL bench behind a serial port, until interrupted
 bench: setup ## the measurements of docs/results.md, in build/bench/summary.json
 	@$(PY) tools/bench.py --out $(OUT)/bench
 
-docs: setup ## reference pages from the declaration
+docs: setup ## reference pages from the declaration, timing diagrams from simulation
 	@$(PY) tools/reference.py
+	@$(PY) tools/timing.py
 
 clean: ## what the verbs made, but .venv
 	@rm -rf build .pytest_cache .hypothesis .mypy_cache .ruff_cache
