@@ -1,8 +1,6 @@
 """Laser enable: dark unless armed in two steps, the loop closed, the host alive and nothing amiss. Its model is
 beside it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 from amaranth.hdl import Cat, Module, Mux, Signal

@@ -1,7 +1,5 @@
 """Exposure watchdog: a second count of every exposure, apart from the exposer's. Its model is beside it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 
 from amaranth.hdl import Module, Mux, Signal
