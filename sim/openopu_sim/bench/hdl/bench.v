@@ -46,6 +46,7 @@ module openopu_bench #(
     // Set by Python. `bench.vlt` makes these, and what Python reads, visible to it.
     reg        bypass;
     reg        interlock_closed;
+    reg        line_break;
     reg [15:0] host_divisor;
     reg        input_load;
     reg [31:0] input_count;
@@ -64,13 +65,14 @@ module openopu_bench #(
 
     // The same, a clock later. What Python can set is an input to Verilator: logic that depended on it without a
     // register would be computed again at every edge of any clock.
-    reg        bypass_now, interlock_now, input_load_now, frame_load_now;
+    reg        bypass_now, interlock_now, break_now, input_load_now, frame_load_now;
     reg [15:0] divisor_now;
     reg [31:0] input_count_now, tick_now;
     reg [11:0] adc_now;
     always @(posedge clk) begin
         bypass_now <= bypass;
         interlock_now <= interlock_closed;
+        break_now <= line_break;
         input_load_now <= input_load;
         input_count_now <= input_count;
         frame_load_now <= frame_load;
@@ -100,7 +102,7 @@ module openopu_bench #(
 
     openopu_sim_top dut (
         .clk(clk), .rst(rst), .slm_clk(slm_clk), .cam_clk(cam_clk),
-        .uart_rx(uart_rx), .uart_tx(uart_tx), .bypass(bypass_now),
+        .uart_rx(uart_rx && !break_now), .uart_tx(uart_tx), .bypass(bypass_now),
         .bypass_rx_payload(bypass_rx_payload), .bypass_rx_valid(bypass_rx_valid), .bypass_rx_ready(bypass_rx_ready),
         .bypass_tx_payload(bypass_tx_payload), .bypass_tx_valid(bypass_tx_valid), .bypass_tx_ready(bypass_tx_ready),
         .slm_de(slm_de), .slm_hsync(slm_hsync), .slm_vsync(slm_vsync), .slm_level(slm_level),
@@ -161,11 +163,11 @@ module openopu_bench #(
 
     initial begin
         attention = 0;
-        bypass = 0; interlock_closed = 1; host_divisor = 4; input_load = 0; input_count = 0; frame_load = 0;
+        bypass = 0; interlock_closed = 1; line_break = 0; host_divisor = 4; input_load = 0; input_count = 0; frame_load = 0;
         adc_value = 0; play_times = 1; play_delay = 1; play_lines = CAMERA_HEIGHT; odd_line = 16'hffff;
         odd_line_pixels = 0; stop_after = 0; stop_cycles = 0; fval_lead = 4; line_gap = 4;
         tick_cycles = 16;              // Python sets up the models at the first tick, within the reset
-        bypass_now = 0; interlock_now = 0; input_load_now = 0; input_count_now = 0; frame_load_now = 0;
+        bypass_now = 0; interlock_now = 0; break_now = 0; input_load_now = 0; input_count_now = 0; frame_load_now = 0;
         divisor_now = 4; adc_now = 0; tick_now = 16;
         status = 0; exposed_id = 0; broken = 0; cycles = 0; rst = 1; reset_left = 31;
         empty_before = 1; id_broken = 0; trigger_before = 0; rest = 0; ticks = 0;
