@@ -25,7 +25,8 @@ class ExposureWatchdog(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        taken, left = Signal(32), Signal(32)
+        taken = Signal(32)
+        left = Signal(32)
         before = Signal()
         m.d.sync += before.eq(self.trigger)
         with m.If(self.take):
