@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Mux, Signal
+from amaranth.hdl import Cat, Const, Mux, Signal
 from openopu_rtl.interlock import EVENT_CLOCKS, EVENTS, SYNCHRONISER_CLOCKS, Interlock
+from openopu_rtl.spi import MCP4921_CONFIG, MCP4921_WORD_BITS, Mcp4921
 from openopu_rtl.watchdog import ExposureWatchdog
 from prover import Bench, Mutant, Proof, implies
 
@@ -112,6 +113,70 @@ def watchdog(b: Bench) -> None:
     b.claim(implies(before != 0, left == Mux(limit >= before, limit - before, 0)[:32]))
 
 
+def dac(b: Bench) -> None:
+    """With the part's view of the pins: a word is shifted in at rising clocks and taken as /CS rises."""
+    for clock_hz in (10_000_000, 48_000_000, 100_000_000):
+        _dac(b, Mcp4921(clock_hz))
+
+
+def _dac(b: Bench, dut: Mcp4921) -> None:
+    b.add(dut)
+    m, bits, word_clocks = b.m, MCP4921_WORD_BITS, dut.word_clocks
+    received = Signal(bits)
+    count = Signal(range(bits + 1))
+    part = Signal(12, init=0xFFF)
+    sck_before, cs_before = b.past(dut.sck), b.past(dut.cs_n, init=1)
+    with m.If(dut.cs_n):
+        m.d.sync += [received.eq(0), count.eq(0)]
+    with m.Elif(dut.sck & ~sck_before):
+        m.d.sync += [received.eq(Cat(dut.sdi, received)), count.eq(count + 1)]
+    taken = Signal(12)
+    m.d.comb += taken.eq(Mux(dut.cs_n & ~cs_before, received, part))
+    m.d.sync += part.eq(taken)
+
+    zero, dark = Signal(range(4 * word_clocks)), Signal(range(4 * word_clocks))
+    """Clocks for which the code has been zero, this one included."""
+    m.d.comb += dark.eq(Mux(dut.code == 0, Mux(zero.all(), zero, zero + 1), 0))
+    m.d.sync += zero.eq(dark)
+    b.claim(implies(dark > dut.dark_clocks, taken == 0))
+
+    # What makes it inductive: what is left of the word, and what the part has of it.
+    low, high, gap = dut._low, dut._high, dut._gap
+    left, timer, shift = b.inside(dut, "bits"), b.inside(dut, "timer"), b.inside(dut, "shift")
+    sending, held, known = b.inside(dut, "sending"), b.inside(dut, "held"), b.inside(dut, "known")
+    idle, is_low, is_high, hold, pause = (b.state(dut, n) for n in ("IDLE", "LOW", "HIGH", "HOLD", "GAP"))
+    rest = Signal(range(2 * word_clocks))
+    with m.If(is_low):
+        m.d.comb += rest.eq(timer + 1 + high + left * (low + high) + low + gap)
+    with m.Elif(is_high):
+        m.d.comb += rest.eq(timer + 1 + left * (low + high) + low + gap)
+    with m.Elif(hold):
+        m.d.comb += rest.eq(timer + 1 + gap)
+    with m.Elif(pause):
+        m.d.comb += rest.eq(timer + 1)
+    word = Signal(bits)
+    m.d.comb += word.eq(Cat(sending, Const(MCP4921_CONFIG, 4)))
+    selected = is_low | is_high | hold
+    b.claim(idle | selected | pause)
+    b.claim(dut.cs_n == ~selected)
+    b.claim(dut.sck == is_high)
+    b.claim(implies(is_low | hold, timer < low) & implies(is_high, timer < high) & implies(pause, timer < gap))
+    begun = (bits - 1 - left)[: len(count)]
+    b.claim(implies(is_low, count == begun) & implies(is_high, count == begun + (timer != high - 1)))
+    b.claim(implies(hold, (count == bits) & (left == bits - 1)))
+    b.claim(implies(is_low | is_high, shift == (word << begun)[:bits]) & implies(hold, dut.sdi == word[0]))
+    b.claim(implies(selected, received == word >> (bits - count)[: len(count)]))
+    b.claim(implies(is_low, sck_before == ((left != bits - 1) & (timer == low - 1))))
+    b.claim(implies(~selected, ~sck_before) & implies(is_high, sck_before == (timer != high - 1)))
+    b.claim(implies(hold, sck_before == (timer == low - 1)))
+    b.claim(implies(idle & known | pause, (held == taken) & known) & implies(selected & known, held == part))
+    b.claim(implies(pause, held == sending))
+    b.claim(cs_before == (idle | pause & (timer != gap - 1) | is_low & (left == bits - 1) & (timer == low - 1)))
+    b.claim(implies(selected & (sending != 0), zero + rest <= word_clocks))
+    b.claim(implies((idle | pause) & ~(known & (held == 0)), zero + rest <= word_clocks))
+    b.claim(implies(selected & (sending == 0) & ~(known & (held == 0)), zero + rest <= 2 * word_clocks))
+
+
 PROOFS = [
     Proof(
         "laser-enable",
@@ -164,10 +229,20 @@ PROOFS = [
         fast=True,
     ),
     Proof(
+        "laser-dac",
+        "The DAC holds zero at most dark_clocks after its code became zero (at 10, 48 and 100 MHz).",
+        dac,
+        (
+            Mutant("spi.py", "~known | (held != self.code)", "~known | (held[1:] != self.code[1:])"),
+            Mutant("spi.py", "timer.eq(self._gap - 1)", "timer.eq(self._gap)"),
+        ),
+        depth=2,
+    ),
+    Proof(
         "exposure-watchdog",
         "The fault is there in exactly those clocks in which the trigger is high for longer than the shot says.",
         watchdog,
-        (Mutant("watchdog.py", "left.eq(taken - 1)", "left.eq(taken)"),),
+        (Mutant("watchdog.py", "left.eq(taken - (taken != 0))", "left.eq(taken - 1)"),),
         depth=2,
         fast=True,
     ),

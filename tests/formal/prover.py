@@ -7,6 +7,7 @@ reset. ``rst`` is free too: every claim holds through resets.
 
 from __future__ import annotations
 
+import inspect
 import os
 import subprocess
 import sys
@@ -111,6 +112,14 @@ class Bench:
             raise LookupError(f"{len(found)} signals are called {path}")
         return found.popitem()[1]
 
+    def state(self, component: wiring.Component, name: str, fsm: str = "fsm_state") -> Value:
+        """Whether a component's state machine is in the state of this name."""
+        signal = self.inside(component, fsm)
+        codes = [n for n in range(1 << len(signal)) if _state_name(signal, n) == name]
+        if not codes:
+            raise LookupError(f"there is no state {name}")
+        return signal == codes[0]
+
     # Time.
 
     @property
@@ -145,7 +154,8 @@ class Bench:
 
     def claim(self, condition: Value) -> None:
         """To be proved in every clock."""
-        self.m.d.comb += Assert(condition)
+        caller = next(f for f in inspect.stack()[1:] if f.filename != __file__)
+        self.m.d.comb += Assert(condition, f"{Path(caller.filename).name}:{caller.lineno}")
 
     def stream_law(self, *parts: Value, valid: Value, ready: Value, must: Callable[[Value], None]) -> None:
         """What was offered and not taken is offered on, unchanged. ``must`` is :meth:`claim` or :meth:`assume`."""
@@ -173,6 +183,13 @@ class Bench:
         """The bench in RTLIL, as module ``top``."""
         fragment = Fragment.get(self.m, None)
         return rtlil.convert(fragment, name="top", ports=self.ports, emit_src=False)
+
+
+def _state_name(signal: Signal, code: int) -> str:
+    try:
+        return str(signal.decoder(code)).split("/")[0]
+    except KeyError:  # no such code
+        return ""
 
 
 def implies(condition: Value, consequence: Value) -> Value:

@@ -42,4 +42,4 @@ def test_counts_to_the_clock(simulate, exposure, excess):
 
 
 def test_a_trigger_without_a_shot_is_a_fault_at_once(simulate):
-    assert run(simulate, [(False, 0, False), (False, 0, True)])[-1]
+    assert run(simulate, [(False, 0, False)] + [(False, 0, True)] * 3) == [False, True, True, True]
