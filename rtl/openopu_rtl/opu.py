@@ -20,6 +20,8 @@ from .frames import FrameMatcher
 from .framing import PacketReceiver, PacketTransmitter
 from .interlock import Interlock
 from .loader import Loader
+from .monitor import Monitor, monitor_cycles
+from .normaliser import Normaliser
 from .protocol.declaration import MAGIC, PROTOCOL_HASH
 from .protocol.errors import Code
 from .protocol.geometry import Geometry
@@ -29,7 +31,7 @@ from .replies import PacketArbiter, ReplySender
 from .results import Packer, ResultReader
 from .sender import ResultSender
 from .shapes import PANEL_PIXEL, camera_word
-from .spi import Mcp3201, Mcp4921
+from .spi import AdcDriver, Mcp3201, Mcp4921
 from .store import PatternStore
 from .video import VideoPort
 
@@ -54,6 +56,7 @@ class Opu(wiring.Component):
     geometry : panel, sensor, and depths.
     clock_hz : frequency of ``sync``.
     board, build : values of the identity registers.
+    adc : driver of the board's ADC.
 
     Ports
     -----
@@ -61,16 +64,34 @@ class Opu(wiring.Component):
     link_is_bytes : identity register ``link``. uart_divisor: setting for a UART behind the link.
     slm_* : panel, in ``slm``. cam_* : sensor, in ``cam``, but ``cam_trigger`` in ``sync``: the sensor
         exposes while it is high.
-    interlock_closed, laser_enable, dac_*, adc_* : laser and its monitor photodiode.
+    interlock_closed, laser_enable, dac_*, bias_*, adc_* : laser, its power and bias, and the ADC of photodiode and
+        thermometer.
     exposure_id, exposure_active : which exposure is under way; a bench may watch it, no board needs it.
     idle : nothing received in part, to do, or to send.
     """
 
-    def __init__(self, geometry: Geometry, *, clock_hz: int, board: int = 0, build: int = 0):
+    def __init__(
+        self,
+        geometry: Geometry,
+        *,
+        clock_hz: int,
+        board: int = 0,
+        build: int = 0,
+        adc: type[AdcDriver] = Mcp3201,
+    ):
         self.geometry = geometry
         self.clock_hz = clock_hz
+        self.adc = adc
+        self.monitor_cycles = monitor_cycles(adc, clock_hz)
         self.identity: Mapping[str, int] = identity_values(
-            geometry, magic=MAGIC, protocol_hash=PROTOCOL_HASH, build=build, board=board, link=0, clock_hz=clock_hz
+            geometry,
+            magic=MAGIC,
+            protocol_hash=PROTOCOL_HASH,
+            build=build,
+            board=board,
+            link=0,
+            clock_hz=clock_hz,
+            monitor_cycles=self.monitor_cycles,
         )
         super().__init__(
             {
@@ -91,8 +112,12 @@ class Opu(wiring.Component):
                 "dac_cs_n": Out(1),
                 "dac_sck": Out(1),
                 "dac_sdi": Out(1),
-                "adc_cs_n": Out(1),
+                "bias_cs_n": Out(1),
+                "bias_sck": Out(1),
+                "bias_sdi": Out(1),
+                "adc_cs_n": Out(2),
                 "adc_sck": Out(1),
+                "adc_sdi": Out(1),
                 "adc_dout": In(1),
                 "exposure_id": Out(32),
                 "exposure_active": Out(1),
@@ -107,18 +132,21 @@ class Opu(wiring.Component):
         m.submodules.commands = commands = CommandProcessor(g)
         m.submodules.replies = replies = ReplySender()
         m.submodules.store = store = PatternStore(g)
-        m.submodules.loader = loader = Loader(g)
+        m.submodules.loader = loader = Loader(g, self.monitor_cycles)
         m.submodules.expander = expander = Expander(g)
-        m.submodules.adc = adc = Mcp3201(self.clock_hz)
-        m.submodules.exposer = exposer = Exposer(adc.conversion_clocks)
+        m.submodules.adc = adc = self.adc(self.clock_hz)
+        m.submodules.monitor = monitor = Monitor(self.clock_hz)
+        m.submodules.exposer = exposer = Exposer()
         m.submodules.frames = frames = FrameMatcher(g)
         m.submodules.binner = binner = Binner(g)
+        m.submodules.normaliser = normaliser = Normaliser(g)
         m.submodules.accumulator = accumulator = Accumulator(g)
         m.submodules.results = results = ResultReader(g)
         m.submodules.packer = packer = Packer()
-        m.submodules.sender = sender = ResultSender()
+        m.submodules.sender = sender = ResultSender(g)
         m.submodules.interlock = interlock = Interlock()
         m.submodules.dac = dac = Mcp4921(self.clock_hz)
+        m.submodules.bias = bias = Mcp4921(self.clock_hz)
 
         timestamp = Signal(32)
         m.d.sync += timestamp.eq(timestamp + 1)
@@ -232,6 +260,7 @@ class Opu(wiring.Component):
             loader.program_length.eq(regs.program_length),
             loader.planes.eq(regs.planes),
             loader.preload.eq(regs.slm_preload),
+            loader.normalise.eq(regs.normalise),
             loader.add.eq(commands.commit),
             loader.add_count.eq(commands.o_batch.p.count),
             loader.exposing.eq(exposer.exposing | shot_queue.r_rdy),
@@ -278,8 +307,10 @@ class Opu(wiring.Component):
             exposer.readout_cycles.eq(readout_limit),
             exposer.none_due.eq(frames.none_due),
             exposer.raw.eq(regs.result_raw),
-            exposer.analog_ready.eq(dac.settled),
-            exposer.monitor_busy.eq(adc.busy),
+            exposer.analog_ready.eq(dac.settled & bias.settled),
+            exposer.monitor_pending.eq(monitor.pending),
+            exposer.normalise.eq(regs.normalise),
+            exposer.weight.eq(monitor.weight),
             exposer.resync.eq(frames.resync),
             exposer.release.eq(sender.release),
             exposer.release_set.eq(sender.release_set),
@@ -310,17 +341,21 @@ class Opu(wiring.Component):
             frames.exposure_ended.eq(exposer.ended),
             frames.trigger.eq(exposer.trigger),
             frames.laser_on.eq(interlock.laser_on),
-            frames.monitor.eq(adc.value),
-            frames.monitor_busy.eq(adc.busy | adc.start),
+            frames.reading.eq(monitor.reading),
+            frames.reading_stb.eq(monitor.reading_stb),
             frames.timestamp.eq(timestamp),
             frames.timeout.eq(regs.frame_timeout_cycles),
             frames.accumulator_saturated.eq(accumulator.saturated),
             binner.pixel.eq(frames.pixel),
             binner.valid.eq(frames.pixel_valid),
             binner.start.eq(frames.pixel_first),
-            accumulator.valid.eq(binner.o_valid),
-            accumulator.index.eq(binner.o_index),
-            accumulator.value.eq(binner.o_value),
+            normaliser.weight.eq(frames.shot.weight),
+            normaliser.valid.eq(binner.o_valid),
+            normaliser.index.eq(binner.o_index),
+            normaliser.value.eq(binner.o_value),
+            accumulator.valid.eq(normaliser.o_valid),
+            accumulator.index.eq(normaliser.o_index),
+            accumulator.value.eq(normaliser.o_value),
             accumulator.set.eq(frames.shot.set),
             accumulator.bank.eq(frames.shot.bank),
             accumulator.negative.eq(frames.shot.negative),
@@ -371,6 +406,12 @@ class Opu(wiring.Component):
             packer.i_last.eq(results.o_last),
             sender.packed_last.eq(packer.o_last),
             sender.raw.eq(regs.result_raw),
+            sender.monitors.eq(regs.result_monitors),
+            sender.program_length.eq(regs.program_length),
+            sender.monitor_we.eq(frames.monitor_we),
+            sender.monitor_set.eq(frames.monitor_set),
+            sender.monitor_number.eq(frames.monitor_number),
+            sender.monitor.eq(frames.monitor),
             sender.format.eq(regs.result_format),
             sender.read_busy.eq(results.busy),
             sender.read_saturations.eq(results.saturations),
@@ -405,13 +446,24 @@ class Opu(wiring.Component):
             interlock.heartbeat_cycles.eq(regs.heartbeat_cycles),
             self.laser_enable.eq(interlock.laser_on),
             dac.code.eq(Mux(interlock.laser_on, regs.laser_power, 0)),
+            bias.code.eq(Mux(interlock.laser_on, regs.laser_bias, 0)),
             self.dac_cs_n.eq(dac.cs_n),
             self.dac_sck.eq(dac.sck),
             self.dac_sdi.eq(dac.sdi),
-            adc.start.eq(exposer.ended),
+            self.bias_cs_n.eq(bias.cs_n),
+            self.bias_sck.eq(bias.sck),
+            self.bias_sdi.eq(bias.sdi),
+            monitor.begin.eq(exposer.begins),
+            monitor.laser_on.eq(interlock.laser_on),
+            monitor.reference.eq(regs.monitor_reference),
+            monitor.value.eq(adc.value),
+            monitor.done.eq(adc.done),
+            adc.start.eq(monitor.start),
+            adc.channel.eq(monitor.channel),
             adc.dout.eq(self.adc_dout),
             self.adc_cs_n.eq(adc.cs_n),
             self.adc_sck.eq(adc.sck),
+            self.adc_sdi.eq(adc.sdi),
         ]
 
         # Status and counters.
@@ -437,7 +489,9 @@ class Opu(wiring.Component):
         m.d.comb += [
             loading.eq(loader.busy),
             regs.trip_cause.eq(interlock.cause),
-            regs.monitor.eq(adc.value),
+            regs.monitor.eq(monitor.reading),
+            regs.monitor_live.eq(monitor.live),
+            regs.temperature.eq(monitor.temperature),
             regs.timestamp.eq(timestamp),
             regs.cycles_readout.eq(frames.readout_cycles),
             regs.projections_inc.eq(frames.o.valid & frames.o.ready),
