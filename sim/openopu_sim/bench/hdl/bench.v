@@ -121,7 +121,9 @@ module openopu_bench #(
         .cam_trigger(cam_trigger), .cam_fval(cam_fval), .cam_lval(cam_lval), .cam_pixel(cam_pixel),
         .interlock_closed(interlock_now), .laser_enable(laser_enable),
         .dac_cs_n(dac_cs_n), .dac_sck(dac_sck), .dac_sdi(dac_sdi),
-        .adc_cs_n(adc_cs_n), .adc_sck(adc_sck), .adc_dout(adc_dout),
+        .bias_cs_n(bias_cs_n), .bias_sck(bias_sck), .bias_sdi(bias_sdi),
+        .adc_cs_n(adc_cs_n), .adc_sck(adc_sck), .adc_sdi(adc_sdi),
+        .adc_dout(photodiode_dout && thermometer_dout),   // one line, pulled up; who is not selected lets go of it
         .exposure_id(exposure_id), .exposure_active(exposure_active), .idle(idle)
     );
 
