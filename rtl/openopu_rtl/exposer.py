@@ -14,12 +14,11 @@ class Exposer(wiring.Component):
     """One shot at a time. ``grant`` toggles to let the panel take the next frame, ``latched`` (in this
     clock domain) toggles when it has.
 
-    A shot is exposed when the panel has settled, the laser's power is set (``analog_ready``), the
-    photodiode's reading of the shot before it is there (``monitor_pending`` is low; ``begins`` starts the
-    next one in the clock before the trigger rises), no fault is being realigned, the readout before it has ended (``none_due``) or will have ended by the end of this
-    exposure (``readout_cycles`` after the end of the one before), and, for the first shot of a
-    projection, an accumulator set is free (both for raw readouts, which have one buffer). Each wait
-    has its counter.
+    A shot is exposed when the panel has settled, the laser's power is set (``analog_ready``), the photodiode's reading
+    of the shot before it is there (``monitor_pending`` is low; ``begins`` starts the next one in the clock before the
+    trigger rises), no fault is being realigned, the readout before it has ended (``none_due``) or will have ended by
+    the end of this exposure (``readout_cycles`` after the end of the one before), and, for the first shot of a
+    projection, an accumulator set is free (both for raw readouts, which have one buffer). Each wait has its counter.
 
     A panel that makes no progress for ``panel_timeout`` (``panel_progress`` is low so long while its pattern is
     waited for) has stalled: ``flush`` empties everything on the way to it, and until that has been

@@ -5,13 +5,11 @@ from amaranth import Module, Signal
 from amaranth.lib import enum, wiring
 from amaranth.lib.wiring import In, Out
 
+from .protocol.registers import WEIGHT_FRACTION_BITS, WEIGHT_MAX
 from .spi.common import ADC_BITS, PHOTODIODE, TEMPERATURE, AdcDriver
 
-WEIGHT_FRACTION_BITS = 14
 UNITY = 1 << WEIGHT_FRACTION_BITS
-WEIGHT_BITS = WEIGHT_FRACTION_BITS + 1
-WEIGHT_MAX = (1 << WEIGHT_BITS) - 1
-"""Just below 2: at half the reference's light something else is wrong."""
+WEIGHT_BITS = WEIGHT_MAX.bit_length()
 DIVIDER_CLOCKS = WEIGHT_BITS + 2
 
 WATCHES_PER_S = 1000
@@ -22,7 +20,7 @@ WATCHES_PER_TEMPERATURE = 64
 
 
 def weight(reading: np.ndarray, reference: int) -> np.ndarray:
-    """Weights int64 of readings: ``reference / max(reading, 1)`` in units of 2**-14, rounded down, at most 2 - 2**-14."""
+    """Weights int64 of readings: ``reference / max(reading, 1)`` in units of 2**-14, rounded down, below 2."""
     divisor = np.maximum(reading, 1).astype(np.int64)
     return np.minimum((reference << WEIGHT_FRACTION_BITS) // divisor, WEIGHT_MAX)
 

@@ -8,8 +8,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from .binner import output_bits
-from .monitor import UNITY, WEIGHT_BITS, WEIGHT_FRACTION_BITS
+from .monitor import UNITY, WEIGHT_BITS
 from .protocol.geometry import Geometry
+from .protocol.registers import WEIGHT_FRACTION_BITS
 
 
 def model(binned: np.ndarray, weights: np.ndarray) -> np.ndarray:

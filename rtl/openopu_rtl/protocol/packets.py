@@ -123,7 +123,9 @@ class Format:
 
     @property
     def record_bytes(self) -> int:
-        return RECORD_DTYPE.itemsize + codec.result_bytes(self.count, self.bits) + MONITOR_DTYPE.itemsize * self.monitors
+        return (
+            RECORD_DTYPE.itemsize + codec.result_bytes(self.count, self.bits) + MONITOR_DTYPE.itemsize * self.monitors
+        )
 
 
 @dataclass(frozen=True)

@@ -233,5 +233,8 @@ WINDOWS: dict[str, Window] = {
 }  # fmt: skip
 """Every window by name."""
 
+WEIGHT_FRACTION_BITS = 14
+WEIGHT_MAX = (2 << WEIGHT_FRACTION_BITS) - 1
+"""Largest weight of a frame, in units of 2**-14: just below 2, as with half the light something else is wrong."""
 RESULT_BITS = (8, 12, 16)
 """Bits of a returned integer for each value of ``result_format``."""

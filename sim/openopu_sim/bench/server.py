@@ -129,11 +129,11 @@ class Bench:
         exposures, outputs = status & 0xFF, status >> 8 & 0xFF
         input_empty, at_rest, laser_on, relit = (bool(status >> bit & 1) for bit in (16, 17, 18, 19))
         asks = status >> 20 & 0xFF
-        if relit:
-            self._shine(None, laser_on)
         if asks != self._asks:
             self._asks = asks
             self._shine(self.signals.get("exposed_id"), laser_on)
+        elif relit:
+            self._shine(None, laser_on)
         if exposures != self._exposures:
             if exposures != (self._exposures + 1) & 0xFF:
                 raise RuntimeError("the bench slept through an exposure")
@@ -166,6 +166,7 @@ class Bench:
         code = self._laser_code(laser_on)
         self.signals.put("light", self.plant.monitor_reading(exposure, code))
         self.signals.put("light_code", code)
+        self.signals.put("light_exposure", exposure is not None)
         self._light_toggle ^= 1
         self.signals.put("light_set", self._light_toggle)
 

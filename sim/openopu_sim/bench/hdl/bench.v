@@ -52,6 +52,7 @@ module openopu_bench #(
     reg        frame_load;
     reg [11:0] light;                  // what the photodiode reads from now on: `light_set` toggles with it
     reg        light_set;
+    reg        light_exposure;         // `light` is that of the exposure that has begun, else of the time between
     reg [11:0] light_code;             // code of the power DAC that `light` was made for
     reg [11:0] ahead_light;            // what it reads in the exposure after the last one, if
     reg [12:0] ahead_code;             // the power DAC's code is this then
@@ -72,8 +73,8 @@ module openopu_bench #(
     reg        bypass_now, interlock_now, input_load_now, frame_load_now;
     reg [15:0] divisor_now;
     reg [31:0] input_count_now, tick_now;
-    reg        light_set_now, light_set_before;
-    reg [11:0] adc_now, light_now, light_code_now, ahead_light_now, temperature_now;
+    reg        light_set_now, light_set_before, light_exposure_now;
+    reg [11:0] adc_now, light_now, light_code_now, lit_code, ahead_light_now, temperature_now;
     reg [12:0] ahead_code_now;
     always @(posedge clk) begin
         bypass_now <= bypass;
@@ -84,6 +85,7 @@ module openopu_bench #(
         divisor_now <= host_divisor;
         light_now <= light;
         light_set_now <= light_set;
+        light_exposure_now <= light_exposure;
         light_code_now <= light_code;
         ahead_light_now <= ahead_light;
         ahead_code_now <= ahead_code;
@@ -180,8 +182,13 @@ module openopu_bench #(
     wire        asks = begins && !foreseen;
     always @(posedge clk) begin
         light_set_before <= light_set_now;
-        if (light_set_now != light_set_before) adc_now <= light_now;
-        else if (begins && foreseen) adc_now <= ahead_light_now;
+        if (begins && foreseen) begin
+            adc_now <= ahead_light_now;
+            lit_code <= code_now;
+        end else if (light_set_now != light_set_before && (light_exposure_now || !cam_trigger)) begin
+            adc_now <= light_now;
+            lit_code <= light_code_now;
+        end
     end
 
     // Attention.
@@ -197,13 +204,13 @@ module openopu_bench #(
     initial begin
         attention = 0;
         bypass = 0; interlock_closed = 1; host_divisor = 4; input_load = 0; input_count = 0; frame_load = 0;
-        light = 0; light_set = 0; light_code = 0; ahead_light = 0; ahead_code = 13'h1fff; temperature = 0;
+        light = 0; light_set = 0; light_exposure = 0; light_code = 0; ahead_light = 0; ahead_code = 13'h1fff; temperature = 0;
         play_times = 1; play_delay = 1; play_lines = CAMERA_HEIGHT; odd_line = 16'hffff;
         odd_line_pixels = 0; stop_after = 0; stop_cycles = 0; fval_lead = 4; line_gap = 4;
         tick_cycles = 16;              // Python sets up the models at the first tick, within the reset
         bypass_now = 0; interlock_now = 0; input_load_now = 0; input_count_now = 0; frame_load_now = 0;
         divisor_now = 4; adc_now = 0; tick_now = 16;
-        light_now = 0; light_set_now = 0; light_set_before = 0; light_code_now = 0; ahead_light_now = 0;
+        light_now = 0; light_set_now = 0; light_set_before = 0; light_exposure_now = 0; light_code_now = 0; lit_code = 0; ahead_light_now = 0;
         ahead_code_now = 13'h1fff; temperature_now = 0;
         status = 0; exposed_id = 0; broken = 0; cycles = 0; rst = 1; reset_left = 31;
         empty_before = 1; id_broken = 0; trigger_before = 0; rest = 0; ticks = 0;
@@ -227,7 +234,7 @@ module openopu_bench #(
         status[16] <= input_empty;
         status[17] <= at_rest && (rest == REST || rest_begins);
         status[18] <= laser_enable;
-        status[19] <= code_now != light_code_now;
+        status[19] <= code_now != lit_code;                       // the light between exposures has changed
         if (asks) status[27:20] <= status[27:20] + 1;            // exposures begun that were not foreseen, modulo 256
         if (wake) attention <= !attention;
         // Stored last: the file lies ready when Python wakes.
