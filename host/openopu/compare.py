@@ -128,9 +128,9 @@ def draw(
     # Half of the time so that results saturate now and then, half of the time never.
     normalise, monitors = rng.random() < 0.3, rng.random() < 0.3
     if normalise:
-        cycles = [c if c > monitor_cycles else c + monitor_cycles for c in (s.exposure_cycles for s in program)]
-        shots = (dataclasses.replace(s, exposure_cycles=c) for s, c in zip(program, cycles, strict=True))
-        program = Program(tuple(shots), program.planes)
+        shortest = monitor_cycles + 1
+        longer = (s if s.exposure_cycles >= shortest else _lengthened(s, shortest) for s in program)
+        program = Program(tuple(longer), program.planes)
     _, shift = lossless(program, geometry, bits, banks, normalise)
     shift = int(rng.integers(0, shift + 1)) if rng.random() < 0.5 else shift
     if kind == "saturated":
@@ -175,6 +175,10 @@ def _shot(rng: np.random.Generator, planes: int) -> Shot:
         settle_cycles=int(rng.integers(0, 300)),
         exposure_cycles=_exposure(rng),
     )
+
+
+def _lengthened(shot: Shot, cycles: int) -> Shot:
+    return dataclasses.replace(shot, exposure_cycles=shot.exposure_cycles + cycles)
 
 
 def _exposure(rng: np.random.Generator) -> int:

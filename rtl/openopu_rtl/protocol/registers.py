@@ -85,8 +85,8 @@ def _identity() -> list[Register]:
         Register("link", Kind.IDENTITY, "Link: 0 UART, 1 bytes handed over whole (simulation's bypass)."),
         Register("clock_hz", Kind.IDENTITY, "Frequency of the system clock.", "Hz"),
         Register("monitor_cycles", Kind.IDENTITY,
-                 "From the begin of an exposure until its photodiode reading, and the weight made of it, are there; with "
-                 "`normalise` an exposure must be longer.", "cycles"),
+                 "From the begin of an exposure until its photodiode reading, and the weight made of it, are there; "
+                 "with `normalise` an exposure must be longer.", "cycles"),
     ]  # fmt: skip
     geometry = [
         Register(f"geometry_{f.name}", Kind.IDENTITY, f"`Geometry.{f.name}` that the gateware was built with.")
@@ -138,8 +138,8 @@ _SETTINGS = [
              idle_only=True),
     Register("normalise", _K.SETTING, "1: each frame is weighted by `monitor_reference` over its photodiode reading.",
              maximum=1, idle_only=True),
-    Register("monitor_reference", _K.SETTING, "Photodiode reading at which a frame's weight is 1.", reset=2048, minimum=1,
-             maximum=4095, idle_only=True),
+    Register("monitor_reference", _K.SETTING, "Photodiode reading at which a frame's weight is 1.", reset=2048,
+             minimum=1, maximum=4095, idle_only=True),
 ]  # fmt: skip
 
 _COMMANDS = [
@@ -169,7 +169,7 @@ _STATUS = [
              + "; kept until the next arming."),
     Register("exposure_next", _K.STATUS, "ID that the next accepted projection begins with."),
     Register("monitor", _K.STATUS, "Photodiode reading of the last exposure (12 bit)."),
-    Register("temperature", _K.STATUS, "Last reading of the thermometer (12 bit); what a code means is the board's data."),
+    Register("temperature", _K.STATUS, "Last reading of the thermometer (12 bit); what it means is the board's data."),
 ]  # fmt: skip
 
 _EVENTS = [
@@ -210,8 +210,8 @@ _TIMING = [
         "timestamp": "Cycles since reset, modulo 2**32.",
     }.items()
 ] + [
-    Register("monitor_live", _K.TIMING, "Last photodiode reading (12 bit), also one between exposures: a thousand a second "
-             "while the laser is on."),
+    Register("monitor_live", _K.TIMING, "Last photodiode reading (12 bit), also one between exposures: a thousand a "
+             "second while the laser is on."),
 ]  # fmt: skip
 
 

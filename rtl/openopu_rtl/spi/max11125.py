@@ -1,9 +1,9 @@
-"""MAX11125 (and MAX11123, its half as fast brother with fewer bits), the ADC on the ULX3S.
+"""MAX11125, the 12-bit ADC on the ULX3S (or MAX11123, of 8 bits, whose missing bits are zero).
 
-Source: Maxim data sheet MAX11120-MAX11128. Confirmed through public drivers of the family, which cite its tables: words of
-16 bits, /CS low around each; ``sck`` idles high, the part takes ``sdi`` at its rising edge and changes ``dout`` at its
-falling edge; at most 16 MHz; ADC mode control register: bit 15 = 0, SCAN 14:11 (1: manual), CHSEL 10:7, RESET 6:5
-(2: all registers), PM 4:3, CHAN_ID 2, SWCNV 1; ADC configuration register 0b10000, REFSEL 10; with CHAN_ID = 1 a word
+Source: Maxim data sheet MAX11120-MAX11128. Confirmed through public drivers of the family, which cite its tables: words
+of 16 bits, /CS low around each; ``sck`` idles high, the part takes ``sdi`` at its rising edge and changes ``dout`` at
+its falling edge; at most 16 MHz; ADC mode control register: bit 15 = 0, SCAN 14:11 (1: manual), CHSEL 10:7, RESET 6:5
+(2: all registers), PM 4:3, CHAN_ID 2, SWCNV 1; ADC configuration register: 0b10000, REFSEL 10; with CHAN_ID = 1 a word
 of ``dout`` is four bits of channel and twelve of result. The result of a word that selects a channel comes with a
 later word; whether with the next one or the one after it depends on when the part samples, so the channel is selected
 three times, and the last answer taken: right either way. Times from memory, far below half a period of ``sck``:
@@ -86,7 +86,7 @@ class Max11125(AdcDriver):
         channel = Signal.like(self.channel)
         left = Signal(range(2 + MAX11125_SELECTIONS + 1), init=0)
         """Words still to be sent of this conversion."""
-        configured, wanted, given_up = Signal(), Signal(), Signal()
+        configured, wanted = Signal(), Signal()
         number = Signal(4)
         m.d.comb += [self.sdi.eq(shift[-1]), number.eq(Array(Const(i, 4) for i in self.inputs)[channel])]
         m.d.sync += self.done.eq(0)

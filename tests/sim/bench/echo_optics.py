@@ -6,7 +6,7 @@ import numpy as np
 
 
 class Echo:
-    """Frame: every pixel the ID + 1 if levels and cycles are right, else 0. Monitor: of the ID 4 bits, then 8 of the code."""
+    """Frame: every pixel the ID + 1 if levels and cycles are right, else 0. Monitor: 4 bits of the ID, 8 of code."""
 
     def __init__(self, settings) -> None:
         g = settings.geometry
