@@ -25,6 +25,7 @@ TUNABLE = (
     "laser_power",
     "laser_bias",
     "monitor_reference",
+    "monitor_limit",
 )
 """Setting registers that :meth:`openopu.Opu.configure` takes by name; the others follow from its arguments."""
 

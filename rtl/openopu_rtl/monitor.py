@@ -100,7 +100,8 @@ class Monitor(wiring.Component):
     pending : the last exposure's reading is not there yet.
     reading, reading_stb : the reading of the last exposure, in order; ``reading`` holds.
     weight : of ``reading``, at most ``monitor_cycles`` after ``begin``, until the next reading.
-    live : last reading of the photodiode, whoever asked. temperature : last one.
+    light_stb : strobe: ``value`` is a reading of the photodiode, whoever asked.
+    live : the last of these. temperature : last one.
     """
 
     def __init__(self, clock_hz: int, watch_cycles: int | None = None):
@@ -118,6 +119,7 @@ class Monitor(wiring.Component):
                 "reading": Out(ADC_BITS),
                 "reading_stb": Out(1),
                 "weight": Out(WEIGHT_BITS, init=UNITY),
+                "light_stb": Out(1),
                 "live": Out(ADC_BITS),
                 "temperature": Out(ADC_BITS),
             }
@@ -134,6 +136,7 @@ class Monitor(wiring.Component):
         temperature_due = Signal(init=1)
         m.d.comb += [
             self.pending.eq(task == _Task.EXPOSURE),
+            self.light_stb.eq(self.done & (task != _Task.TEMPERATURE)),
             divider.start.eq(self.reading_stb),
             divider.reading.eq(self.reading),
             divider.reference.eq(self.reference),
