@@ -60,7 +60,7 @@ class Exposed:
     """Of a raw readout, (projections, pixels)."""
 
     def darken(self, row: int, shot: int, first: int, dark: Exposed) -> None:
-        """Take from ``dark``, which begins with projection ``row``: the readings after that of its shot ``shot``, and the
+        """Take from ``dark``, which begins with projection ``row``: readings behind that of its shot ``shot``, and
         frames from its shot ``first`` on."""
         for mine, other, start in (
             (self.binned, dark.binned, first),
