@@ -64,7 +64,7 @@ def test_normaliser(simulate, rng):
                 ctx.set(dut.valid, 0)
                 if rng.random() < 0.3:
                     await ctx.tick().repeat(2)
-            await ctx.tick().repeat(dut.LATENCY)
+            await ctx.tick().repeat(dut.LATENCY + 1)
             want = normaliser.model(np.array(frame, dtype=np.int32), np.array(w))
             assert out == list(enumerate(want.tolist()))
             exact = [(v * w + (1 << 13)) >> 14 for v in frame]  # Python's integers have no width
