@@ -34,6 +34,7 @@ class Code(enum.IntEnum):
     RESYNC = 37
     BAD_SHOT = 38
     PANEL_STALLED = 39
+    MONITOR_LATE = 40
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,10 @@ ERRORS: dict[Code, Explanation] = {
         "check that the panel's pixel clock runs; nothing was exposed, so send the projection again",
     ),
     Code.BAD_SHOT: Explanation("a shot of the program is invalid", "write a valid shot table: see `Shot`"),
+    Code.MONITOR_LATE: Explanation(
+        "a shot is too short for its photodiode reading to normalise its frame",
+        "expose for more than `monitor_cycles` (lower `laser_power` to keep the signal), or set `normalise` to 0",
+    ),
 }
 
 TRIPS: dict[str, Explanation] = {
