@@ -7,7 +7,7 @@ import pytest
 from amaranth.back import rtlil
 from openopu_rtl import accumulator, results
 from openopu_rtl.opu import Opu
-from openopu_rtl.protocol import PROTOCOL_HASH, Code, ErrorReply, Format, Packet, PacketType, Program, Shot
+from openopu_rtl.protocol import PROTOCOL_HASH, Code, ErrorReply, Format, Packet, PacketType, PanelKind, Program, Shot
 from openopu_rtl.protocol.geometry import PRESETS
 from openopu_rtl.protocol.packets import encode_project
 from openopu_rtl.protocol.registers import REGISTERS
@@ -251,7 +251,7 @@ def test_laser_is_dark_until_armed_and_its_flag_tells():
     bench.run(script)
 
 
-@pytest.mark.parametrize("geometry", ["dlp4500", "vga", "svga", "hd720"])
+@pytest.mark.parametrize("geometry", ["dlp4500", "hd720"])
 def test_large_geometries_elaborate(geometry):
     assert "openopu" in rtlil.convert(Opu(PRESETS[geometry], clock_hz=100_000_000), name="openopu", emit_src=False)
 
@@ -326,10 +326,10 @@ def test_more_requests_than_the_reply_queue_holds():
     bench.run(script)
 
 
-@pytest.mark.parametrize(("wait", "panel_kind"), [(1, 0), (150, 0), (420, 0), (1500, 0), (1, 1), (420, 1), (2000, 1)])
-def test_a_panel_that_stalls_fails_its_projections_and_comes_back(wait, panel_kind):
+@pytest.mark.parametrize(("wait", "kind"), [(1, 0), (150, 0), (420, 0), (1500, 0), (700, PanelKind.VIDEO_CONTINUOUS)])
+def test_a_panel_that_stalls_fails_its_projections_and_comes_back(wait, kind):
     """Its clock stops anywhere: what was queued ends with the code, IDs are kept, and later rows are right."""
-    bench = Bench(dataclasses.replace(SMALL, panel_kind=panel_kind))
+    bench = Bench(dataclasses.replace(SMALL, panel_kind=kind))
     program = complement(1, exposure_cycles=60, settle_cycles=5)
     selection = np.arange(SMALL.outputs)
     form = Format(SMALL.outputs, 16)
