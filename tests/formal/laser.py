@@ -215,7 +215,9 @@ PROOFS = [
         cut_off,
         (
             Mutant("interlock.py", "stages=SYNCHRONISER_CLOCKS", "stages=SYNCHRONISER_CLOCKS + 1"),
-            Mutant("interlock.py", "self.trip.eq(self.armed & causes.any())", "self.trip.eq(self.armed & causes[:4].any())"),
+            Mutant(
+                "interlock.py", "self.trip.eq(self.armed & causes.any())", "self.trip.eq(self.armed & causes[:4].any())"
+            ),
         ),
         depth=12,
         fast=True,
