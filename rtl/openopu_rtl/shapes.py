@@ -33,13 +33,14 @@ EXPOSED = data.StructLayout(
         "set": 1,
         "invalid": 1,
         "late": 1,
+        "underrun": 1,
         "skipped": 1,
         "weight": WEIGHT_BITS,
     }
 )
 """What becomes of an exposure's frame. ``set``: accumulator set of its projection; ``skipped``: the
-panel had stalled, so there was no exposure and no frame is due; ``weight``: of the normaliser; the rest as in
-:data:`LOADED`."""
+panel had stalled, so there was no exposure and no frame is due; ``underrun``: the panel was sent less
+than the pattern; ``weight``: of the normaliser; the rest as in :data:`LOADED`."""
 
 
 def camera_word(geometry: Geometry) -> data.StructLayout:

@@ -92,6 +92,11 @@ class Mcp4921(wiring.Component):
         """Clocks from one falling /CS to the next when words follow each other."""
         return MCP4921_WORD_BITS * (self._low + self._high) + self._low + self._gap + 1
 
+    @property
+    def dark_clocks(self) -> int:
+        """Most clocks with ``code`` at zero until the part holds zero: a word under way, and that of the zero."""
+        return 2 * self.word_clocks - self._gap
+
     def elaborate(self, platform):
         m = Module()
         timer = Signal(range(max(self._low, self._high, self._gap) + 1))

@@ -97,7 +97,13 @@ class Bench:
         self._exposures = self._outputs = self._asks = 0
         self._frame_toggle = self._input_toggle = self._light_toggle = 0
         self._ahead_code = -1
-        self._interlock_opens_for = 0
+        self._levels_of_faults = {
+            "interlock": ("interlock_closed", int(settings.interlock_closed), 0),
+            "link_break": ("line_break", 0, 1),
+        }
+        """Faults that last from the end of one exposure to that of another: signal, its usual and its faulty level."""
+        self._lasting: dict[str, int] = {}
+        """Exposures for which each of them lasts."""
         self._divisor = UART_DIVISOR
         # Opened once: the simulator rewrites the same files. The working folder is the run's own.
         Path("levels.bin").touch()
@@ -198,13 +204,14 @@ class Bench:
             for name, value in play.__dict__.items():
                 self.signals.put(name, value)
             self._playing = play
-        if fault and fault.kind == "interlock":
-            self._interlock_opens_for = fault.argument
-            self.signals.put("interlock_closed", 0)
-        elif self._interlock_opens_for:
-            self._interlock_opens_for -= 1
-            if not self._interlock_opens_for:
-                self.signals.put("interlock_closed", int(self.settings.interlock_closed))
+        for kind, (signal, usual, faulty) in self._levels_of_faults.items():
+            if fault and fault.kind == kind:
+                self._lasting[kind] = fault.argument
+                self.signals.put(signal, faulty)
+            elif self._lasting.get(kind):
+                self._lasting[kind] -= 1
+                if not self._lasting[kind]:
+                    self.signals.put(signal, usual)
 
     def _read_output(self) -> bytes:
         words = np.frombuffer(os.pread(self._output, 1 << 16, 0), dtype=np.uint32)

@@ -46,6 +46,7 @@ module openopu_bench #(
     // Set by Python. `bench.vlt` makes these, and what Python reads, visible to it.
     reg        bypass;
     reg        interlock_closed;
+    reg        line_break;
     reg [15:0] host_divisor;
     reg        input_load;
     reg [31:0] input_count;
@@ -70,7 +71,7 @@ module openopu_bench #(
 
     // The same, a clock later. What Python can set is an input to Verilator: logic that depended on it without a
     // register would be computed again at every edge of any clock.
-    reg        bypass_now, interlock_now, input_load_now, frame_load_now;
+    reg        bypass_now, interlock_now, break_now, input_load_now, frame_load_now;
     reg [15:0] divisor_now;
     reg [31:0] input_count_now, tick_now;
     reg        light_set_now, light_set_before, light_exposure_now;
@@ -79,6 +80,7 @@ module openopu_bench #(
     always @(posedge clk) begin
         bypass_now <= bypass;
         interlock_now <= interlock_closed;
+        break_now <= line_break;
         input_load_now <= input_load;
         input_count_now <= input_count;
         frame_load_now <= frame_load;
@@ -116,7 +118,7 @@ module openopu_bench #(
 
     openopu_sim_top dut (
         .clk(clk), .rst(rst), .slm_clk(slm_clk), .cam_clk(cam_clk),
-        .uart_rx(uart_rx), .uart_tx(uart_tx), .bypass(bypass_now),
+        .uart_rx(uart_rx && !break_now), .uart_tx(uart_tx), .bypass(bypass_now),
         .bypass_rx_payload(bypass_rx_payload), .bypass_rx_valid(bypass_rx_valid), .bypass_rx_ready(bypass_rx_ready),
         .bypass_tx_payload(bypass_tx_payload), .bypass_tx_valid(bypass_tx_valid), .bypass_tx_ready(bypass_tx_ready),
         .slm_de(slm_de), .slm_hsync(slm_hsync), .slm_vsync(slm_vsync), .slm_level(slm_level),
@@ -203,12 +205,12 @@ module openopu_bench #(
 
     initial begin
         attention = 0;
-        bypass = 0; interlock_closed = 1; host_divisor = 4; input_load = 0; input_count = 0; frame_load = 0;
+        bypass = 0; interlock_closed = 1; line_break = 0; host_divisor = 4; input_load = 0; input_count = 0; frame_load = 0;
         light = 0; light_set = 0; light_exposure = 0; light_code = 0; ahead_light = 0; ahead_code = 13'h1fff; temperature = 0;
         play_times = 1; play_delay = 1; play_lines = CAMERA_HEIGHT; odd_line = 16'hffff;
         odd_line_pixels = 0; stop_after = 0; stop_cycles = 0; fval_lead = 4; line_gap = 4;
         tick_cycles = 16;              // Python sets up the models at the first tick, within the reset
-        bypass_now = 0; interlock_now = 0; input_load_now = 0; input_count_now = 0; frame_load_now = 0;
+        bypass_now = 0; interlock_now = 0; break_now = 0; input_load_now = 0; input_count_now = 0; frame_load_now = 0;
         divisor_now = 4; adc_now = 0; tick_now = 16;
         light_now = 0; light_set_now = 0; light_set_before = 0; light_exposure_now = 0; light_code_now = 0; lit_code = 0; ahead_light_now = 0;
         ahead_code_now = 13'h1fff; temperature_now = 0;
