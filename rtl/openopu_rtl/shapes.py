@@ -17,6 +17,10 @@ PANEL_PIXEL = data.StructLayout({"level": 8, "await_latch": 1, "final": 1})
 """One pixel for the panel, and what its frame is: ``await_latch``: the frame may replace the one on
 the panel only when granted; ``final``: with this frame the pattern counts as shown."""
 
+ROW_BYTE = data.StructLayout({"bits": 8, "anchor": 1, "border": 1, "await_latch": 1, "final": 1})
+"""Mirrors of eight modes for a row-addressed panel, the same of anchor and border, and what its pattern is, as in
+:data:`PANEL_PIXEL`."""
+
 LOADED = data.StructLayout({"shot": SHOT, "first": 1, "last": 1, "fresh": 1, "invalid": 1})
 """A shot whose pattern is on its way to the panel. ``first``, ``last``: of its projection; ``fresh``:
 first into its bank; ``invalid``: the shot table's entry was."""
