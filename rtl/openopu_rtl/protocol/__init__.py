@@ -5,7 +5,7 @@ Pure Python and NumPy: importing it never imports Amaranth.
 
 from .declaration import MAGIC, PROTOCOL_HASH, describe
 from .errors import ERRORS, Code
-from .geometry import Geometry, GeometryError
+from .geometry import Geometry, GeometryError, PanelKind
 from .packets import (
     ErrorReply,
     Format,
@@ -33,6 +33,7 @@ __all__ = [
     "Kind",
     "Packet",
     "PacketType",
+    "PanelKind",
     "Program",
     "ProgramError",
     "Record",
