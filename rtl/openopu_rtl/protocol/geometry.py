@@ -88,6 +88,8 @@ class Geometry:
     """Sensor rows that one raw readout holds (the whole sensor where it fits)."""
     panel_kind: int = 0
     """How patterns reach the panel: a value of :class:`PanelKind`."""
+    row_word_bits: int = 64
+    """Mirrors that a row bus takes a clock; a row cycle is so many clocks as a row needs."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -123,6 +125,8 @@ class Geometry:
             raise GeometryError(f"the crop must be a whole number of bins of {self.bin} pixels")
         if self.pixel_bits not in (8, 10, 12):
             raise GeometryError(f"pixel_bits must be 8, 10 or 12, not {self.pixel_bits}")
+        if self.panel_kind in (PanelKind.PACKED_PLANES, PanelKind.ROW_BUS) and self.modes_x % 8:
+            raise GeometryError(f"modes_x = {self.modes_x} must be a multiple of 8 for this kind of panel")
         if self.modes % 8:
             raise GeometryError(f"modes_x * modes_y = {self.modes} must be a multiple of 8")
         for name in ("store_bytes", "queue_depth"):
@@ -180,6 +184,11 @@ class Geometry:
     def plane_bytes(self) -> int:
         """Bytes of one bit plane, mode 0 in bit 0 of byte 0."""
         return self.modes // 8
+
+    @property
+    def row_cycle_clocks(self) -> int:
+        """Clocks of a row bus for one row."""
+        return -(-self.slm_width // self.row_word_bits)
 
     @property
     def slm_frame_clocks(self) -> int:
