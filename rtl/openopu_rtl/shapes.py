@@ -21,6 +21,16 @@ ROW_BYTE = data.StructLayout({"bits": 8, "anchor": 1, "border": 1, "await_latch"
 """Mirrors of eight modes for a row-addressed panel, the same of anchor and border, and what its pattern is, as in
 :data:`PANEL_PIXEL`."""
 
+PLANES = 24
+"""Binary patterns that a packed video frame carries: one in each bit of a pixel."""
+
+BATCH_TAG_BITS = 3
+"""Of the running number of a packed frame's batch of shots; more than live at a time."""
+
+PLANES_WORD = data.StructLayout({"planes": PLANES, "first": 1, "tag": BATCH_TAG_BITS})
+"""For a packed frame: one bit a plane. First (``first``, with its batch's ``tag``) comes the border, then the anchor,
+then each mode for each line that shows it."""
+
 LOADED = data.StructLayout({"shot": SHOT, "first": 1, "last": 1, "fresh": 1, "invalid": 1})
 """A shot whose pattern is on its way to the panel. ``first``, ``last``: of its projection; ``fresh``:
 first into its bank; ``invalid``: the shot table's entry was."""
