@@ -24,7 +24,8 @@ class Exposer(wiring.Component):
     A panel that makes no progress for ``panel_timeout`` (``panel_progress`` is low so long while its pattern is
     waited for) has stalled: ``flush`` empties everything on the way to it, and until that has been
     done (``flushed``) and nothing is left to show, shots are skipped: they take their ID, and their
-    projections fail.
+    projections fail. ``panel_underrun`` pulses when a video frame has lacked pixels; if that is one of a
+    shot's, or is sent while it is exposed, its projection fails too.
     """
 
     def __init__(self, monitor_clocks: int):
@@ -36,6 +37,7 @@ class Exposer(wiring.Component):
                 "latched": In(1),
                 "panel_progress": In(1),
                 "panel_timeout": In(32),
+                "panel_underrun": In(1),
                 "flush": Out(1),
                 "flushed": In(1),
                 "stalled": Out(1),
@@ -75,6 +77,9 @@ class Exposer(wiring.Component):
         next_id = Signal(32)
         free = Signal(2, init=0b11)
         set_ready = Signal()
+        underrun = Signal()
+        with m.If(self.panel_underrun):
+            m.d.sync += underrun.eq(1)
         m.d.comb += [
             self.busy.eq(1),
             self.claim_id.eq(next_id),
@@ -86,6 +91,7 @@ class Exposer(wiring.Component):
             self.o.p.fresh.eq(now.fresh),
             self.o.p.set.eq(self.set),
             self.o.p.invalid.eq(now.invalid),
+            self.o.p.underrun.eq(underrun | self.panel_underrun),
         ]
         with m.If(readout_left != 0):
             m.d.sync += readout_left.eq(readout_left - 1)
@@ -104,7 +110,7 @@ class Exposer(wiring.Component):
             with m.State("IDLE"):
                 m.d.comb += [self.busy.eq(self.i.valid), self.i.ready.eq(1), self.waits_pattern.eq(1)]
                 with m.If(self.i.valid):
-                    m.d.sync += [now.eq(self.i.p), counter.eq(self.panel_timeout)]
+                    m.d.sync += [now.eq(self.i.p), counter.eq(self.panel_timeout), underrun.eq(0)]
                     m.next = "SKIP"
                     with m.If(~self.flush):
                         m.d.sync += self.grant.eq(~self.grant)

@@ -117,8 +117,8 @@ class FrameMatcher(wiring.Component):
                     m.d.comb += due.r_en.eq(1)
                     m.d.sync += [shot.eq(exposed), timer.eq(self.timeout), newer.eq(0)]
                     m.d.sync += used[exposed.set].eq(used[exposed.set] | (1 << exposed.bank))
-                    with m.If(exposed.invalid & (status[exposed.set] == Code.OK)):
-                        m.d.sync += status[exposed.set].eq(Code.BAD_SHOT)
+                    with m.If((exposed.invalid | exposed.underrun) & (status[exposed.set] == Code.OK)):
+                        m.d.sync += status[exposed.set].eq(Mux(exposed.invalid, Code.BAD_SHOT, Code.PANEL_UNDERRUN))
                     m.next = "WAIT"
                     with m.If(exposed.skipped):
                         with m.If(status[exposed.set] == Code.OK):

@@ -123,9 +123,11 @@ class Opu(wiring.Component):
             display.grant.eq(exposer.grant),
             display.flush.eq(exposer.flush),
             display.exposing.eq(exposer.exposing),
+            display.exposed.eq(exposer.o.valid),
             exposer.latched.eq(display.latched),
             exposer.panel_progress.eq(display.progress),
             exposer.panel_timeout.eq(regs.panel_timeout_cycles),
+            exposer.panel_underrun.eq(display.underrun),
             exposer.flushed.eq(display.flushed),
         ]
 

@@ -36,11 +36,21 @@ LOADED = data.StructLayout({"shot": SHOT, "first": 1, "last": 1, "fresh": 1, "in
 first into its bank; ``invalid``: the shot table's entry was."""
 
 EXPOSED = data.StructLayout(
-    {"bank": 1, "negative": 1, "shift": 4, "last": 1, "fresh": 1, "set": 1, "invalid": 1, "skipped": 1}
+    {
+        "bank": 1,
+        "negative": 1,
+        "shift": 4,
+        "last": 1,
+        "fresh": 1,
+        "set": 1,
+        "invalid": 1,
+        "underrun": 1,
+        "skipped": 1,
+    }
 )
 """What becomes of an exposure's frame. ``set``: accumulator set of its projection; ``skipped``: the
-panel had stalled, so there was no exposure and no frame is due; the rest as in
-:data:`LOADED`."""
+panel had stalled, so there was no exposure and no frame is due; ``underrun``: the panel was sent less
+than the pattern; the rest as in :data:`LOADED`."""
 
 
 def camera_word(geometry: Geometry) -> data.StructLayout:

@@ -7,7 +7,7 @@ import pytest
 from amaranth.back import rtlil
 from openopu_rtl import accumulator, results
 from openopu_rtl.opu import Opu
-from openopu_rtl.protocol import PROTOCOL_HASH, Code, ErrorReply, Format, Packet, PacketType, Program, Shot
+from openopu_rtl.protocol import PROTOCOL_HASH, Code, ErrorReply, Format, Packet, PacketType, PanelKind, Program, Shot
 from openopu_rtl.protocol.geometry import PRESETS
 from openopu_rtl.protocol.packets import encode_project
 from openopu_rtl.protocol.registers import REGISTERS
@@ -39,12 +39,14 @@ def random_program(rng):
     return Program(tuple(shots), planes)
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_random_projections(seed):
+@pytest.mark.parametrize(("seed", "panel_kind"), [(0, 0), (1, 0), (2, 1), (3, 1)])
+def test_random_projections(seed, panel_kind):
     rng = np.random.default_rng(seed)
     print("seed", seed)
     clocks = (48e6, rng.uniform(20e6, 48e6), rng.uniform(20e6, 48e6))
-    bench = Bench(seed=seed, stall=rng.choice([0.0, 0.3]), clocks=clocks)
+    bench = Bench(
+        dataclasses.replace(SMALL, panel_kind=panel_kind), seed=seed, stall=rng.choice([0.0, 0.3]), clocks=clocks
+    )
     table = rng.permutation(256)
 
     async def script(host):
@@ -324,10 +326,10 @@ def test_more_requests_than_the_reply_queue_holds():
     bench.run(script)
 
 
-@pytest.mark.parametrize("wait", [1, 150, 420, 1500])
-def test_a_panel_that_stalls_fails_its_projections_and_comes_back(wait):
+@pytest.mark.parametrize(("wait", "kind"), [(1, 0), (150, 0), (420, 0), (1500, 0), (700, PanelKind.VIDEO_CONTINUOUS)])
+def test_a_panel_that_stalls_fails_its_projections_and_comes_back(wait, kind):
     """Its clock stops anywhere: what was queued ends with the code, IDs are kept, and later rows are right."""
-    bench = Bench()
+    bench = Bench(dataclasses.replace(SMALL, panel_kind=kind))
     program = complement(1, exposure_cycles=60, settle_cycles=5)
     selection = np.arange(SMALL.outputs)
     form = Format(SMALL.outputs, 16)

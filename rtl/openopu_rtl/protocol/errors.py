@@ -34,6 +34,7 @@ class Code(enum.IntEnum):
     RESYNC = 37
     BAD_SHOT = 38
     PANEL_STALLED = 39
+    PANEL_UNDERRUN = 40
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,11 @@ ERRORS: dict[Code, Explanation] = {
     Code.PANEL_STALLED: Explanation(
         "the panel took no pixel of a pattern, or did not show it, within `panel_timeout_cycles`",
         "check that the panel's pixel clock runs; nothing was exposed, so send the projection again",
+    ),
+    Code.PANEL_UNDERRUN: Explanation(
+        "the panel's pixel clock outran the pattern: a video frame of the shot, or one sent while it was exposed, "
+        "lacked pixels",
+        "use a pixel clock that is no faster than the system clock; send the projection again",
     ),
     Code.BAD_SHOT: Explanation("a shot of the program is invalid", "write a valid shot table: see `Shot`"),
 }

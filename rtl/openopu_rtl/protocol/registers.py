@@ -115,7 +115,8 @@ _SETTINGS = [
              maximum=1, idle_only=True),
     Register("raw_first_row", _K.SETTING, "First sensor row of a raw readout.", maximum="last_raw_first_row",
              idle_only=True),
-    Register("slm_preload", _K.SETTING, "1: the next pattern is sent while this one is exposed (global reset panels).",
+    Register("slm_preload", _K.SETTING, "1: the next pattern is sent while this one is exposed (global reset panels; "
+             "continuous video never does it).",
              reset=1, maximum=1, idle_only=True),
     Register("camera_readout_cycles", _K.SETTING,
              "An exposure ends no sooner than so long after the one before it ended, or than the last readout took "
@@ -180,6 +181,7 @@ _EVENTS = [
         "frames_late": "Frames unfinished when the next exposure ended.",
         "frames_malformed": "Frames with missing, extra, short or long lines.",
         "panel_stalls": "Times that the panel stopped taking or showing patterns.",
+        "panel_underruns": "Video frames whose pixels did not come in time.",
         "camera_overflows": "Frames that lost pixels at the clock crossing.",
         "accumulator_saturations": "Sums that left 32 bits and were held at the limit.",
         "result_saturations": "Returned integers held at the limit of their width.",
