@@ -46,11 +46,12 @@ EXPOSED = data.StructLayout(
         "invalid": 1,
         "underrun": 1,
         "skipped": 1,
+        "unfit": 1,
     }
 )
 """What becomes of an exposure's frame. ``set``: accumulator set of its projection; ``skipped``: the
 panel had stalled, so there was no exposure and no frame is due; ``underrun``: the panel was sent less
-than the pattern; the rest as in :data:`LOADED`."""
+than the pattern; ``unfit``: it was skipped because the panel does not show it for so long; the rest as in :data:`LOADED`."""
 
 
 def camera_word(geometry: Geometry) -> data.StructLayout:
