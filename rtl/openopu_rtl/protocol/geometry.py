@@ -42,9 +42,14 @@ class PanelKind(enum.IntEnum):
     """A bus that writes the panel's rows by address."""
 
 
+MIRROR_SETTLE_CLOCKS = 800
+"""Clocks of a row bus at 100 MHz, the quickest that we build for, in which mirrors settle: 8 us (DLPC410)."""
+
+
 @dataclass(frozen=True)
 class Geometry:
     """All lengths in pixels of the panel (``slm_``, ``signal_``, ``anchor_``) or of the sensor.
+    On a row bus ``slm_v_back`` counts row cycles after each reset, and the rest of the video timing means nothing.
 
     The defaults are those of the simulation: n = 256 modes on a 64 x 64 panel, m = 1024 outputs
     from a 64 x 64 crop of an 80 x 72 sensor.
@@ -242,6 +247,9 @@ class Geometry:
             "store_bytes": store,
             "pixel_bits": pixel_bits,
         }
+        if fields.get("panel_kind") == PanelKind.ROW_BUS:
+            row_clocks = -(-derived["slm_width"] // fields.get("row_word_bits", cls.row_word_bits))
+            derived["slm_v_back"] = -(-MIRROR_SETTLE_CLOCKS // row_clocks)
         return cls(**(derived | fields))
 
 
