@@ -8,7 +8,6 @@ from amaranth.lib.wiring import In, Out
 
 from .shapes import EXPOSED, LOADED
 
-
 _STATE_CLOCKS = 4
 """From the clock in which a pattern is seen to be on show to its exposure, beside settling."""
 

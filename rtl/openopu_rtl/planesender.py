@@ -145,9 +145,7 @@ class PlaneSender(wiring.Component):
                     m.d.sync += [groups.eq(0), lines.eq(lines + 1), offset.eq(line_offset)]
                     with m.If(lines == g.macropixel - 1):
                         m.d.sync += [lines.eq(0), rows.eq(rows + 1), offset.eq(offset + 1), line_offset.eq(offset + 1)]
-        m.d.comb += done.eq(
-            (groups == g.modes_x // 8 - 1) & (lines == g.macropixel - 1) & (rows == g.modes_y - 1)
-        )
+        m.d.comb += done.eq((groups == g.modes_x // 8 - 1) & (lines == g.macropixel - 1) & (rows == g.modes_y - 1))
         with m.If(self.start & ~self.busy):
             m.d.sync += [
                 running.eq(1),

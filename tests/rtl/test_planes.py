@@ -65,9 +65,7 @@ def test_a_frame_of_planes(geometry, rng):
     top = Module()
     top.submodules.sender = sender = PlaneSender(geometry)
     top.submodules.port = port = PlanePort(geometry)
-    top.submodules.fifo = fifo = AsyncFIFOBuffered(
-        width=PLANES_WORD.size, depth=16, w_domain="sync", r_domain="slm"
-    )
+    top.submodules.fifo = fifo = AsyncFIFOBuffered(width=PLANES_WORD.size, depth=16, w_domain="sync", r_domain="slm")
     top.d.comb += [
         fifo.w_data.eq(sender.o.payload),
         fifo.w_en.eq(sender.o.valid),

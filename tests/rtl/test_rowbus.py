@@ -24,7 +24,15 @@ GEOMETRIES = {
         SMALL, modes_x=16, modes_y=2, macropixel=1, anchor_x=3, anchor_y=0, anchor_height=2, row_word_bits=32
     ),
     "all signal": dataclasses.replace(
-        SMALL, slm_width=16, slm_height=8, signal_x=0, signal_y=0, anchor_x=0, anchor_y=0, anchor_width=0, anchor_height=0,
+        SMALL,
+        slm_width=16,
+        slm_height=8,
+        signal_x=0,
+        signal_y=0,
+        anchor_x=0,
+        anchor_y=0,
+        anchor_width=0,
+        anchor_height=0,
         row_word_bits=4,
     ),
 }

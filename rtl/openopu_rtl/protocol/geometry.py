@@ -197,7 +197,9 @@ class Geometry:
 
     @property
     def slm_frame_clocks(self) -> int:
-        """Pixel clocks of one video frame, blanking included."""
+        """Panel clocks of one pattern: a video frame, blanking included, or a row bus' cycles but for the reset."""
+        if self.panel_kind == PanelKind.ROW_BUS:
+            return self.row_cycle_clocks * (self.slm_height + self.slm_v_back)
         return (self.slm_width + self.slm_h_front + self.slm_h_sync + self.slm_h_back) * (
             self.slm_height + self.slm_v_front + self.slm_v_sync + self.slm_v_back
         )
