@@ -44,7 +44,8 @@ class DisplayPath(wiring.Component):
     slm_* : the panel's pins, see :func:`panel.panel_pins`.
     """
 
-    def __init__(self, geometry: Geometry, regs: RegisterFile):
+    def __init__(self, geometry: Geometry, regs: RegisterFile, monitor_cycles: int):
+        self.monitor_cycles = monitor_cycles
         self.geometry = geometry
         self.regs = regs
         super().__init__(
@@ -75,7 +76,7 @@ class DisplayPath(wiring.Component):
         m = Module()
         g, regs = self.geometry, self.regs
         m.submodules.store = store = PatternStore(g)
-        m.submodules.loader = loader = Loader(g)
+        m.submodules.loader = loader = Loader(g, self.monitor_cycles)
         m.submodules.driver = driver = DRIVERS[g.panel_kind](g)
         # Shots whose patterns are being sent while those before them are exposed.
         shot_queue = add_queue(m, "shot_queue", loader.o, self.shot, driver.SHOTS_AHEAD)
@@ -95,6 +96,7 @@ class DisplayPath(wiring.Component):
             loader.table_data.eq(regs.w_value),
             loader.program_length.eq(regs.program_length),
             loader.planes.eq(regs.planes),
+            loader.normalise.eq(regs.normalise),
             loader.add.eq(self.commit),
             loader.add_count.eq(self.commit_count),
             loader.exposing.eq(self.exposing | shot_queue.r_rdy),

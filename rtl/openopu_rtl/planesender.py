@@ -20,7 +20,7 @@ def slot_layout(geometry: Geometry) -> data.StructLayout:
 
 
 def model(geometry: Geometry, patterns: np.ndarray) -> np.ndarray:
-    """Words of a frame, their ``planes`` as integers, for up to ``PLANES`` patterns (slots, slm_height, slm_width) bool.
+    """Words of a frame, ``planes`` as integers, for up to ``PLANES`` patterns (slots, slm_height, slm_width) bool.
 
     The border is taken from a pixel outside both regions, if there is one.
     """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import enum, stream, wiring
@@ -113,7 +115,7 @@ class RowPort(wiring.Component):
             {0, g.signal_x, g.signal_x + g.signal_width, g.anchor_x, g.anchor_x + g.anchor_width, g.slm_width}
         )
         parts = []
-        for left, right in zip(edges, edges[1:], strict=False):
+        for left, right in pairwise(edges):
             part = pattern.border.replicate(right - left)
             if g.anchor_x <= left < g.anchor_x + g.anchor_width:
                 part = Mux(in_anchor, pattern.anchor.replicate(right - left), part)

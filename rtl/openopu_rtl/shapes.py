@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from amaranth.lib import data
 
+from .monitor import WEIGHT_BITS
 from .protocol.geometry import Geometry
 from .protocol.shots import SHOT_FIELDS
 
@@ -31,9 +32,10 @@ PLANES_WORD = data.StructLayout({"planes": PLANES, "first": 1, "tag": BATCH_TAG_
 """For a packed frame: one bit a plane. First (``first``, with its batch's ``tag``) comes the border, then the anchor,
 then each mode for each line that shows it."""
 
-LOADED = data.StructLayout({"shot": SHOT, "first": 1, "last": 1, "fresh": 1, "invalid": 1})
+LOADED = data.StructLayout({"shot": SHOT, "first": 1, "last": 1, "fresh": 1, "invalid": 1, "late": 1})
 """A shot whose pattern is on its way to the panel. ``first``, ``last``: of its projection; ``fresh``:
-first into its bank; ``invalid``: the shot table's entry was."""
+first into its bank; ``invalid``: the shot table's entry was; ``late``: because it is too short for its reading to
+normalise it."""
 
 EXPOSED = data.StructLayout(
     {
@@ -44,14 +46,16 @@ EXPOSED = data.StructLayout(
         "fresh": 1,
         "set": 1,
         "invalid": 1,
+        "late": 1,
         "underrun": 1,
         "skipped": 1,
         "unfit": 1,
+        "weight": WEIGHT_BITS,
     }
 )
-"""What becomes of an exposure's frame. ``set``: accumulator set of its projection; ``skipped``: the
-panel had stalled, so there was no exposure and no frame is due; ``underrun``: the panel was sent less
-than the pattern; ``unfit``: it was skipped because the panel does not show it for so long; the rest as in :data:`LOADED`."""
+"""What becomes of an exposure's frame. ``set``: accumulator set of its projection; ``skipped``: there was no exposure
+and no frame is due, because the panel had stalled, or (``unfit``) does not show the pattern for so long;
+``underrun``: the panel was sent less than the pattern; ``weight``: of the normaliser; the rest as in :data:`LOADED`."""
 
 
 def camera_word(geometry: Geometry) -> data.StructLayout:

@@ -1,4 +1,4 @@
-"""Slot tracker: which plane of a packed video frame a panel shows, and for how long it will, from its trigger output."""
+"""Slot tracker: which plane of a packed video frame the panel shows, and how long it will, from its trigger."""
 
 from __future__ import annotations
 

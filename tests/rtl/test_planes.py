@@ -60,8 +60,8 @@ def random_slot(rng, planes):
 
 
 def test_a_frame_of_planes(geometry, rng):
-    """Sender and port: every slot's pattern is on the pins. Where the panel's clock is too quick, the frame is dark from
-    there on and not whole, and the next one is right again."""
+    """Sender and port: every slot's pattern is on the pins. Where the panel's clock is too quick, the frame is dark
+    from there on and not whole, and the next one is right again."""
     top = Module()
     top.submodules.sender = sender = PlaneSender(geometry)
     top.submodules.port = port = PlanePort(geometry)
@@ -180,7 +180,8 @@ class Panel:
             cuts += cut
             if began:
                 begins.append(slot)
-                assert level and clock == self.delay + slot * self.period
+                assert level
+                assert clock == self.delay + slot * self.period
         self.cuts = cuts
         return begins
 

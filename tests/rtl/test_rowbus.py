@@ -55,7 +55,7 @@ class Controller:
 
     async def run(self, ctx):
         g, p = self.geometry, self.port
-        column, row, active, settle = 0, [], 0, 0
+        column, row, active, settle, first = 0, [], 0, 0, None
         while True:
             _, _, dvalid, data, mode, address, block, block_address = await ctx.tick().sample(
                 p.dvalid, p.data, p.row_mode, p.row_address, p.block_mode, p.block_address
@@ -77,10 +77,10 @@ class Controller:
             if column < g.row_cycle_clocks:
                 continue
             if mode == RowMode.ADDRESS:
-                assert not active and not settle, "written while the mirrors settle"
+                assert active + settle == 0, "written while the mirrors settle"
                 self.memory[address] = row[: g.slm_width]
             if block == BlockMode.GROUP:
-                assert block_address == ALL_BLOCKS and mode == RowMode.NONE and not active
+                assert (block_address, mode, active) == (ALL_BLOCKS, RowMode.NONE, 0)
                 self.shown = self.memory.copy()
                 self.resets += 1
                 active = 20 + self.rng.randrange(5)

@@ -70,7 +70,7 @@ def assert_same(url: str, options: str, simulator: str, program: Program, rows: 
 
 @pytest.mark.parametrize("camera_clock_hz", [44_100_000, 10_000_000])
 def test_packed_planes(camera_clock_hz: int) -> None:
-    """Several projections share a frame, and one is spread over two. A slow camera misses slots, at the cost of time."""
+    """Several projections share a frame, and one is spread over two. A slow camera misses slots."""
     program = programs(np.random.default_rng(1), 5)
     options = f"{PACKED}&camera_clock_hz={camera_clock_hz}"
     counters = assert_same("&panel_kind=2", options, "verilator", program, 11, 2)
@@ -93,8 +93,7 @@ def test_a_shot_that_no_slot_can_hold() -> None:
         assert (opu.project_raw(planes).head["status"] == Code.OK).all()
         with pytest.raises(UsageError, match="shot 0 takes 1564 cycles"):
             opu.configure(long, bits=16)
-        again = opu.project_raw(planes)
-    assert len(again) == 3
+        assert (opu.project_raw(planes).head["status"] == Code.OK).all()
     with Simulation(settings_of(DeviceUrl.parse(url))) as simulation:
         client = Client(serial.Serial(simulation.port, 12_000_000, timeout=60))
         first = 0

@@ -34,8 +34,9 @@ class Code(enum.IntEnum):
     RESYNC = 37
     BAD_SHOT = 38
     PANEL_STALLED = 39
-    PANEL_UNDERRUN = 40
-    SLOT_TOO_SHORT = 41
+    MONITOR_LATE = 40
+    PANEL_UNDERRUN = 41
+    SLOT_TOO_SHORT = 42
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,10 @@ ERRORS: dict[Code, Explanation] = {
         "shorten `settle_cycles` and `exposure_cycles` to `cycles_slm_slot` in all, or have the panel show longer",
     ),
     Code.BAD_SHOT: Explanation("a shot of the program is invalid", "write a valid shot table: see `Shot`"),
+    Code.MONITOR_LATE: Explanation(
+        "a shot is too short for its photodiode reading to normalise its frame",
+        "expose for more than `monitor_cycles` (lower `laser_power` to keep the signal), or set `normalise` to 0",
+    ),
 }
 
 TRIPS: dict[str, Explanation] = {
