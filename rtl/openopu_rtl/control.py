@@ -111,8 +111,10 @@ class ControlPath(wiring.Component):
                     Mux(self.loop_closed, Code.OK, Code.INTERLOCK_OPEN),
                 )
             ),
+            commands.done.eq(regs.done),
             commands.code.eq(regs.code),
             replies.r_data.eq(regs.r_data),
+            replies.done.eq(regs.done),
             replies.code.eq(regs.code),
             replies.file_free.eq(~commands.executing & ~receiver.end),
             commands.program_length.eq(regs.program_length),

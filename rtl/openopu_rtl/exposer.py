@@ -87,6 +87,13 @@ class Exposer(wiring.Component):
             self.o.p.set.eq(self.set),
             self.o.p.invalid.eq(now.invalid),
         ]
+        # Wide comparisons, a clock ahead: a shot is READY two clocks after IDLE at the soonest, when what they compare
+        # has long been there, and `readout_left` only falls meanwhile.
+        monitor_in_time, readout_in_time = Signal(), Signal()
+        m.d.sync += [
+            monitor_in_time.eq(now.shot.exposure_cycles > self.monitor_clocks),
+            readout_in_time.eq(readout_left <= now.shot.exposure_cycles),
+        ]
         with m.If(readout_left != 0):
             m.d.sync += readout_left.eq(readout_left - 1)
         m.d.sync += free.eq(
@@ -142,9 +149,9 @@ class Exposer(wiring.Component):
                 with m.If(
                     set_ready
                     & self.analog_ready
-                    & (~self.monitor_busy | (now.shot.exposure_cycles > self.monitor_clocks))
+                    & (~self.monitor_busy | monitor_in_time)
                     & ~self.resync
-                    & (self.none_due | (readout_left <= now.shot.exposure_cycles))
+                    & (self.none_due | readout_in_time)
                 ):
                     m.d.comb += self.claim.eq(now.first)
                     m.d.sync += [

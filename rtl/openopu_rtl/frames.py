@@ -7,12 +7,14 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
+from .accumulator import Accumulator
+from .binner import Binner
 from .protocol.errors import Code
 from .protocol.geometry import Geometry
 from .shapes import ENDED, EXPOSED, camera_word
 
-_DRAIN_CLOCKS = 4
-"""Until the last pixel's bin has reached the accumulator."""
+_DRAIN_CLOCKS = Binner.LATENCY + Accumulator.LATENCY
+"""Until the last pixel's bin stands in the accumulator."""
 
 
 class FrameMatcher(wiring.Component):
@@ -153,12 +155,14 @@ class FrameMatcher(wiring.Component):
                 with m.Elif((timer == 0) | self.exposure_ended):
                     m.d.comb += self.late.eq(1)
                     lose_track(Code.FRAME_LATE)
-                    m.next = "FINISH"
+                    m.next = "DRAIN"
             with m.State("DRAIN"):
                 m.d.sync += drain.eq(drain + 1)
+                # No bin of this frame is left on its way when the shot changes.
                 with m.If(self.i.valid & ~self.resync):
                     extra()
                 with m.If(drain == _DRAIN_CLOCKS - 1):
+                    m.d.sync += drain.eq(0)
                     m.next = "FINISH"
             with m.State("FINISH"):
                 # The projection's last frame also waits for its photodiode reading.

@@ -158,7 +158,7 @@ def test_accumulator_saturates_at_every_step(rng, simulate):
             for index in range(SMALL.outputs):
                 ctx.set(dut.r_bank, bank)
                 ctx.set(dut.r_index, index)
-                await ctx.tick()
+                await ctx.tick().repeat(2)
                 assert ctx.get(dut.r_data) == want[0, bank, index]
 
     simulate(dut, script, background=(watch,), limit=20_000)
@@ -175,10 +175,12 @@ def test_results(bits, banks, rng, simulate):
     selection = [rng.randrange(SMALL.outputs) for _ in range(11)]
 
     async def memory(ctx):
+        read = 0
         while True:
             _, _, enable, bank, index = await ctx.tick().sample(dut.r_en, dut.r_bank, dut.r_index)
             if enable:
-                ctx.set(dut.r_data, int(sums[0, bank, index]))
+                ctx.set(dut.r_data, read)
+                read = int(sums[0, bank, index])
 
     async def script(ctx):
         for i, output in enumerate(selection):
