@@ -138,7 +138,8 @@ class Expander(wiring.Component):
 
         # A block RAM's output takes more than half a clock, so a register follows each.
         # Stages 1, 2: the store's byte; 3: the level's index; 4, 5: the level.
-        valid, signal, anchor = ([Signal(name=f"{name}{i}") for i in range(6)] for name in ("valid", "signal", "anchor"))
+        names = ("valid", "signal", "anchor")
+        valid, signal, anchor = ([Signal(name=f"{name}{i}") for i in range(6)] for name in names)
         m.d.comb += [valid[0].eq(walking), signal[0].eq(in_signal), anchor[0].eq(in_anchor)]
         bit1, bit2 = Signal(3), Signal(3)
         byte2, index3, level5 = Signal(8), Signal(8), Signal(8)

@@ -44,9 +44,10 @@ class RegisterFile(wiring.Component):
     ``LATENCY`` later, in which ``code`` and ``r_data`` hold the answer. One access at a time.
 
     Ports by register: ``NAME`` (setting: out; status and measurement: in), ``NAME_stb`` (out, one clock
-    when written), ``NAME_code`` (in, commands: why one is refused now, or OK), ``NAME_inc`` (in,
-    counters), and for each window ``NAME_we`` with the common ``w_offset`` and ``w_value``. ``link`` is
-    the identity register that depends on a pin.
+    when written), ``NAME_code`` (in, commands: why one is refused now, or OK), ``NAME_try`` (out,
+    commands: one is written, refused or not, in the clock in which ``NAME_code`` is asked; ``try_data`` is the
+    value), ``NAME_inc`` (in, counters), and for each window ``NAME_we`` with the common ``w_offset`` and
+    ``w_value``. ``link`` is the identity register that depends on a pin.
 
     It is slow on purpose: decoding, checking and answering each end in a register, so that neither the number of
     registers nor what drives them limits the clock. Counters follow their events by a clock.
@@ -66,6 +67,7 @@ class RegisterFile(wiring.Component):
             "code": Out(8),
             "done": Out(1),
             "busy": In(1),
+            "try_data": Out(32),
             "w_offset": Out(16),
             "w_value": Out(32),
             "link_is_bytes": In(1),
@@ -80,6 +82,7 @@ class RegisterFile(wiring.Component):
             elif r.kind is Kind.COMMAND:
                 ports[f"{r.name}_stb"] = Out(1)
                 ports[f"{r.name}_code"] = In(8)
+                ports[f"{r.name}_try"] = Out(1)
             elif r.kind is not Kind.IDENTITY:
                 ports[r.name] = In(32)
         for w in WINDOWS.values():
@@ -100,6 +103,7 @@ class RegisterFile(wiring.Component):
         # Stage 1: the request.
         address1, data1, read1, write1 = Signal(16), Signal(32), Signal(), Signal()
         m.d.sync += [address1.eq(self.address), data1.eq(self.w_data), read1.eq(self.r_stb), write1.eq(self.w_stb)]
+        m.d.comb += self.try_data.eq(data1)
 
         # Stage 2: what it asks for, and the value of one register out of each row of sixteen.
         address2, data2, read2, write2 = Signal(16), Signal(32), Signal(), Signal()
@@ -110,6 +114,8 @@ class RegisterFile(wiring.Component):
             for r in REGISTERS.values():
                 with m.Case(r.address):
                     m.d.sync += [readable.eq(r.access is not Access.WO), code2.eq(self._write_code(r, data1))]
+                    if r.kind is Kind.COMMAND:
+                        m.d.comb += getattr(self, f"{r.name}_try").eq(write1)
             with m.Default():
                 for w in WINDOWS.values():
                     with m.If((address1 >= w.address) & (address1 < w.address + w.words(self.geometry))):
