@@ -9,7 +9,7 @@ from amaranth import Cat, Module, Mux, Signal, signed
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from .binner import output_bits
+from .normaliser import value_bits
 from .protocol.geometry import Geometry
 from .protocol.shots import Shot
 
@@ -65,7 +65,7 @@ class Accumulator(wiring.Component):
             {
                 "valid": In(1),
                 "index": In(range(max(2, geometry.outputs))),
-                "value": In(output_bits(geometry)),
+                "value": In(value_bits(geometry)),
                 "set": In(1),
                 "bank": In(1),
                 "negative": In(1),
@@ -109,7 +109,7 @@ class Accumulator(wiring.Component):
 
         # Stage 1: the weighed value; 2: with its sign; 3: the sum; 4: stored within its limits.
         address1, address2, address3 = (Signal(len(address)) for _ in range(3))
-        term_bits = output_bits(self.geometry) + 15 + 1
+        term_bits = value_bits(self.geometry) + 15 + 1
         shifted1 = Signal(term_bits - 1)
         valid2, set2, fresh2 = Signal(), Signal(), Signal()
         term2 = Signal(signed(term_bits))

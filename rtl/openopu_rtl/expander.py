@@ -43,8 +43,9 @@ class Expander(wiring.Component):
 
     ``start`` (while ``busy`` is low) begins a frame of the plane at byte ``plane_address`` of the
     pattern store; ``shot``, ``blank`` (all modes 0, for invalid shots), ``await_latch`` and ``final``
-    must hold until ``busy`` falls. The store is read through ``r_addr`` and ``r_data`` (one clock of
-    latency, enabled by ``r_en``); addresses wrap at its end.
+    must hold until ``busy`` falls. ``border``: all that follows has the border's level. The store is
+    read through ``r_addr`` and ``r_data`` (one clock of latency, enabled by ``r_en``); addresses wrap
+    at its end.
 
     Latency from ``start`` to the first pixel: ``LATENCY`` clocks.
     """
@@ -60,6 +61,7 @@ class Expander(wiring.Component):
                 "busy": Out(1),
                 "shot": In(SHOT),
                 "blank": In(1),
+                "border": In(1),
                 "await_latch": In(1),
                 "final": In(1),
                 "plane_address": In(address),
@@ -140,7 +142,11 @@ class Expander(wiring.Component):
         # Stages 1, 2: the store's byte; 3: the level's index; 4, 5: the level.
         names = ("valid", "signal", "anchor")
         valid, signal, anchor = ([Signal(name=f"{name}{i}") for i in range(6)] for name in names)
-        m.d.comb += [valid[0].eq(walking), signal[0].eq(in_signal), anchor[0].eq(in_anchor)]
+        m.d.comb += [
+            valid[0].eq(walking),
+            signal[0].eq(in_signal & ~self.border),
+            anchor[0].eq(in_anchor & ~self.border),
+        ]
         bit1, bit2 = Signal(3), Signal(3)
         byte2, index3, level5 = Signal(8), Signal(8), Signal(8)
         lit = (byte2.bit_select(bit2, 1) & ~self.blank) ^ self.shot.invert

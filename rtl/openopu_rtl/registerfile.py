@@ -16,7 +16,7 @@ from .protocol.registers import REGISTERS, WINDOWS, Access, Kind
 
 def identity_values(geometry: Geometry, **fixed: int) -> dict[str, int]:
     """Values of the identity registers; ``fixed`` gives those that are not part of the geometry."""
-    values = {f"geometry_{name}": getattr(geometry, name) for name in geometry.__dataclass_fields__} | fixed
+    values = {f"geometry_{name}": int(getattr(geometry, name)) for name in geometry.__dataclass_fields__} | fixed
     wanted = {r.name for r in REGISTERS.values() if r.kind is Kind.IDENTITY}
     if values.keys() != wanted:
         raise ValueError(f"identity registers without a value: {sorted(wanted ^ values.keys())}")
@@ -107,15 +107,16 @@ class RegisterFile(wiring.Component):
 
         # Stage 2: what it asks for, and the value of one register out of each row of sixteen.
         address2, data2, read2, write2 = Signal(16), Signal(32), Signal(), Signal()
-        readable, code2, offset2 = Signal(), Signal(8), Signal(16)
+        readable, code2, veto2, offset2 = Signal(), Signal(8), Signal(8), Signal(16)
         m.d.sync += [address2.eq(address1), data2.eq(data1), read2.eq(read1), write2.eq(write1)]
-        m.d.sync += [readable.eq(0), code2.eq(Code.ADDRESS)]
+        m.d.sync += [readable.eq(0), code2.eq(Code.ADDRESS), veto2.eq(Code.OK)]
         with m.Switch(address1):
             for r in REGISTERS.values():
                 with m.Case(r.address):
                     m.d.sync += [readable.eq(r.access is not Access.WO), code2.eq(self._write_code(r, data1))]
                     if r.kind is Kind.COMMAND:
                         m.d.comb += getattr(self, f"{r.name}_try").eq(write1)
+                        m.d.sync += veto2.eq(getattr(self, f"{r.name}_code"))
             with m.Default():
                 for w in WINDOWS.values():
                     with m.If((address1 >= w.address) & (address1 < w.address + w.words(self.geometry))):
@@ -136,13 +137,15 @@ class RegisterFile(wiring.Component):
 
         # Stage 3: the answer, and the write.
         with m.If(read2 | write2):
-            m.d.sync += self.code.eq(Mux(write2, code2, Mux(readable, Code.OK, Code.ADDRESS)))
+            m.d.sync += self.code.eq(
+                Mux(write2, Mux(code2 == Code.OK, veto2, code2), Mux(readable, Code.OK, Code.ADDRESS))
+            )
             with m.Switch(address2[ceil_log2(_ROW) :]):
                 for i, value in enumerate(values):
                     with m.Case(i):
                         m.d.sync += self.r_data.eq(value)
         accepted = Signal()
-        m.d.comb += accepted.eq(write2 & (code2 == Code.OK))
+        m.d.comb += accepted.eq(write2 & (code2 == Code.OK) & (veto2 == Code.OK))
         m.d.sync += [self.done.eq(read2 | write2), self.w_offset.eq(offset2), self.w_value.eq(data2)]
         for r in REGISTERS.values():
             if r.kind in (Kind.SETTING, Kind.COMMAND):
@@ -166,10 +169,9 @@ class RegisterFile(wiring.Component):
         return getattr(self, r.name)
 
     def _write_code(self, r, data):
-        """Code that answers a write of ``data``."""
+        """Code that answers a write of ``data``, vetoes apart."""
         if r.access is Access.RO:
             return Const(Code.READ_ONLY, 8)
         low, high = r.bounds(self.geometry)
-        veto = getattr(self, f"{r.name}_code") if r.kind is Kind.COMMAND else Const(Code.OK, 8)
-        code = Mux((data < low) | (data > high), Code.VALUE, veto)
+        code = Mux((data < low) | (data > high), Code.VALUE, Code.OK)
         return Mux(self.busy, Code.BUSY, code) if r.idle_only else code

@@ -115,16 +115,16 @@ class ResultReader(wiring.Component):
                 m.d.sync += walking.eq(0)
 
         # A block RAM's output takes more than half a clock, so a register follows each.
-        # Stages 1, 2: output mode; 3, 4: sum or pixel; 5: shifted; 6: rounded; 7: clipped.
-        valid, ends, banks = ([Signal(name=f"{name}{i}") for i in range(8)] for name in ("valid", "last", "bank"))
+        # Stages 1, 2: output mode; 3, 4, 5: sum or pixel; 6: shifted; 7: rounded; 8: clipped.
+        valid, ends, banks = ([Signal(name=f"{name}{i}") for i in range(9)] for name in ("valid", "last", "bank"))
         m.d.comb += [valid[0].eq(walking), ends[0].eq(last & walking), banks[0].eq(bank)]
         entry1, entry2 = Signal.like(entry), Signal.like(entry)
         index2 = Signal.like(read.data)
         pixel4 = Signal(g.pixel_bits)
-        shifted5, half5 = Signal(signed(ACCUMULATOR_BITS)), Signal()
-        rounded6 = Signal(signed(ACCUMULATOR_BITS + 1))
-        value7, saturated7 = Signal(16), Signal()
-        total = Signal(signed(ACCUMULATOR_BITS))
+        total5 = Signal(signed(ACCUMULATOR_BITS))
+        shifted6, half6 = Signal(signed(ACCUMULATOR_BITS)), Signal()
+        rounded7 = Signal(signed(ACCUMULATOR_BITS + 1))
+        value8, saturated8 = Signal(16), Signal()
         clipped, saturated = Signal(signed(16)), Signal()
         m.d.comb += [
             self.r_set.eq(self.set),
@@ -132,35 +132,37 @@ class ResultReader(wiring.Component):
             self.r_bank.eq(banks[2]),
             self.r_en.eq(move),
             self.raw_addr.eq(entry2),
-            total.eq(Mux(self.used.bit_select(banks[4], 1), self.r_data, 0)),
         ]
+        shift = Signal(5)
+        m.d.sync += shift.eq(Mux(self.raw, 0, self.shift))
         with m.Switch(self.format):
             for code, bits in enumerate(RESULT_BITS):
                 high = (1 << (bits - 1)) - 1
                 with m.Case(code):
                     m.d.comb += [
-                        saturated.eq((rounded6 > high) | (rounded6 < -high - 1)),
-                        clipped.eq(Mux(rounded6 > high, high, Mux(rounded6 < -high - 1, -high - 1, rounded6))),
+                        saturated.eq((rounded7 > high) | (rounded7 < -high - 1)),
+                        clipped.eq(Mux(rounded7 > high, high, Mux(rounded7 < -high - 1, -high - 1, rounded7))),
                     ]
         with m.If(move):
-            for i in range(1, 8):
+            for i in range(1, 9):
                 m.d.sync += [valid[i].eq(valid[i - 1]), ends[i].eq(ends[i - 1]), banks[i].eq(banks[i - 1])]
             m.d.sync += [
                 entry1.eq(entry),
                 entry2.eq(entry1),
                 index2.eq(read.data),
                 pixel4.eq(self.raw_data),
-                shifted5.eq(Mux(self.raw, pixel4, total >> self.shift)),
-                half5.eq(~self.raw & (self.shift != 0) & total.bit_select((self.shift - 1)[:5], 1)),
-                rounded6.eq(shifted5 + half5),
-                value7.eq(Mux(self.raw, rounded6, clipped)),
-                saturated7.eq(saturated & ~self.raw),
+                total5.eq(Mux(self.raw, pixel4, Mux(self.used.bit_select(banks[4], 1), self.r_data, 0))),
+                shifted6.eq(total5 >> shift),
+                half6.eq((shift != 0) & total5.bit_select((shift - 1)[:5], 1)),
+                rounded7.eq(shifted6 + half6),
+                value8.eq(Mux(self.raw, rounded7, clipped)),
+                saturated8.eq(saturated & ~self.raw),
             ]
         m.d.comb += [
-            skid.i.valid.eq(valid[7] & ~self.count_only),
-            skid.i.p.value.eq(value7),
-            skid.i.p.last.eq(ends[7]),
-            self.saturated.eq(valid[7] & saturated7 & self.count_only),
+            skid.i.valid.eq(valid[8] & ~self.count_only),
+            skid.i.p.value.eq(value8),
+            skid.i.p.last.eq(ends[8]),
+            self.saturated.eq(valid[8] & saturated8 & self.count_only),
             self.busy.eq(Cat(valid).any() | skid.busy),
         ]
         with m.If(self.saturated & ~self.saturations.all()):
