@@ -113,6 +113,17 @@ class Exposer(wiring.Component):
             self.o.p.underrun.eq(underrun | self.panel_underrun),
             self.o.p.unfit.eq(unfit),
         ]
+        # Decided a clock ahead, to keep what it depends on off the paths behind it. A shot is READY or skipped two
+        # clocks after it came at the soonest; meanwhile none of this gets worse but by a fault in that very clock,
+        # which ends the shot's projection all the same.
+        readout_in_time, may_skip, may_expose = Signal(), Signal(), Signal()
+        m.d.sync += [
+            readout_in_time.eq(readout_left <= now.shot.exposure_cycles),
+            may_skip.eq(set_ready & self.none_due & ~self.resync),
+            may_expose.eq(
+                set_ready & self.analog_ready & ~self.monitor_pending & ~self.resync & (self.none_due | readout_in_time)
+            ),
+        ]
         with m.If(readout_left != 0):
             m.d.sync += readout_left.eq(readout_left - 1)
         m.d.sync += free.eq(
@@ -131,7 +142,7 @@ class Exposer(wiring.Component):
                 m.d.comb += [self.busy.eq(self.i.valid), self.i.ready.eq(1), self.waits_pattern.eq(1)]
                 with m.If(self.i.valid):
                     m.d.sync += [now.eq(self.i.p), counter.eq(self.panel_timeout), underrun.eq(0), unfit.eq(0)]
-                    m.next = "SKIP"
+                    m.next = "CONSIDER"
                     with m.If(~self.flush):
                         m.d.sync += self.grant.eq(~self.grant)
                         m.next = "LATCH"
@@ -148,10 +159,12 @@ class Exposer(wiring.Component):
                     m.d.comb += self.stalled.eq(1)
                     m.d.sync += self.flush.eq(1)
                     m.next = "SKIP"
+            with m.State("CONSIDER"):
+                m.next = "SKIP"
             with m.State("SKIP"):
                 # As a shot that was exposed, but for the exposure; its projection still needs a set of accumulators.
                 m.d.comb += self.waits_results.eq(~set_ready)
-                with m.If(set_ready & self.none_due & ~self.resync):
+                with m.If(may_skip):
                     m.d.comb += [self.claim.eq(now.first), self.o.valid.eq(1), self.o.p.skipped.eq(1)]
                     m.d.sync += next_id.eq(next_id + 1)
                     m.next = "IDLE"
@@ -168,14 +181,7 @@ class Exposer(wiring.Component):
                     self.waits_results.eq(~set_ready),
                     self.waits_camera.eq(set_ready),
                 ]
-                with m.If(
-                    set_ready
-                    & fits
-                    & self.analog_ready
-                    & ~self.monitor_pending
-                    & ~self.resync
-                    & (self.none_due | (readout_left <= now.shot.exposure_cycles))
-                ):
+                with m.If(may_expose & fits):
                     m.d.comb += [self.claim.eq(now.first), self.begins.eq(1)]
                     m.d.sync += [
                         self.trigger.eq(1),
