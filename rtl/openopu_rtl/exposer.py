@@ -141,13 +141,8 @@ class Exposer(wiring.Component):
             with m.State("IDLE"):
                 m.d.comb += [self.busy.eq(self.i.valid), self.i.ready.eq(1), self.waits_pattern.eq(1)]
                 with m.If(self.i.valid):
-<<<<<<< HEAD
                     m.d.sync += [now.eq(self.i.p), counter.eq(self.panel_timeout), underrun.eq(0), unfit.eq(0)]
-                    m.next = "SKIP"
-=======
-                    m.d.sync += [now.eq(self.i.p), counter.eq(self.panel_timeout), underrun.eq(0)]
                     m.next = "CONSIDER"
->>>>>>> refs/heads/boards
                     with m.If(~self.flush):
                         m.d.sync += self.grant.eq(~self.grant)
                         m.next = "LATCH"
@@ -186,18 +181,7 @@ class Exposer(wiring.Component):
                     self.waits_results.eq(~set_ready),
                     self.waits_camera.eq(set_ready),
                 ]
-<<<<<<< HEAD
-                with m.If(
-                    set_ready
-                    & fits
-                    & self.analog_ready
-                    & ~self.monitor_pending
-                    & ~self.resync
-                    & (self.none_due | (readout_left <= now.shot.exposure_cycles))
-                ):
-=======
-                with m.If(may_expose):
->>>>>>> refs/heads/boards
+                with m.If(may_expose & fits):
                     m.d.comb += [self.claim.eq(now.first), self.begins.eq(1)]
                     m.d.sync += [
                         self.trigger.eq(1),
