@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from amaranth.hdl import Cat, Const, Mux, Signal
 from openopu_rtl.interlock import EVENT_CLOCKS, EVENTS, SYNCHRONISER_CLOCKS, Interlock
-from openopu_rtl.spi import MCP4921_CONFIG, MCP4921_WORD_BITS, Mcp4921
+from openopu_rtl.spi.mcp4921 import MCP4921_CONFIG, MCP4921_WORD_BITS, Mcp4921
 from openopu_rtl.watchdog import ExposureWatchdog
 from prover import Bench, Mutant, Proof, implies
 
@@ -230,8 +230,8 @@ PROOFS = [
         "The DAC holds zero at most dark_clocks after its code became zero (10 MHz).",
         lambda b: dac(b, 10_000_000),
         (
-            Mutant("spi.py", "~known | (held != self.code)", "~known | (held[1:] != self.code[1:])"),
-            Mutant("spi.py", "held.eq(sending), known.eq(1)", "held.eq(self.code), known.eq(1)"),
+            Mutant("spi/mcp4921.py", "~known | (held != self.code)", "~known | (held[1:] != self.code[1:])"),
+            Mutant("spi/mcp4921.py", "held.eq(sending), known.eq(1)", "held.eq(self.code), known.eq(1)"),
         ),
         depth=2,
         reach=80,

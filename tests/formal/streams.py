@@ -15,9 +15,13 @@ from openopu_rtl.commands import CommandProcessor
 from openopu_rtl.expander import Expander
 from openopu_rtl.framing import PacketTransmitter
 from openopu_rtl.loader import Loader
+from openopu_rtl.planesender import PlaneSender
+from openopu_rtl.protocol import Geometry
 from openopu_rtl.replies import PacketArbiter, ReplySender
 from openopu_rtl.results import Packer, ResultReader
+from openopu_rtl.rowbuilder import RowBuilder
 from openopu_rtl.sender import ResultSender
+from openopu_rtl.skid import Skid
 from prover import Bench, Mutant, Proof, implies
 from small import SMALL
 
@@ -42,6 +46,14 @@ def steady(*names: str, unless: str = "") -> Callable[[Bench, wiring.Component],
             b.assume(implies(b.past(getattr(dut, unless)), holds) if unless else holds)
 
     return extra
+
+
+def settings_hold(b: Bench, dut: Loader) -> None:
+    """The settings hold while a projection is walked through."""
+    walking = b.past(~b.state(dut, "IDLE"))
+    for name in ("program_length", "planes"):
+        value = getattr(dut, name)
+        b.assume(implies(walking, value == b.past(value)))
 
 
 def _proof(name: str, subject: str, build: Callable[[Bench], None], *mutants: Mutant, depth: int = 2) -> Proof:
@@ -90,7 +102,7 @@ PROOFS = [
     _proof(
         "sender",
         "The result sender",
-        law(ResultSender, None, {"packed": ("packed_last",)}),
+        law(lambda: ResultSender(SMALL), None, {"packed": ("packed_last",)}),
         Mutant("sender.py", "with m.If(o.ready):", "with m.If(o.ready | self.read_busy):"),
     ),
     _proof(
@@ -102,9 +114,27 @@ PROOFS = [
         ),
     ),
     _proof(
+        "row-builder",
+        "The row builder (shot, await_latch and final hold while it is busy)",
+        law(lambda: RowBuilder(Geometry()), steady("shot", "blank", "await_latch", "final", unless="busy")),
+        Mutant("rowbuilder.py", "self.r_en.eq(move)", "self.r_en.eq(1)"),
+    ),
+    _proof(
+        "plane-sender",
+        "The plane sender",
+        law(lambda: PlaneSender(Geometry())),
+        Mutant("planesender.py", "with m.If(self.o.valid & self.o.ready):", "with m.If(self.o.valid):"),
+    ),
+    _proof(
+        "skid",
+        "The register in a stream",
+        law(lambda: Skid(8)),
+        Mutant("skid.py", "with m.If(~self.o.valid | self.o.ready):", "with m.If(~spare_full | self.o.ready):"),
+    ),
+    _proof(
         "loader",
-        "The loader (program_length and planes hold while it is busy)",
-        law(lambda: Loader(SMALL), steady("program_length", "planes", unless="busy")),
+        "The loader (program_length and planes hold while it walks a projection)",
+        law(lambda: Loader(SMALL, 10), settings_hold),
         Mutant("loader.py", "with m.If(self.o.ready):", "with m.If(self.o.ready | self.exposing):"),
     ),
     _proof(
