@@ -40,7 +40,8 @@ class DisplayPath(wiring.Component):
     slm_* : the panel's pins, domain ``slm``.
     """
 
-    def __init__(self, geometry: Geometry, regs: RegisterFile):
+    def __init__(self, geometry: Geometry, regs: RegisterFile, monitor_cycles: int):
+        self.monitor_cycles = monitor_cycles
         self.geometry = geometry
         self.regs = regs
         super().__init__(
@@ -72,7 +73,7 @@ class DisplayPath(wiring.Component):
         m = Module()
         g, regs = self.geometry, self.regs
         m.submodules.store = store = PatternStore(g)
-        m.submodules.loader = loader = Loader(g)
+        m.submodules.loader = loader = Loader(g, self.monitor_cycles)
         m.submodules.expander = expander = Expander(g)
         # The shot whose pattern is being sent while the one before it is exposed.
         shot_queue = add_queue(m, "shot_queue", loader.o, self.shot, 1)
@@ -109,6 +110,7 @@ class DisplayPath(wiring.Component):
             loader.table_data.eq(regs.w_value),
             loader.program_length.eq(regs.program_length),
             loader.planes.eq(regs.planes),
+            loader.normalise.eq(regs.normalise),
             loader.add.eq(self.commit),
             loader.add_count.eq(self.commit_count),
             loader.exposing.eq(self.exposing | shot_queue.r_rdy),

@@ -6,6 +6,7 @@ from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from .monitor import UNITY, WEIGHT_BITS
 from .shapes import EXPOSED, LOADED
 
 
@@ -13,13 +14,11 @@ class Exposer(wiring.Component):
     """One shot at a time. ``grant`` toggles to let the panel take the next frame, ``latched`` (in this
     clock domain) toggles when it has.
 
-    A shot is exposed when the panel has settled, the laser's power is set (``analog_ready``), the
-    photodiode's reading after the shot before it is there or will be by the end of this exposure (it
-    takes at most ``monitor_clocks``; one is started at each end), no fault is being
-    realigned, the readout before it has ended (``none_due``) or will have ended by the end of this
-    exposure (``readout_cycles`` after the end of the one before), and, for the first shot of a
-    projection, an accumulator set is free (both for raw readouts, which have one buffer). Each wait
-    has its counter.
+    A shot is exposed when the panel has settled, the laser's power is set (``analog_ready``), the photodiode's reading
+    of the shot before it is there (``monitor_pending`` is low; ``begins`` starts the next one in the clock before the
+    trigger rises), no fault is being realigned, the readout before it has ended (``none_due``) or will have ended by
+    the end of this exposure (``readout_cycles`` after the end of the one before), and, for the first shot of a
+    projection, an accumulator set is free (both for raw readouts, which have one buffer). Each wait has its counter.
 
     A panel that makes no progress for ``panel_timeout`` (``panel_progress`` is low so long while its pattern is
     waited for) has stalled: ``flush`` empties everything on the way to it, and until that has been
@@ -28,8 +27,7 @@ class Exposer(wiring.Component):
     shot's, or is sent while it is exposed, its projection fails too.
     """
 
-    def __init__(self, monitor_clocks: int):
-        self.monitor_clocks = monitor_clocks
+    def __init__(self):
         super().__init__(
             {
                 "i": In(stream.Signature(LOADED)),
@@ -47,7 +45,10 @@ class Exposer(wiring.Component):
                 "none_due": In(1),
                 "raw": In(1),
                 "analog_ready": In(1),
-                "monitor_busy": In(1),
+                "begins": Out(1),
+                "monitor_pending": In(1),
+                "normalise": In(1),
+                "weight": In(WEIGHT_BITS),
                 "resync": In(1),
                 "release": In(1),
                 "release_set": In(1),
@@ -91,6 +92,8 @@ class Exposer(wiring.Component):
             self.o.p.fresh.eq(now.fresh),
             self.o.p.set.eq(self.set),
             self.o.p.invalid.eq(now.invalid),
+            self.o.p.late.eq(now.late),
+            self.o.p.weight.eq(Mux(self.normalise & ~now.invalid, self.weight, UNITY)),
             self.o.p.underrun.eq(underrun | self.panel_underrun),
         ]
         with m.If(readout_left != 0):
@@ -148,11 +151,11 @@ class Exposer(wiring.Component):
                 with m.If(
                     set_ready
                     & self.analog_ready
-                    & (~self.monitor_busy | (now.shot.exposure_cycles > self.monitor_clocks))
+                    & ~self.monitor_pending
                     & ~self.resync
                     & (self.none_due | (readout_left <= now.shot.exposure_cycles))
                 ):
-                    m.d.comb += self.claim.eq(now.first)
+                    m.d.comb += [self.claim.eq(now.first), self.begins.eq(1)]
                     m.d.sync += [
                         self.trigger.eq(1),
                         self.exposure_id.eq(next_id),

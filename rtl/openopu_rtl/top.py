@@ -14,10 +14,13 @@ from amaranth.lib.wiring import In, Out
 
 from .opu import Opu
 from .protocol.geometry import Geometry
+from .spi import Mcp3201
 from .uart import UartReceiver, UartTransmitter
 
 SIMULATION_CLOCK_HZ = 48_000_000
 """System clock of the simulation: UART rates up to 12 Mbaud, those of USB bridges such as FT232H."""
+SIMULATION_ADC = Mcp3201
+"""Driver of the simulation's ADC."""
 
 
 def build_id() -> int:
@@ -37,7 +40,7 @@ class SimulationTop(wiring.Component):
 
     def __init__(self, geometry: Geometry):
         self.geometry = geometry
-        self.opu = Opu(geometry, clock_hz=SIMULATION_CLOCK_HZ, build=build_id())
+        self.opu = Opu(geometry, clock_hz=SIMULATION_CLOCK_HZ, build=build_id(), adc=SIMULATION_ADC)
         pins = {
             name: member
             for name, member in self.opu.signature.members.items()

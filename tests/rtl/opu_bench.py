@@ -10,7 +10,17 @@ from amaranth.hdl import ClockDomain, Module
 from amaranth.sim import Simulator
 from openopu_rtl import binner, expander
 from openopu_rtl.opu import Opu
-from openopu_rtl.protocol import Format, Geometry, Packet, PacketType, PanelKind, Program, decode_records
+from openopu_rtl.protocol import (
+    PROTOCOL_HASH,
+    ErrorReply,
+    Format,
+    Geometry,
+    Packet,
+    PacketType,
+    PanelKind,
+    Program,
+    decode_records,
+)
 from openopu_rtl.protocol.packets import WRITE_WORDS_MAX, encode_project, split
 from openopu_rtl.protocol.registers import REGISTERS, RESULT_BITS, WINDOWS
 
@@ -211,6 +221,14 @@ class Host:
     async def try_write(self, address, words) -> Packet:
         payload = address.to_bytes(2, "little") + np.array(words, dtype="<u4").tobytes()
         return await self.ask(PacketType.WRITE, payload)
+
+    async def arm(self) -> ErrorReply | None:
+        """Both steps; the error of the first, if there was one."""
+        reply = await self.try_write(REGISTERS["laser_unlock"].address, [PROTOCOL_HASH])
+        if reply.type == PacketType.ERROR:
+            return ErrorReply.from_payload(reply.payload)
+        await self.write(laser_arm=PROTOCOL_HASH)
+        return None
 
     async def write_window(self, name, words) -> None:
         for start in range(0, len(words), WRITE_WORDS_MAX):

@@ -10,7 +10,7 @@ from openopu_rtl.opu import Opu
 from openopu_rtl.protocol import PROTOCOL_HASH, Code, ErrorReply, Format, Packet, PacketType, PanelKind, Program, Shot
 from openopu_rtl.protocol.geometry import PRESETS
 from openopu_rtl.protocol.packets import encode_project
-from openopu_rtl.protocol.registers import REGISTERS
+from openopu_rtl.protocol.registers import REGISTERS, TRIP_CAUSES
 from openopu_rtl.protocol.shots import complement, intensity
 
 from .opu_bench import SMALL, Bench, frame_of
@@ -245,8 +245,52 @@ def test_laser_is_dark_until_armed_and_its_flag_tells():
         host.ctx.set(opu.interlock_closed, 0)
         await host.ctx.tick().repeat(8)
         assert not host.ctx.get(opu.laser_enable)
-        assert await host.read("trip_cause") == 1
+        assert await host.read("trip_cause") == 1 << TRIP_CAUSES["interlock_open"]
         assert await host.read("laser_trips") == 1
+        assert (await host.arm()).code == Code.INTERLOCK_OPEN
+        host.ctx.set(opu.interlock_closed, 1)
+        await host.ctx.tick().repeat(8)
+        address = REGISTERS["laser_arm"].address
+        for _ in range(2):
+            reply = await host.try_write(address, [PROTOCOL_HASH])
+            assert ErrorReply.from_payload(reply.payload) == ErrorReply(Code.ARM_ORDER, address)
+        assert not host.ctx.get(opu.laser_enable)
+
+        async def arm_and(event):
+            assert await host.arm() is None
+            assert host.ctx.get(opu.laser_enable)
+            await event()
+            assert not host.ctx.get(opu.laser_enable)
+            return await host.read("trip_cause")
+
+        async def link_reset():
+            host.ctx.set(opu.link_reset, 1)
+            await host.ctx.tick()
+            host.ctx.set(opu.link_reset, 0)
+
+        async def over_power():
+            # The photodiode's ADC reads all ones after each exposure; the limit is below from the second one on.
+            host.ctx.set(opu.adc_dout, 1)
+            for first, limit in ((2, 4095), (3, 4094)):
+                await host.write(monitor_limit=limit)
+                records = await host.project(first, np.ones((1, 1, SMALL.modes)), Format(1, 16))
+                assert records.head["flags"].tolist() == [1]
+                assert records.head["monitor"].tolist() == [4095]
+            host.ctx.set(opu.adc_dout, 0)
+
+        async def panel_stalls():
+            await host.write(panel_timeout_cycles=400)
+            bench.panel_runs, bench.stalled = False, True
+            records = await host.project(4, np.ones((1, 1, SMALL.modes)), Format(1, 16))
+            assert records.head["status"].tolist() == [Code.PANEL_STALLED]
+            assert (await host.arm()).code == Code.ARM_FAULT
+            bench.panel_runs = True
+            await host.ctx.tick().repeat(200)
+
+        for cause, event in (
+            ("link_reset", link_reset), ("over_power", over_power), ("sequencer_fault", panel_stalls)
+        ):  # fmt: skip
+            assert await arm_and(event) == 1 << TRIP_CAUSES[cause], cause
 
     bench.run(script)
 
