@@ -37,6 +37,8 @@ LAWS = (
     "panel: VSYNC is misplaced",
     "panel: a pixel came during HSYNC or VSYNC",
     "panel: the pattern changed during an exposure",
+    "panel: VSYNC of continuous video is not where its period puts it",
+    "panel: HSYNC or DE of continuous video is not where the raster puts it",
     "link: a byte that had been offered was withdrawn or changed",
     "DAC: SCK is too quick for the part",
     "ADC: CLK is too quick for the part, or CS was high for too short a time",

@@ -83,6 +83,7 @@ class BenchSettings:
         names = ("width", "height", "h_front", "h_sync", "h_back", "v_front", "v_sync", "v_back")
         return {
             "CLOCK_HZ": CLOCK_HZ,
+            "PANEL_KIND": int(g.panel_kind),
             **{f"SLM_{name.upper()}": int(getattr(g, f"slm_{name}")) for name in names},
             "CAMERA_WIDTH": g.camera_width,
             "CAMERA_HEIGHT": g.camera_height,

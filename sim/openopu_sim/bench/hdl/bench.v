@@ -11,7 +11,7 @@
 `timescale 1ps / 1ps
 module openopu_bench #(
     parameter CLOCK_HZ = 48000000,
-    parameter SLM_WIDTH = 64, SLM_HEIGHT = 64,
+    parameter PANEL_KIND = 0, SLM_WIDTH = 64, SLM_HEIGHT = 64,
     parameter SLM_H_FRONT = 4, SLM_H_SYNC = 4, SLM_H_BACK = 8,
     parameter SLM_V_FRONT = 1, SLM_V_SYNC = 1, SLM_V_BACK = 2,
     parameter CAMERA_WIDTH = 80, CAMERA_HEIGHT = 72, PIXEL_BITS = 8
@@ -133,11 +133,12 @@ module openopu_bench #(
 
     wire       exposure_ended, camera_quiet, camera_overrun;
     wire       input_empty, output_written, link_quiet, link_broken, dac_broken, bias_broken, photodiode_broken, thermometer_broken;
-    wire [7:0] panel_broken;
+    wire [9:0] panel_broken;
     wire [31:0] panel_latched;
 
     openopu_panel #(
-        .WIDTH(SLM_WIDTH), .HEIGHT(SLM_HEIGHT), .H_FRONT(SLM_H_FRONT), .H_SYNC(SLM_H_SYNC), .H_BACK(SLM_H_BACK),
+        .KIND(PANEL_KIND), .WIDTH(SLM_WIDTH), .HEIGHT(SLM_HEIGHT),
+        .H_FRONT(SLM_H_FRONT), .H_SYNC(SLM_H_SYNC), .H_BACK(SLM_H_BACK),
         .V_FRONT(SLM_V_FRONT), .V_SYNC(SLM_V_SYNC), .V_BACK(SLM_V_BACK)
     ) panel (
         .pixel_clk(slm_clk), .de(slm_de), .hsync(slm_hsync), .vsync(slm_vsync), .level(slm_level),
@@ -199,7 +200,7 @@ module openopu_bench #(
     reg [31:0] ticks;
     wire       at_rest = idle && link_quiet && camera_quiet && !rst;
     wire       rest_begins = at_rest && rest == REST - 1;
-    wire [31:0] broken_now = {18'b0, bias_broken, id_broken, camera_overrun, photodiode_broken | thermometer_broken, dac_broken, link_broken, panel_broken};
+    wire [31:0] broken_now = {16'b0, bias_broken, id_broken, camera_overrun, photodiode_broken | thermometer_broken, dac_broken, link_broken, panel_broken};
     wire       wake = exposure_ended || asks || output_written || (input_empty && !empty_before) || rest_begins
                       || broken != broken_now || ticks == tick_now;
 
