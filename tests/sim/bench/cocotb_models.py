@@ -14,8 +14,7 @@ from cocotb.triggers import ClockCycles, FallingEdge, ReadOnly, RisingEdge, Time
 
 WIDTH, HEIGHT, H_FRONT, H_SYNC, H_BACK, V_FRONT, V_SYNC, V_BACK = 10, 6, 2, 3, 4, 1, 1, 2
 LINE = WIDTH + H_FRONT + H_SYNC + H_BACK
-LINE_LENGTH, LINE_COUNT, HSYNC_WIDTH, HSYNC_PLACE, VSYNC_WIDTH, VSYNC_PLACE, SYNC_IN_LINE, CHANGED = range(8)
-VSYNC_PERIOD, RASTER = 8, 9
+LINE_LENGTH, LINE_COUNT, HSYNC_WIDTH, HSYNC_PLACE, VSYNC_WIDTH, VSYNC_PLACE, PIXEL_PLACE, CHANGED = range(8)
 CAMERA_WIDTH, CAMERA_HEIGHT = 7, 5
 
 
@@ -152,9 +151,9 @@ async def continuous_frames_are_shown_and_may_be_repeated_while_exposed(dut):
     (
         ("fault", "law"),
         [
-            ({"lines": HEIGHT + V_FRONT + V_SYNC + V_BACK + 1}, VSYNC_PERIOD),
-            ({"lines": HEIGHT + V_FRONT + V_SYNC + V_BACK - 1}, VSYNC_PERIOD),
-            ({"shift": 1}, RASTER),
+            ({"lines": HEIGHT + V_FRONT + V_SYNC + V_BACK + 1}, VSYNC_PLACE),
+            ({"lines": HEIGHT + V_FRONT + V_SYNC + V_BACK - 1}, VSYNC_PLACE),
+            ({"shift": 1}, PIXEL_PLACE),
             ({"levels": frame(4)}, CHANGED),
         ],
     )

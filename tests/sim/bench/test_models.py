@@ -18,7 +18,7 @@ PANEL_WRAPPER = """
 `timescale 1ps / 1ps
 module panel_test #(parameter KIND = 0) (
     input pixel_clk, input de, input hsync, input vsync, input [7:0] level, input exposing, input write_now,
-    output [31:0] latched, output [9:0] broken
+    output [31:0] latched, output [7:0] broken
 );
     openopu_panel #(.KIND(KIND), .WIDTH(10), .HEIGHT(6), .H_FRONT(2), .H_SYNC(3), .H_BACK(4),
                     .V_FRONT(1), .V_SYNC(1), .V_BACK(2))

@@ -133,7 +133,7 @@ module openopu_bench #(
 
     wire       exposure_ended, camera_quiet, camera_overrun;
     wire       input_empty, output_written, link_quiet, link_broken, dac_broken, bias_broken, photodiode_broken, thermometer_broken;
-    wire [9:0] panel_broken;
+    wire [7:0] panel_broken;
     wire [31:0] panel_latched;
 
     openopu_panel #(
@@ -200,7 +200,7 @@ module openopu_bench #(
     reg [31:0] ticks;
     wire       at_rest = idle && link_quiet && camera_quiet && !rst;
     wire       rest_begins = at_rest && rest == REST - 1;
-    wire [31:0] broken_now = {16'b0, bias_broken, id_broken, camera_overrun, photodiode_broken | thermometer_broken, dac_broken, link_broken, panel_broken};
+    wire [31:0] broken_now = {18'b0, bias_broken, id_broken, camera_overrun, photodiode_broken | thermometer_broken, dac_broken, link_broken, panel_broken};
     wire       wake = exposure_ended || asks || output_written || (input_empty && !empty_before) || rest_begins
                       || broken != broken_now || ticks == tick_now;
 

@@ -23,15 +23,14 @@ module openopu_panel #(
     input       [7:0] level,
     input             exposing,      // the pattern on show must not change while this is high
     output reg [31:0] latched,       // frames latched since the start
-    output reg  [9:0] broken
+    output reg  [7:0] broken
 );
     localparam PIXELS = WIDTH * HEIGHT;
     localparam WORDS = (PIXELS + 3) / 4;
     localparam LINE = WIDTH + H_FRONT + H_SYNC + H_BACK;
     // Laws, by bit of `broken`.
     localparam LINE_LENGTH = 0, LINE_COUNT = 1, HSYNC_WIDTH = 2, HSYNC_PLACE = 3,
-               VSYNC_WIDTH = 4, VSYNC_PLACE = 5, SYNC_IN_LINE = 6, CHANGED_IN_EXPOSURE = 7,
-               VSYNC_PERIOD = 8, RASTER = 9;
+               VSYNC_WIDTH = 4, VSYNC_PLACE = 5, PIXEL_PLACE = 6, CHANGED_IN_EXPOSURE = 7;
 
     // Four pixels a word, so that a frame crosses to the file in few calls.
     reg [31:0] frame [0:2*WORDS-1];
@@ -83,7 +82,7 @@ module openopu_panel #(
                 pixels <= pixels + 1;
             end
             column <= column + 1;
-            if (hsync || vsync) broken[SYNC_IN_LINE] <= 1;
+            if (hsync || vsync) broken[PIXEL_PLACE] <= 1;
             if (column == 0) begin
                 if (lines != 0 && since_hsync < H_BACK) broken[HSYNC_PLACE] <= 1;
                 if (lines == 0 && latched != 0 && since_vsync < V_BACK * LINE) broken[VSYNC_PLACE] <= 1;
@@ -113,8 +112,9 @@ module openopu_panel #(
             broken[VSYNC_WIDTH] <= 1;
 
         if (KIND == 1) begin
-            if (locked && vsync != vsync_due) broken[VSYNC_PERIOD] <= 1;
-            if (locked && (hsync != hsync_due || de != de_due)) broken[RASTER] <= 1;
+            if (locked && vsync != vsync_due) broken[VSYNC_PLACE] <= 1;
+            if (locked && hsync != hsync_due) broken[HSYNC_PLACE] <= 1;
+            if (locked && de != de_due) broken[PIXEL_PLACE] <= 1;
             if (!locked && vsync && !vsync_before) begin
                 locked <= 1;
                 raster_x <= 1;
