@@ -153,7 +153,9 @@ class FrameMatcher(wiring.Component):
                     m.next = "WAIT"
                     with m.If(exposed.skipped):
                         with m.If(status[exposed.set] == Code.OK):
-                            m.d.sync += status[exposed.set].eq(Code.PANEL_STALLED)
+                            m.d.sync += status[exposed.set].eq(
+                                Mux(exposed.unfit, Code.SLOT_TOO_SHORT, Code.PANEL_STALLED)
+                            )
                         m.next = "FINISH"
                     with m.Elif(self.resync | self.i.valid):
                         with m.If(status[exposed.set] == Code.OK):

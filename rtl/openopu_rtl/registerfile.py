@@ -27,11 +27,11 @@ def counts(name: str) -> bool:
     """Whether a register is a counter inside the file, driven by its ``_inc`` port."""
     register = REGISTERS[name]
     return register.kind is Kind.EVENT or (
-        register.kind is Kind.TIMING and name.startswith("cycles_") and name not in _MEASURED
+        register.kind is Kind.TIMING and name.startswith(("cycles_", "slots_")) and name not in _MEASURED
     )
 
 
-_MEASURED = ("cycles_slm_frame", "cycles_readout")
+_MEASURED = ("cycles_slm_frame", "cycles_slm_slot", "cycles_readout")
 """Timing registers that hold a measurement made elsewhere, not a count."""
 
 
