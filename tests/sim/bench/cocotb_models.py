@@ -14,7 +14,7 @@ from cocotb.triggers import ClockCycles, FallingEdge, ReadOnly, RisingEdge, Time
 
 WIDTH, HEIGHT, H_FRONT, H_SYNC, H_BACK, V_FRONT, V_SYNC, V_BACK = 10, 6, 2, 3, 4, 1, 1, 2
 LINE = WIDTH + H_FRONT + H_SYNC + H_BACK
-LINE_LENGTH, LINE_COUNT, HSYNC_WIDTH, HSYNC_PLACE, VSYNC_WIDTH, VSYNC_PLACE, SYNC_IN_LINE, CHANGED = range(8)
+LINE_LENGTH, LINE_COUNT, HSYNC_WIDTH, HSYNC_PLACE, VSYNC_WIDTH, VSYNC_PLACE, PIXEL_PLACE, CHANGED = range(8)
 CAMERA_WIDTH, CAMERA_HEIGHT = 7, 5
 
 
@@ -111,6 +111,62 @@ async def panel_sees_broken_laws(dut, fault, law):
     await send_video(dut, frame(4))
     await send_video(dut, frame(5))
     assert int(dut.broken.value) == 0  # and it recovers
+
+
+async def send_raster(dut, levels, lines=HEIGHT + V_FRONT + V_SYNC + V_BACK, shift=0):
+    """One frame of continuous video, from its vertical sync on; ``lines`` and ``shift`` (of DE) break a law each."""
+    for clock in range(lines * LINE):
+        y, x = clock // LINE - V_SYNC - V_BACK, clock % LINE - H_SYNC - H_BACK - shift
+        active = 0 <= x < WIDTH and 0 <= y < HEIGHT
+        dut.vsync.value = int(clock < V_SYNC * LINE)
+        dut.hsync.value = int(clock % LINE < H_SYNC)
+        dut.de.value = int(active)
+        dut.level.value = levels[y * WIDTH + x] if active else 0xEE
+        await RisingEdge(dut.pixel_clk)
+
+
+async def start_continuous(dut):
+    await start_panel(dut)
+    dut.panel.locked.value = 0  # a test of its own
+    dut.panel.pixels.value = 0
+    dut.panel.lines.value = 0
+    dut.panel.broken.value = 0
+    await ClockCycles(dut.pixel_clk, 2)
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def continuous_frames_are_shown_and_may_be_repeated_while_exposed(dut):
+    await start_continuous(dut)
+    first, second = frame(1), frame(2)
+    for levels, exposing in ((first, 0), (first, 1), (second, 0), (second, 1)):
+        dut.exposing.value = exposing
+        await send_raster(dut, levels)
+    assert int(dut.broken.value) == 0
+    await send_raster(dut, second, lines=1)
+    assert await shown(dut) == bytes(second)
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+@cocotb.parametrize(
+    (
+        ("fault", "law"),
+        [
+            ({"lines": HEIGHT + V_FRONT + V_SYNC + V_BACK + 1}, VSYNC_PLACE),
+            ({"lines": HEIGHT + V_FRONT + V_SYNC + V_BACK - 1}, VSYNC_PLACE),
+            ({"shift": 1}, PIXEL_PLACE),
+            ({"levels": frame(4)}, CHANGED),
+        ],
+    )
+)
+async def continuous_sees_broken_laws(dut, fault, law):
+    await start_continuous(dut)
+    for _ in range(2):
+        await send_raster(dut, frame(3))
+    assert int(dut.broken.value) == 0
+    dut.exposing.value = 1
+    await send_raster(dut, **{"levels": frame(3), **fault})
+    await send_raster(dut, frame(3))
+    assert int(dut.broken.value) >> law & 1
 
 
 async def start_camera(dut):
