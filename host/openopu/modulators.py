@@ -41,6 +41,12 @@ class Modulator:
     """What its trigger output marks, in words; ``none`` where it has none."""
     source: str
     """Of the figures."""
+    latency_frames: int = 0
+    """Whole video frames between a frame and its patterns; the gateware counts them itself."""
+    pattern_s: float = math.inf
+    """How long one pattern is on show, dark time included; infinite: until the next one replaces it."""
+    plane_order: tuple[str, ...] = ()
+    """Bit of a video pixel that shows first, second, ...: a colour and its bit. Empty where levels are shown."""
 
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
@@ -51,6 +57,14 @@ class Modulator:
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise UsageError(f"{name} = {value} is no time", self.name, "Give seconds, 0 or more")
+        if self.latency_frames < 0:
+            raise UsageError(f"latency_frames = {self.latency_frames} is out of range", self.name, "Take 0 or more")
+        if not self.pattern_s > self.latency_s + self.settle_s + self.dark_s:
+            raise UsageError(
+                f"a pattern of {self.pattern_s} s leaves no time beside settling and dark time",
+                self.name,
+                "Show fewer patterns a frame, or less dark time",
+            )
 
     @property
     def geometry(self) -> Geometry:
@@ -73,6 +87,14 @@ class Modulator:
                 f"A shot waits at most {LONGEST_CYCLES}",
             )
         return {"frames": self.frames, "settle_cycles": cycles}
+
+    def longest_exposure_cycles(self, clock_hz: int) -> int:
+        """Longest exposure of a pattern, in cycles of a system clock of ``clock_hz``.
+
+        The gateware measures what it really is (register ``cycles_slm_slot``) and keeps some 2 % off.
+        """
+        seconds = self.pattern_s - self.dark_s - self.latency_s - self.settle_s
+        return LONGEST_CYCLES if math.isinf(seconds) else min(LONGEST_CYCLES, math.floor(seconds * clock_hz))
 
     def check(self, geometry: Geometry) -> None:
         """Raise :class:`UsageError` where a device's geometry is not made for this modulator."""
@@ -145,3 +167,56 @@ def lcos(
     if modulator.geometry.panel_kind != PanelKind.VIDEO_CONTINUOUS:
         raise UsageError(f"geometry `{preset}` is not for continuous video", name, "Take vga, svga or hd720")
     return modulator
+
+
+def dlp4500(*, dark_s: float, settle_s: float, frame_hz: float = 60.0, patterns: int = 24) -> Modulator:
+    """A DLP4500 behind a DLPC350 in its pattern mode with patterns from the video port, one bit each.
+
+    Parameters
+    ----------
+    dark_s, settle_s
+        Pattern period less exposure as the DLPC350 is set, and the mirrors' settling. TRIG_OUT_1 frames the exposure.
+        Limits of the former (230 us for some settings, shortest exposure 235 us) are from memory, and the latter was
+        in no source that we read; 13 us are published for the DLP7000.
+    frame_hz, patterns
+        Of the video, and in each frame: 24 of 60 Hz are 1,440 patterns/s.
+
+    Raises
+    ------
+    UsageError
+        A value out of range.
+    """
+    if not 1 <= patterns <= 24 or not frame_hz > 0:
+        raise UsageError(
+            f"{patterns} patterns at {frame_hz} Hz are none", "DLP4500", "Take 1 to 24, and more than 0 Hz"
+        )
+    return Modulator(
+        "DLP4500 with DLPC350, patterns from video",
+        PanelKind.PACKED_PLANES,
+        "dlp4500",
+        frames=1,
+        latency_s=0.0,
+        settle_s=settle_s,
+        dark_s=dark_s,
+        trigger_output="TRIG_OUT_1: high while a pattern is exposed; TRIG_OUT_2: the start of each 24 patterns",
+        source="plane order: DLPC350 programmer's guide DLPU010G, table 2-70; one frame of delay, triggers: "
+        "LightCrafter 4500 user's guide DLPU011E, section 4.1",
+        latency_frames=1,
+        pattern_s=1 / (frame_hz * patterns),
+        plane_order=tuple(f"{colour}{bit}" for colour in "GRB" for bit in range(8))[:patterns],
+    )
+
+
+def dlp7000() -> Modulator:
+    """A DLP7000 behind a DLPC410, all blocks reset at once."""
+    return Modulator(
+        "DLP7000 with DLPC410, global reset",
+        PanelKind.ROW_BUS,
+        "dlp7000",
+        frames=1,
+        latency_s=0.0,
+        settle_s=8e-6,
+        dark_s=0.0,
+        trigger_output="RST_ACTIVE: high for some 4.5 us while mirrors are reset; settling counts from its end",
+        source="TI E2E 322935 (4.5 us, then 8 us); 462931 (rows 30.72 us + some 13 us, 43 us in all)",
+    )

@@ -10,7 +10,15 @@ import openopu
 import pytest
 from openopu import UsageError
 from openopu.levels import identity, level_table
-from openopu.modulators import LCOS_SETTLE_S, Modulator, continuous_shot_s, lcos
+from openopu.modulators import (
+    LCOS_SETTLE_S,
+    LONGEST_CYCLES,
+    Modulator,
+    continuous_shot_s,
+    dlp4500,
+    dlp7000,
+    lcos,
+)
 from openopu_rtl.protocol import Geometry, PanelKind
 from openopu_rtl.protocol.geometry import PRESETS
 from openopu_rtl.protocol.shots import intensity
@@ -98,6 +106,28 @@ def test_lcos_profile() -> None:
         dataclasses.replace(slm, settle_s=60.0).shot_fields(clock_hz)
     with pytest.raises(TypeError, match="latency_s"):
         lcos("hd720", trigger_output="none")  # type: ignore[call-arg]
+
+
+def test_mirror_profiles() -> None:
+    slm = dlp4500(dark_s=100e-6, settle_s=13e-6)
+    slm.check(PRESETS["dlp4500"])
+    assert slm.plane_order[:9] == ("G0", "G1", "G2", "G3", "G4", "G5", "G6", "G7", "R0")
+    assert len(slm.plane_order) == 24
+    assert 1 / slm.pattern_s == pytest.approx(1440)
+    assert slm.shot_fields(48_000_000) == {"frames": 1, "settle_cycles": 624}
+    assert slm.longest_exposure_cycles(48_000_000) == math.floor((1 / 1440 - 113e-6) * 48e6)
+    with pytest.raises(UsageError, match="leaves no time"):
+        dlp4500(dark_s=700e-6, settle_s=13e-6)
+    with pytest.raises(UsageError, match="25 patterns"):
+        dlp4500(dark_s=0.0, settle_s=0.0, patterns=25)
+    with pytest.raises(UsageError, match="latency_frames"):
+        dataclasses.replace(slm, latency_frames=-1)
+    fast = dlp7000()
+    fast.check(PRESETS["dlp7000"])
+    assert fast.longest_exposure_cycles(48_000_000) == LONGEST_CYCLES
+    # Loading takes 30.72 us of the bus's clock, 100 MHz in fabric words.
+    g = fast.geometry
+    assert g.row_cycle_clocks * g.slm_height == 3072
 
 
 @pytest.mark.parametrize(
