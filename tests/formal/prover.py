@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -246,11 +247,14 @@ def _run(proof: Proof, folder: Path, mode: str, depth: int) -> Result:
         log = done.stdout + done.stderr
     except subprocess.TimeoutExpired as error:
         return Result("TIMEOUT", SECONDS_MAX, str(error.stdout))
+    log += _where(log, (folder / "top.il").read_text())
     verdict = next((line for line in log.splitlines() if "DONE (" in line), "")
     status = next((s for s in ("PASS", "FAIL", "UNKNOWN") if f"DONE ({s}" in verdict), "ERROR")
     return Result(status, time.monotonic() - started, log)
 
 
-def names(proofs: list[Proof]) -> Iterator[str]:
-    for proof in proofs:
-        yield proof.name
+def _where(log: str, netlist: str) -> str:
+    """Which claims of the source failed."""
+    texts = dict(re.findall(r'cell \$check \$(\d+)\n    parameter \\FORMAT "([^"]*)"', netlist))
+    numbers = dict.fromkeys(re.findall(r"failed assertion top\._witness_\.check_(\d+)", log))
+    return "".join(f"failed assertion of {texts[n]}\n" for n in numbers if n in texts)
