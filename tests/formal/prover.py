@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from amaranth.back import rtlil
-from amaranth.hdl import Assert, Assume, Const, Fragment, Module, Mux, Signal, Value
+from amaranth.hdl import Assert, Assume, Const, DomainRenamer, Fragment, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In
 
@@ -193,6 +193,11 @@ def _state_name(signal: Signal, code: int) -> str:
         return str(signal.decoder(code)).split("/")[0]
     except KeyError:  # no such code
         return ""
+
+
+def in_sync(domain: str) -> Callable:
+    """A transform of :meth:`Bench.add` that moves a component of another clock domain into ``sync``."""
+    return DomainRenamer({domain: "sync"})
 
 
 def implies(condition: Value, consequence: Value) -> Value:

@@ -68,6 +68,9 @@ def store_holds(b: Bench, dut: RowBuilder) -> None:
     """The store's output holds while it is not enabled."""
     steady("shot", "blank", "await_latch", "final", unless="busy")(b, dut)
     b.assume(implies(b.past(~dut.r_en), dut.r_data == b.past(dut.r_data)))
+    # The levels are looked up before anything is offered.
+    looking_up, walking, step = (b.inside(dut, n) for n in ("looking_up", "walking", "levels.step"))
+    b.claim(implies(step != 0, looking_up) & ~(looking_up & (walking | dut.o.valid)))
 
 
 def _proof(name: str, subject: str, build: Callable[[Bench], None], *mutants: Mutant, depth: int = 2) -> Proof:
