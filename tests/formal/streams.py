@@ -62,6 +62,9 @@ def sending(b: Bench, dut: ResultSender) -> None:
         value = getattr(dut, name)
         b.assume(implies(b.past(dut.busy), value == b.past(value)))
     b.assume(implies(dut.monitor_we, dut.monitor_set != dut.ended.p.set))
+    # From its record on, a projection is offered until it has been sent.
+    before = b.state(dut, "IDLE") | b.state(dut, "HEADER") | b.state(dut, "NEXT")
+    b.claim(before | dut.ended.valid)
 
 
 def store_holds(b: Bench, dut: RowBuilder) -> None:
