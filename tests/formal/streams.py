@@ -13,6 +13,7 @@ from amaranth.lib import wiring
 from openopu_rtl.cobs import CobsEncoder
 from openopu_rtl.commands import CommandProcessor
 from openopu_rtl.expander import Expander
+from openopu_rtl.frames import FrameMatcher
 from openopu_rtl.framing import PacketTransmitter
 from openopu_rtl.loader import Loader
 from openopu_rtl.planesender import PlaneSender
@@ -80,7 +81,47 @@ def _proof(name: str, subject: str, build: Callable[[Bench], None], *mutants: Mu
     return Proof(f"stream-{name}", f"{subject} keeps the stream law.", build, mutants, depth)
 
 
+OUTPUTS: dict[str, Callable[[], wiring.Component]] = {
+    "cobs_encoder": CobsEncoder,
+    "transmitter": PacketTransmitter,
+    "arbiter": PacketArbiter,
+    "replies": ReplySender,
+    "results": lambda: ResultReader(SMALL),
+    "packer": Packer,
+    "sender": lambda: ResultSender(SMALL),
+    "expander": lambda: Expander(SMALL),
+    "row_builder": lambda: RowBuilder(SMALL),
+    "plane_sender": lambda: PlaneSender(Geometry()),
+    "skid": lambda: Skid(8),
+    "loader": lambda: Loader(SMALL, 10),
+    "frames": lambda: FrameMatcher(SMALL),
+}
+"""Components whose stream ``o`` is offered whatever its ``ready`` says."""
+
+
+def apart(b: Bench) -> None:
+    for name, make in OUTPUTS.items():
+        dut = b.add(make(), driven=("o",))
+        ready = b.free(1, f"ready_{name}")
+        b.m.d.comb += dut.o.ready.eq(ready)
+        b.claim_apart(dut.o.valid, ready, f"valid_{name}")
+
+
 PROOFS = [
+    Proof(
+        "stream-apart",
+        "No stream's valid depends in the same clock on its ready.",
+        apart,
+        (
+            Mutant(
+                "sender.py",
+                "m.d.comb += [o.valid.eq(1), o.p.data.eq(shift[:8])]",
+                "m.d.comb += [o.valid.eq(o.ready), o.p.data.eq(shift[:8])]",
+            ),
+        ),
+        depth=1,
+        structure=True,
+    ),
     _proof(
         "cobs-encoder",
         "The COBS encoder",
