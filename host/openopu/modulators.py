@@ -115,6 +115,16 @@ class Modulator:
             )
 
 
+def continuous_shot_s(modulator: Modulator, exposure_s: float, frame_s: float) -> float:
+    """Time of a shot on continuous video with ``frame_s`` a frame, readout and link permitting.
+
+    The pattern is sent ``frames`` times, stands after latency and settle time, and is exposed; the next one begins
+    with the vertical sync that follows.
+    """
+    waits = modulator.latency_s + modulator.settle_s + exposure_s
+    return (modulator.frames + math.ceil(waits / frame_s)) * frame_s
+
+
 def lcos(
     preset: str,
     *,

@@ -10,7 +10,15 @@ import openopu
 import pytest
 from openopu import UsageError
 from openopu.levels import identity, level_table
-from openopu.modulators import LCOS_SETTLE_S, LONGEST_CYCLES, Modulator, dlp4500, dlp7000, lcos
+from openopu.modulators import (
+    LCOS_SETTLE_S,
+    LONGEST_CYCLES,
+    Modulator,
+    continuous_shot_s,
+    dlp4500,
+    dlp7000,
+    lcos,
+)
 from openopu_rtl.protocol import Geometry, PanelKind
 from openopu_rtl.protocol.geometry import PRESETS
 from openopu_rtl.protocol.shots import intensity
@@ -87,6 +95,8 @@ def test_lcos_profile() -> None:
     fields = slm.shot_fields(clock_hz)
     assert fields == {"frames": 2, "settle_cycles": math.ceil((0.004 + LCOS_SETTLE_S) * clock_hz)}
     assert intensity(**fields).shots[0].frames == 2
+    # 35.25 ms of waiting and 5 ms of exposure are three frames of 60 Hz: five with the two of the pattern.
+    assert continuous_shot_s(slm, 0.005, 1 / 60) == pytest.approx(5 / 60)
     slm.check(PRESETS["hd720"])
     with pytest.raises(UsageError, match="VIDEO_ON_DEMAND, this is one of VIDEO_CONTINUOUS"):
         slm.check(Geometry())

@@ -9,9 +9,10 @@ import openopu
 import pytest
 from openopu import cli
 from openopu.errors import UsageError
-from openopu.modulators import lcos
+from openopu.modulators import continuous_shot_s, lcos
 from openopu_rtl.protocol import PanelKind
 from openopu_rtl.protocol.shots import complement
+from openopu_sim.bench.settings import SLM_CLOCK_HZ
 
 GEOMETRY = f"n=64&m=64&panel_kind={PanelKind.VIDEO_CONTINUOUS}"
 
@@ -39,11 +40,16 @@ def test_level_table_and_profile_reach_the_panel() -> None:
             opu.set_level_table(table)
             values.append(opu.project_raw(planes, program).values)
             values.append(opu.counters(timing=False))
-            cycles = opu.counters()["cycles_settle"]
+            cycles = opu.counters()
+            clock_hz, frame_s = opu.identity.clock_hz, opu.geometry.slm_frame_clocks / SLM_CLOCK_HZ
     assert np.array_equal(values[0], values[2])
     assert np.ptp(values[0]) > 10
     assert values[1] == values[3]
-    assert cycles >= 2 * len(program) * program.shots[0].settle_cycles
+    shots = len(planes) * len(program)
+    assert cycles["cycles_settle"] >= shots * program.shots[0].settle_cycles
+    # As long as the profile says; the first shot waits for a vertical sync, and the last one for no other.
+    expected_s = shots * continuous_shot_s(slm, 1500 / clock_hz, frame_s)
+    assert cycles["cycles_busy"] / clock_hz == pytest.approx(expected_s, abs=1.5 * frame_s)
 
 
 def test_a_pixel_clock_that_is_too_fast_is_refused() -> None:

@@ -438,3 +438,68 @@ async def uart_at_a_wrong_rate_gives_garbage(dut):
             got.append(int(dut.receive_data.value))
     assert got
     assert bytes(got) != data
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def maxadc_answers_as_its_data_sheet_says(dut):
+    dut.cs_n.value, dut.sck.value, dut.din.value = 1, 1, 0
+    inputs = [0x100 * i + 0x21 for i in range(8)]
+
+    def set_inputs() -> None:
+        dut.values.value = sum(v << 12 * i for i, v in enumerate(inputs))
+
+    set_inputs()
+    Clock(dut.clk, 20, unit="ns").start()
+    await ClockCycles(dut.clk, 10)
+
+    async def exchange(word: int, half: int = 2, bits: int = 16) -> int:
+        answer = 0
+        dut.cs_n.value = 0
+        await ClockCycles(dut.clk, half)
+        for i in range(bits):
+            dut.sck.value = 0
+            dut.din.value = word >> (bits - 1 - i) & 1
+            await ClockCycles(dut.clk, half)
+            dut.sck.value = 1
+            await ClockCycles(dut.clk, half)
+            answer = answer << 1 | int(dut.dout.value)
+        dut.cs_n.value = 1
+        await ClockCycles(dut.clk, 4)
+        return answer
+
+    late = int(dut.LATE.value)
+    await exchange(0x8404)
+    assert int(dut.config_word.value) == 0x8404
+    assert int(dut.dout.value) == 1  # high impedance
+    # Channel 5 by its number, then channel 2 without: the answers come with the next word, or one later.
+    answers = [await exchange(w) for w in (0x0A84, 0x0900, 0x0000, 0x0000, 0x0000)]
+    assert answers[1 + late] == 0x5000 | inputs[5]
+    assert answers[2 + late :] == [inputs[2] << 3] * (3 - late)
+    # What counts is the input at the word's begin.
+    inputs[2] = 0xFED
+    set_inputs()
+    await ClockCycles(dut.clk, 1)
+    answers = [await exchange(0x0000) for _ in range(2)]
+    assert answers[late] == 0xFED << 3
+    # Reset.
+    await exchange(0x0040)
+    assert int(dut.config_word.value) == 0x8000
+    answers = [await exchange(0x0000) for _ in range(2)]
+    assert answers[late] == inputs[0] << 3
+    assert int(dut.broken.value) == 0
+    await exchange(0x0000, bits=15)
+    assert int(dut.broken.value) == 1
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def maxadc_sees_a_clock_that_is_too_quick(dut):
+    dut.cs_n.value, dut.sck.value, dut.din.value, dut.values.value = 1, 1, 0, 0
+    Clock(dut.clk, 20, unit="ns").start()
+    await ClockCycles(dut.clk, 10)
+    dut.cs_n.value = 0
+    await ClockCycles(dut.clk, 2)
+    for level in (0, 1, 0):
+        dut.sck.value = level
+        await ClockCycles(dut.clk, 1)
+    await ClockCycles(dut.clk, 2)
+    assert int(dut.broken.value) == 1

@@ -113,5 +113,11 @@ def test_spi_parts(tmp_path: Path, part: str, top: str) -> None:
     assert len(run(tmp_path, part, top, [file], f"-P{top}.CLOCK_HZ=50000000")) == 1
 
 
+@pytest.mark.parametrize("late", [0, 1])
+def test_multi_channel_adc(tmp_path: Path, late: int) -> None:
+    options = ("-Popenopu_max11125.CLOCK_HZ=50000000", f"-Popenopu_max11125.LATE={late}")
+    assert len(run(tmp_path, "maxadc", "openopu_max11125", [HDL / "max11125.v"], *options)) == 2
+
+
 def test_uart(tmp_path: Path) -> None:
     assert len(run(tmp_path, "uart", "openopu_uart", [HDL / "uart.v"])) == 5
