@@ -14,6 +14,7 @@ from importlib.metadata import EntryPoint, entry_points
 import numpy as np
 from numpy.typing import NDArray
 from openopu_rtl.protocol import Shot
+from openopu_rtl.protocol.registers import PLANT_SOURCES
 
 from .errors import DeviceError, UrlError
 from .url import DeviceUrl
@@ -56,7 +57,9 @@ class Device:
     """What it is, for people: ``twin``, ``rtl:verilator``, ``serial /dev/ttyUSB0``."""
     transport: Transport
     arms_itself: bool = False
-    """True where there is no real light: the laser is armed without the user's word."""
+    """True where there is no real laser: it is armed without the user's word."""
+    plant_source: int = PLANT_SOURCES["camera"]
+    """Where its frames shall come from; see the register of this name."""
     realtime: bool = True
     """True where the device's clock runs on while the host thinks, so that the heartbeat must be kept alive."""
     time_factor: float = 1.0

@@ -67,6 +67,7 @@ class Opu:
             _check_geometry(device.url, self.identity)
             self._session.write(laser_disarm=0)
             self._session.wait_idle(SETTLE_S)
+            self._session.write(plant_source=device.plant_source)
             self._settings = Settings.default(self.geometry)
             self._settings.write(self._session, self.geometry, None)
             self._session.write_window("level_table", np.arange(256))

@@ -12,6 +12,7 @@ from .framing import PacketReceiver, PacketTransmitter
 from .protocol.declaration import PROTOCOL_HASH
 from .protocol.errors import Code
 from .protocol.geometry import Geometry
+from .protocol.registers import PLANT_SOURCES
 from .queues import add_queue
 from .registerfile import RegisterFile
 from .replies import PacketArbiter, ReplySender
@@ -108,7 +109,11 @@ class ControlPath(wiring.Component):
                 Mux(
                     commands.w_data != PROTOCOL_HASH,
                     Code.ARM_KEY,
-                    Mux(self.loop_closed, Code.OK, Code.INTERLOCK_OPEN),
+                    Mux(
+                        regs.plant_source != PLANT_SOURCES["camera"],
+                        Code.PLANT_SIMULATED,
+                        Mux(self.loop_closed, Code.OK, Code.INTERLOCK_OPEN),
+                    ),
                 )
             ),
             commands.code.eq(regs.code),

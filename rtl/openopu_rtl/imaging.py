@@ -32,10 +32,11 @@ class ImagingPath(wiring.Component):
 
     Ports
     -----
-    cam_* : the sensor's pins, domain ``cam``.
+    fval, lval, pixel : the sensor's pins, domain ``cam``.
     exposed, claim, claim_set, claim_id, exposure_ended, trigger : from the exposer.
     resync, none_due, readout_cycles, release, release_set : to the exposer; ``readout_cycles`` is how long a readout
         takes at most, the largest number as long as none has been timed: then each frame is waited for.
+    simulated : frames come from no camera, so that no readout is like the one before it.
     batch : queued packets of projections. o : their packets of results.
     laser_on, monitor, monitor_busy, timestamp : what the records say.
     busy : a projection is under way or to be sent.
@@ -46,9 +47,9 @@ class ImagingPath(wiring.Component):
         self.regs = regs
         super().__init__(
             {
-                "cam_fval": In(1),
-                "cam_lval": In(1),
-                "cam_pixel": In(geometry.pixel_bits),
+                "fval": In(1),
+                "lval": In(1),
+                "pixel": In(geometry.pixel_bits),
                 "exposed": In(stream.Signature(EXPOSED, always_ready=True)),
                 "claim": In(1),
                 "claim_set": In(1),
@@ -58,6 +59,7 @@ class ImagingPath(wiring.Component):
                 "resync": Out(1),
                 "none_due": Out(1),
                 "readout_cycles": Out(32),
+                "simulated": In(1),
                 "release": Out(1),
                 "release_set": Out(1),
                 "batch": In(stream.Signature(BATCH)),
@@ -83,9 +85,9 @@ class ImagingPath(wiring.Component):
             width=camera_word(g).size, depth=64, w_domain="cam", r_domain="sync"
         )
         m.d.comb += [
-            camera.fval.eq(self.cam_fval),
-            camera.lval.eq(self.cam_lval),
-            camera.pixel.eq(self.cam_pixel),
+            camera.fval.eq(self.fval),
+            camera.lval.eq(self.lval),
+            camera.pixel.eq(self.pixel),
             camera_fifo.w_data.eq(camera.o.payload),
             camera_fifo.w_en.eq(camera.o.valid),
             camera.o.ready.eq(camera_fifo.w_rdy),
@@ -123,7 +125,7 @@ class ImagingPath(wiring.Component):
             readout_timed.eq(frames.readout_cycles + (frames.readout_cycles >> 6) + _READOUT_MARGIN_CLOCKS),
             self.readout_cycles.eq(
                 Mux(
-                    frames.readout_known,
+                    frames.readout_known & ~self.simulated,
                     Mux(readout_timed > regs.camera_readout_cycles, readout_timed, regs.camera_readout_cycles),
                     (1 << 32) - 1,
                 )

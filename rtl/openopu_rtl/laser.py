@@ -7,6 +7,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from .interlock import Interlock
+from .protocol.registers import PLANT_SOURCES
 from .registerfile import RegisterFile
 from .spi import Mcp3201, Mcp4921
 
@@ -68,7 +69,8 @@ class LaserPath(wiring.Component):
         m.submodules.adc = adc
         m.d.comb += [
             interlock.arm.eq(regs.laser_arm_stb),
-            interlock.disarm.eq(regs.laser_disarm_stb),
+            # Simulated light needs no laser: as long as it is, none can be armed.
+            interlock.disarm.eq(regs.laser_disarm_stb | (regs.plant_source != PLANT_SOURCES["camera"])),
             interlock.interlock_closed.eq(self.interlock_closed),
             interlock.refresh.eq(self.refresh),
             interlock.heartbeat_cycles.eq(regs.heartbeat_cycles),
@@ -84,7 +86,6 @@ class LaserPath(wiring.Component):
             self.adc_sck.eq(adc.sck),
             self.monitor.eq(adc.value),
             self.monitor_busy.eq(adc.busy | adc.start),
-            regs.monitor.eq(adc.value),
             regs.trip_cause.eq(interlock.cause),
             regs.laser_trips_inc.eq(interlock.trip),
         ]

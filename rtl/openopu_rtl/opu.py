@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
-from amaranth import Module, Signal
+from amaranth import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -13,9 +13,10 @@ from .display import DisplayPath
 from .exposer import Exposer
 from .imaging import ImagingPath
 from .laser import LaserPath
+from .plant import SIMULATED_PLANTS, PlantPath
 from .protocol.declaration import MAGIC, PROTOCOL_HASH
 from .protocol.geometry import Geometry
-from .protocol.registers import STATUS_BITS
+from .protocol.registers import FEATURE_BITS, STATUS_BITS
 from .registerfile import RegisterFile, identity_values
 
 
@@ -27,6 +28,7 @@ class Opu(wiring.Component):
     geometry : panel, sensor, and depths.
     clock_hz : frequency of ``sync``.
     board, build : values of the identity registers.
+    plants : simulated plants that are built in, for loops without optics.
 
     Ports
     -----
@@ -35,15 +37,33 @@ class Opu(wiring.Component):
     slm_* : panel, in ``slm``. cam_* : sensor, in ``cam``, but ``cam_trigger`` in ``sync``: the sensor
         exposes while it is high.
     interlock_closed, laser_enable, dac_*, adc_* : laser and its monitor photodiode.
-    exposure_id, exposure_active : which exposure is under way; a bench may watch it, no board needs it.
+    exposure_id, exposure_active : which exposure is under way, also where the light is simulated and ``cam_trigger``
+        stays low; a bench may watch it, no board needs it.
     idle : nothing received in part, to do, or to send.
     """
 
-    def __init__(self, geometry: Geometry, *, clock_hz: int, board: int = 0, build: int = 0):
+    def __init__(
+        self,
+        geometry: Geometry,
+        *,
+        clock_hz: int,
+        board: int = 0,
+        build: int = 0,
+        plants: Collection[str] = SIMULATED_PLANTS,
+    ):
         self.geometry = geometry
         self.clock_hz = clock_hz
+        self.plants = plants
+        features = sum(1 << FEATURE_BITS[f"plant_{name}"] for name in {"camera", *plants})
         self.identity: Mapping[str, int] = identity_values(
-            geometry, magic=MAGIC, protocol_hash=PROTOCOL_HASH, build=build, board=board, link=0, clock_hz=clock_hz
+            geometry,
+            magic=MAGIC,
+            protocol_hash=PROTOCOL_HASH,
+            build=build,
+            board=board,
+            link=0,
+            clock_hz=clock_hz,
+            features=features,
         )
         super().__init__(
             {
@@ -81,10 +101,11 @@ class Opu(wiring.Component):
         m.submodules.display = display = DisplayPath(g, regs)
         m.submodules.laser = laser = LaserPath(self.clock_hz, regs)
         m.submodules.exposer = exposer = Exposer(laser.monitor_clocks)
+        m.submodules.plant = plant = PlantPath(g, regs, self.plants)
         m.submodules.imaging = imaging = ImagingPath(g, regs)
 
         # Pins of the same name.
-        for path in (control, display, laser, imaging):
+        for path in (control, display, laser, plant):
             for name in sorted(path.signature.members.keys() & self.signature.members.keys()):
                 if name.startswith("link_"):
                     connect(m, getattr(path, name), flipped(getattr(self, name)))
@@ -103,12 +124,15 @@ class Opu(wiring.Component):
             laser.refresh.eq(control.accepted),
             laser.exposure_ended.eq(exposer.ended),
             laser.timestamp.eq(timestamp),
-            busy.eq(display.loading | exposer.busy | imaging.busy),
+            busy.eq(display.loading | exposer.busy | imaging.busy | plant.busy),
         ]
 
         # Patterns.
-        connect(m, display.shot, exposer.i)
         m.d.comb += [
+            # A simulated plant reads the pattern from the panel: the next one is not shown before.
+            exposer.i.payload.eq(display.shot.payload),
+            exposer.i.valid.eq(display.shot.valid & ~plant.busy),
+            display.shot.ready.eq(exposer.i.ready & ~plant.busy),
             display.push.eq(control.push),
             display.push_data.eq(control.push_data),
             display.commit.eq(control.commit),
@@ -136,9 +160,19 @@ class Opu(wiring.Component):
             exposer.resync.eq(imaging.resync),
             exposer.release.eq(imaging.release),
             exposer.release_set.eq(imaging.release_set),
-            self.cam_trigger.eq(exposer.trigger),
+            self.cam_trigger.eq(exposer.trigger & ~plant.simulated),
             self.exposure_id.eq(exposer.exposure_id),
             self.exposure_active.eq(exposer.trigger),
+        ]
+
+        # What stands between panel and camera.
+        m.d.comb += [
+            plant.de.eq(display.slm_de),
+            plant.vsync.eq(display.slm_vsync),
+            plant.level.eq(display.slm_level),
+            plant.flush.eq(exposer.flush),
+            plant.trigger.eq(exposer.trigger),
+            plant.resync.eq(imaging.resync),
         ]
 
         # Frames and results.
@@ -151,9 +185,11 @@ class Opu(wiring.Component):
             imaging.claim_id.eq(exposer.claim_id),
             imaging.exposure_ended.eq(exposer.ended),
             imaging.trigger.eq(exposer.trigger),
-            imaging.laser_on.eq(laser.state.laser_on),
-            imaging.monitor.eq(laser.monitor),
-            imaging.monitor_busy.eq(laser.monitor_busy),
+            *(getattr(imaging, name).eq(getattr(plant, name)) for name in ("fval", "lval", "pixel", "simulated")),
+            imaging.laser_on.eq(laser.state.laser_on | plant.simulated),
+            imaging.monitor.eq(Mux(plant.simulated, plant.monitor, laser.monitor)),
+            imaging.monitor_busy.eq(laser.monitor_busy & ~plant.simulated),
+            regs.monitor.eq(imaging.monitor),
             imaging.timestamp.eq(timestamp),
         ]
 

@@ -39,9 +39,9 @@ class RegisterFile(wiring.Component):
     answer in the next clock.
 
     Ports by register: ``NAME`` (setting: out; status and measurement: in), ``NAME_stb`` (out, one clock
-    when written), ``NAME_code`` (in, commands: why one is refused now, or OK), ``NAME_inc`` (in,
-    counters), and for each window ``NAME_we`` with the common ``w_offset`` and ``w_value``. ``link`` is
-    the identity register that depends on a pin.
+    when written), ``NAME_code`` (in, commands and conditional settings: why one is refused now, or OK),
+    ``NAME_inc`` (in, counters), and for each window ``NAME_we`` with the common ``w_offset`` and ``w_value``.
+    ``link`` is the identity register that depends on a pin.
     """
 
     def __init__(self, geometry: Geometry, identity: Mapping[str, int]):
@@ -66,6 +66,8 @@ class RegisterFile(wiring.Component):
                 _, high = r.bounds(geometry)
                 ports[r.name] = Out(max(1, high.bit_length()), init=r.reset)
                 ports[f"{r.name}_stb"] = Out(1)
+                if r.conditional:
+                    ports[f"{r.name}_code"] = In(8)
             elif r.kind is Kind.COMMAND:
                 ports[f"{r.name}_stb"] = Out(1)
                 ports[f"{r.name}_code"] = In(8)
@@ -125,7 +127,7 @@ class RegisterFile(wiring.Component):
         low, high = r.bounds(self.geometry)
         refuse_busy = self.busy if r.idle_only else Const(0)
         out_of_range = (self.w_data < low) | (self.w_data > high)
-        veto = getattr(self, f"{r.name}_code") if r.kind is Kind.COMMAND else Const(Code.OK, 8)
+        veto = getattr(self, f"{r.name}_code") if r.kind is Kind.COMMAND or r.conditional else Const(Code.OK, 8)
         vetoed = veto != Code.OK
         with m.If(refuse_busy):
             m.d.sync += self.code.eq(Code.BUSY)

@@ -18,7 +18,7 @@ from openopu_rtl.protocol.packets import (
 )
 from openopu_rtl.top import SIMULATION_CLOCK_HZ, build_id
 
-from .plant import Plant
+from .plant import ChipPlant, Plant
 from .twin_program import execute, illumination
 from .twin_registers import WORD, Refusal, Registers
 
@@ -41,16 +41,36 @@ class TwinDevice:
 
     Commands are executed as they come. Projections wait in the queue, which makes the device busy, until
     :meth:`run` executes them all at once.
+
+    ``plant`` is the optics behind the camera, or, where there is none, the medium that every gateware can hold.
     """
 
-    def __init__(self, plant: Plant, *, interlock_closed: bool = True) -> None:
-        self.plant = plant
+    def __init__(self, plant: Plant | ChipPlant, *, interlock_closed: bool = True) -> None:
         self.geometry = plant.geometry
+        self._plants: dict[str, Plant | ChipPlant] = {"chip" if isinstance(plant, ChipPlant) else "camera": plant}
         self.registers = Registers(
-            plant.geometry, clock_hz=SIMULATION_CLOCK_HZ, build=build_id(), interlock_closed=interlock_closed
+            plant.geometry,
+            clock_hz=SIMULATION_CLOCK_HZ,
+            build=build_id(),
+            interlock_closed=interlock_closed,
+            plants=tuple({**self._plants, "chip": None}),
         )
         self._stream = bytearray()
         self._queue: list[Batch] = []
+
+    @property
+    def plant(self) -> Plant | ChipPlant:
+        """What the register ``plant_source`` says."""
+        if not self.registers.simulated:
+            return self._plants["camera"]
+        if "chip" not in self._plants:
+            self._plants["chip"] = ChipPlant(self.geometry)
+        return self._plants["chip"]
+
+    def close(self) -> None:
+        """End the plants' threads. May be called twice."""
+        for plant in self._plants.values():
+            plant.close()
 
     @property
     def busy(self) -> bool:

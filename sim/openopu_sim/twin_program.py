@@ -13,7 +13,7 @@ from openopu_rtl.protocol.packets import RECORD_DTYPE, RECORD_FLAGS
 from openopu_rtl.protocol.registers import RESULT_BITS
 from openopu_rtl.protocol.shots import SHOT_FIELDS, SHOT_WORDS
 
-from .plant import Illumination, Plant
+from .plant import ChipPlant, Illumination, Plant
 from .twin_registers import WORD, Registers
 
 
@@ -72,7 +72,7 @@ def illumination(shot: Shot, registers: Registers, blank: bool = False) -> Illum
 
 
 def execute(
-    plant: Plant, registers: Registers, planes: NDArray[np.uint8], first_exposures: NDArray[np.int64]
+    plant: Plant | ChipPlant, registers: Registers, planes: NDArray[np.uint8], first_exposures: NDArray[np.int64]
 ) -> Records:
     """Run the program for each projection and count its events.
 
@@ -113,7 +113,7 @@ def execute(
     failed = any(entry.invalid for entry in loaded)
     heads["status"] = Code.BAD_SHOT if failed else Code.OK
     heads["flags"] = (
-        int(registers.laser_on) << RECORD_FLAGS["laser_on"]
+        int(registers.laser_on or registers.simulated) << RECORD_FLAGS["laser_on"]
         | (saturations > 0).astype(np.uint8) << (RECORD_FLAGS["accumulator_saturated"])
     )
     registers.count("projections", count)
@@ -127,7 +127,7 @@ def execute(
 
 
 def _expose_frames(
-    plant: Plant,
+    plant: Plant | ChipPlant,
     registers: Registers,
     loaded: list[LoadedShot],
     planes: NDArray[np.uint8],

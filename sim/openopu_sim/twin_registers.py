@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from openopu_rtl.protocol import (
@@ -16,7 +18,7 @@ from openopu_rtl.protocol import (
     Register,
     Window,
 )
-from openopu_rtl.protocol.registers import STATUS_BITS, TRIP_CAUSES
+from openopu_rtl.protocol.registers import FEATURE_BITS, PLANT_SOURCES, STATUS_BITS, TRIP_CAUSES
 
 TWIN_BOARD = 1
 """Value of the register ``board``."""
@@ -44,9 +46,20 @@ class Registers:
     ----------
     windows : contents by name, (words,) uint32.
     interlock_closed : the loop; see :meth:`set_interlock`.
+
+    ``plants`` names the values of ``plant_source`` that can be used; without a camera it resets to another. Frames
+    from the host are no use to the twin: its optics is on the host already.
     """
 
-    def __init__(self, geometry: Geometry, *, clock_hz: int, build: int, interlock_closed: bool = True) -> None:
+    def __init__(
+        self,
+        geometry: Geometry,
+        *,
+        clock_hz: int,
+        build: int,
+        interlock_closed: bool = True,
+        plants: Sequence[str] = ("camera", "chip"),
+    ) -> None:
         self.geometry = geometry
         identity = {
             "magic": MAGIC,
@@ -55,8 +68,11 @@ class Registers:
             "board": TWIN_BOARD,
             "link": BYTE_LINK,
             "clock_hz": clock_hz,
+            "features": sum(1 << FEATURE_BITS[f"plant_{name}"] for name in plants),
         } | {f"geometry_{name}": int(getattr(geometry, name)) for name in geometry.__dataclass_fields__}
+        self._plant_sources = [PLANT_SOURCES[name] for name in plants]
         self._values = {r.name: identity.get(r.name, r.reset) for r in REGISTERS.values()}
+        self["plant_source"] = min(self._plant_sources)
         self._by_address = {r.address: r for r in REGISTERS.values()}
         self.windows: dict[str, NDArray[np.uint32]] = {
             "shot_table": np.zeros(WINDOWS["shot_table"].words(geometry), dtype=np.uint32),
@@ -81,6 +97,11 @@ class Registers:
     @property
     def laser_on(self) -> bool:
         return self.armed and self.interlock_closed and not self.tripped
+
+    @property
+    def simulated(self) -> bool:
+        """There is no light, but the medium in the gateware."""
+        return self["plant_source"] != PLANT_SOURCES["camera"]
 
     @property
     def laser_code(self) -> int:
@@ -131,12 +152,18 @@ class Registers:
             raise Refusal(Code.READ_ONLY, register.address)
         _check(register.address, value, register.bounds(self.geometry), busy and register.idle_only)
         if register.kind is Kind.SETTING:
+            if register.name == "plant_source":
+                if value not in self._plant_sources:
+                    raise Refusal(Code.NO_PLANT, register.address)
+                self.armed = self.armed and value == PLANT_SOURCES["camera"]
             self[register.name] = value
             if register.name == "exposure_base":
                 self["exposure_next"] = value
         elif register.name == "laser_arm":
             if value != PROTOCOL_HASH:
                 raise Refusal(Code.ARM_KEY, register.address)
+            if self.simulated:
+                raise Refusal(Code.PLANT_SIMULATED, register.address)
             if not self.interlock_closed:
                 raise Refusal(Code.INTERLOCK_OPEN, register.address)
             self.armed, self.tripped = True, False

@@ -38,9 +38,9 @@ class Bench:
     lines of pixels), so that anything from no frame to two can be played.
     """
 
-    def __init__(self, geometry=SMALL, *, seed=0, clocks=(48e6, 40e6, 37e6), faults=None, stall=0.0):
+    def __init__(self, geometry=SMALL, *, seed=0, clocks=(48e6, 40e6, 37e6), faults=None, stall=0.0, plants=()):
         self.geometry = geometry
-        self.opu = Opu(geometry, clock_hz=CLOCK_HZ)
+        self.opu = Opu(geometry, clock_hz=CLOCK_HZ, plants=plants)
         self.random = random.Random(seed)
         self.clocks = clocks
         self.faults = faults or {}

@@ -24,6 +24,7 @@ def describe() -> dict[str, Any]:
         "windows": [[w.name, w.address, w.length, w.maximum] for w in registers.WINDOWS.values()],
         "status_bits": registers.STATUS_BITS,
         "trip_causes": registers.TRIP_CAUSES,
+        "plant_sources": registers.PLANT_SOURCES,
         "result_bits": registers.RESULT_BITS,
         "shot": SHOT_FIELDS,
         "packets": {t.name: t.value for t in packets.PacketType},

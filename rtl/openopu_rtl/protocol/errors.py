@@ -23,6 +23,9 @@ class Code(enum.IntEnum):
     NO_PROGRAM = 11
     ARM_KEY = 12
     INTERLOCK_OPEN = 13
+    NO_PLANT = 14
+    PLANT_SIMULATED = 15
+    ONE_PROJECTION = 16
     FRAME_MISSING = 32
     FRAME_EXTRA = 33
     FRAME_LATE = 34
@@ -77,6 +80,17 @@ ERRORS: dict[Code, Explanation] = {
     ),
     Code.INTERLOCK_OPEN: Explanation(
         "the laser interlock loop is open", "close the loop (door, key switch, emergency stop), then arm again"
+    ),
+    Code.NO_PLANT: Explanation(
+        "this gateware was built without the plant that `plant_source` asks for",
+        "see the register `features`; leave out `plant=`, or build the gateware with it",
+    ),
+    Code.PLANT_SIMULATED: Explanation(
+        "the laser cannot be armed while the light is simulated", "set `plant_source` to 0, or do without the laser"
+    ),
+    Code.ONE_PROJECTION: Explanation(
+        "with frames from the host a packet holds one projection: its result would keep the next patterns waiting",
+        "send each projection in a packet of its own",
     ),
     Code.FRAME_MISSING: Explanation(
         "the camera sent no frame for an exposure",

@@ -42,6 +42,8 @@ class Register:
     minimum: int = 0
     idle_only: bool = False
     """Writable only while no projection is queued or running."""
+    conditional: bool = False
+    """The gateware may refuse a value that is in its bounds; every command is so."""
     address: int = -1
 
     @property
@@ -76,6 +78,12 @@ class Window:
         return int(getattr(geometry, self.length)) * (SHOT_WORDS if self.name == "shot_table" else 1)
 
 
+PLANT_SOURCES = {"camera": 0, "host": 1, "chip": 2}
+"""Values of ``plant_source``: where frames come from."""
+FEATURE_BITS = {f"plant_{name}": value for name, value in PLANT_SOURCES.items()}
+"""Bits of the register ``features``."""
+
+
 def _identity() -> list[Register]:
     fixed = [
         Register("magic", Kind.IDENTITY, 'ASCII "OOPU", so that a host knows whom it talks to.'),
@@ -84,7 +92,9 @@ def _identity() -> list[Register]:
         Register("board", Kind.IDENTITY, "Board: 0 simulation, 1 twin; boards count from 16."),
         Register("link", Kind.IDENTITY, "Link: 0 UART, 1 bytes handed over whole (simulation's bypass)."),
         Register("clock_hz", Kind.IDENTITY, "Frequency of the system clock.", "Hz"),
-    ]
+        Register("features", Kind.IDENTITY, "Bits: " + ", ".join(f"{b} {n}" for n, b in FEATURE_BITS.items())
+                 + ": what this gateware was built with."),
+    ]  # fmt: skip
     geometry = [
         Register(f"geometry_{f.name}", Kind.IDENTITY, f"`Geometry.{f.name}` that the gateware was built with.")
         for f in dataclasses.fields(Geometry)
@@ -129,6 +139,10 @@ _SETTINGS = [
              reset=1 << 26, minimum=64),
     Register("laser_power", _K.SETTING, "Code of the laser's power DAC (12 bit), applied while the laser is on.",
              maximum=4095, idle_only=True),
+    Register("plant_source", _K.SETTING,
+             "Where frames come from: 0: the camera; 1: the host, by FRAME packets; 2: the medium in the gateware. "
+             "Other than 0, the laser stays dark, and records say that it was on: the light is simulated.",
+             maximum=max(PLANT_SOURCES.values()), idle_only=True, conditional=True),
 ]  # fmt: skip
 
 _COMMANDS = [

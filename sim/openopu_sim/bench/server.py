@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import cocotb
 import numpy as np
 from numpy.typing import NDArray
+from openopu.url import DeviceUrl
 
 from .endpoints import Door, Ports, Replay
 from .faults import Fault, Faults, Play
@@ -54,6 +55,15 @@ class PlantLike(Protocol):
     def expose_frame(
         self, levels: NDArray[np.uint8], exposure_id: int, exposure_cycles: int, laser_code: int
     ) -> tuple[NDArray[np.uint16], int]: ...
+
+
+class NoOptics:
+    """Where frames come from elsewhere, the camera is never triggered."""
+
+    def expose_frame(
+        self, levels: NDArray[np.uint8], exposure_id: int, exposure_cycles: int, laser_code: int
+    ) -> tuple[NDArray[np.uint16], int]:
+        raise LawBroken(f"exposure {exposure_id} triggered the camera, whose light is simulated")
 
 
 class Signals:
@@ -208,8 +218,10 @@ def make_plant(settings: BenchSettings) -> PlantLike:
         module, _, name = settings.optics.partition(":")
         made: PlantLike = getattr(importlib.import_module(module), name)(settings)
         return made
-    from ..options import plant_from_options
+    from ..options import plant_from_options, plant_source_of
 
+    if plant_source_of(DeviceUrl("rtl", parameters=settings.plant)) != "camera":
+        return NoOptics()
     return plant_from_options(settings.geometry, settings.plant)
 
 

@@ -121,7 +121,7 @@ module openopu_bench #(
         .V_FRONT(SLM_V_FRONT), .V_SYNC(SLM_V_SYNC), .V_BACK(SLM_V_BACK)
     ) panel (
         .pixel_clk(slm_clk), .de(slm_de), .hsync(slm_hsync), .vsync(slm_vsync), .level(slm_level),
-        .exposing(cam_trigger), .latched(panel_latched), .broken(panel_broken)
+        .exposing(exposure_active), .latched(panel_latched), .broken(panel_broken)
     );
 
     openopu_camera #(.WIDTH(CAMERA_WIDTH), .HEIGHT(CAMERA_HEIGHT), .PIXEL_BITS(PIXEL_BITS)) camera (
