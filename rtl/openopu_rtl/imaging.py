@@ -22,6 +22,9 @@ from .shapes import EXPOSED, LINK_BYTE, camera_word
 _READOUT_MARGIN_CLOCKS = 16
 """Jitter of a readout between two asynchronous clocks that is allowed for, beside 1/64 of its length."""
 
+_SILENCE_CLOCKS = 256
+"""Without a camera: after so many clocks, what is left of an aborted frame has come through the crossings."""
+
 
 class ImagingPath(wiring.Component):
     """From the camera's pins to packets of results.
@@ -36,7 +39,8 @@ class ImagingPath(wiring.Component):
     exposed, claim, claim_set, claim_id, exposure_ended, trigger : from the exposer.
     resync, none_due, readout_cycles, release, release_set : to the exposer; ``readout_cycles`` is how long a readout
         takes at most, the largest number as long as none has been timed: then each frame is waited for.
-    simulated : frames come from no camera, so that no readout is like the one before it.
+    simulated : frames come from no camera, so that no readout is like the one before it, and none comes late.
+    deserted : none will come.
     batch : queued packets of projections. o : their packets of results.
     laser_on, monitor, monitor_busy, timestamp : what the records say.
     busy : a projection is under way or to be sent.
@@ -60,6 +64,7 @@ class ImagingPath(wiring.Component):
                 "none_due": Out(1),
                 "readout_cycles": Out(32),
                 "simulated": In(1),
+                "deserted": In(1),
                 "release": Out(1),
                 "release_set": Out(1),
                 "batch": In(stream.Signature(BATCH)),
@@ -103,7 +108,8 @@ class ImagingPath(wiring.Component):
             frames.monitor.eq(self.monitor),
             frames.monitor_busy.eq(self.monitor_busy),
             frames.timestamp.eq(self.timestamp),
-            frames.timeout.eq(regs.frame_timeout_cycles),
+            frames.timeout.eq(Mux(self.deserted, _SILENCE_CLOCKS, regs.frame_timeout_cycles)),
+            frames.silence.eq(Mux(self.simulated, _SILENCE_CLOCKS, regs.frame_timeout_cycles)),
             frames.accumulator_saturated.eq(accumulator.saturated),
             self.resync.eq(frames.resync),
             self.none_due.eq(frames.none_due),

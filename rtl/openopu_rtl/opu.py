@@ -13,10 +13,10 @@ from .display import DisplayPath
 from .exposer import Exposer
 from .imaging import ImagingPath
 from .laser import LaserPath
-from .plant import SIMULATED_PLANTS, PlantPath
+from .plant import SIMULATED_PLANTS, PlantPath, plant_features
 from .protocol.declaration import MAGIC, PROTOCOL_HASH
 from .protocol.geometry import Geometry
-from .protocol.registers import FEATURE_BITS, STATUS_BITS
+from .protocol.registers import STATUS_BITS
 from .registerfile import RegisterFile, identity_values
 
 
@@ -55,7 +55,6 @@ class Opu(wiring.Component):
         self.geometry = geometry
         self.clock_hz = clock_hz
         self.plants = plants
-        features = sum(1 << FEATURE_BITS[f"plant_{name}"] for name in {"camera", *plants})
         self.identity: Mapping[str, int] = identity_values(
             geometry,
             magic=MAGIC,
@@ -64,7 +63,7 @@ class Opu(wiring.Component):
             board=board,
             link=0,
             clock_hz=clock_hz,
-            features=features,
+            features=plant_features(plants),
         )
         super().__init__(
             {
@@ -177,8 +176,15 @@ class Opu(wiring.Component):
             plant.level.eq(display.slm_level),
             plant.flush.eq(exposer.flush),
             plant.trigger.eq(exposer.trigger),
+            plant.exposure_id.eq(exposer.exposure_id),
             plant.resync.eq(imaging.resync),
+            plant.frame_monitor.eq(control.frame_monitor),
+            control.frame_wanted.eq(plant.frame_wanted),
+            control.frame_exposure.eq(exposer.exposure_id),
+            control.frame_offset.eq(plant.frame_offset),
         ]
+        connect(m, plant.patterns, control.patterns)
+        connect(m, control.pixels, plant.pixels)
 
         # Frames and results.
         connect(m, exposer.o, imaging.exposed)
@@ -190,7 +196,10 @@ class Opu(wiring.Component):
             imaging.claim_id.eq(exposer.claim_id),
             imaging.exposure_ended.eq(exposer.ended),
             imaging.trigger.eq(exposer.trigger),
-            *(getattr(imaging, name).eq(getattr(plant, name)) for name in ("fval", "lval", "pixel", "simulated")),
+            *(
+                getattr(imaging, name).eq(getattr(plant, name))
+                for name in ("fval", "lval", "pixel", "simulated", "deserted")
+            ),
             imaging.laser_on.eq(laser.state.laser_on | plant.simulated),
             imaging.monitor.eq(Mux(plant.simulated, plant.monitor, laser.monitor)),
             imaging.monitor_busy.eq(laser.monitor_busy & ~plant.simulated),

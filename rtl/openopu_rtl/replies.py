@@ -1,19 +1,21 @@
-"""Replies: every packet from the device that is no result, and the way onto the link of both."""
+"""Replies: packets that answer, without results, and the way onto the link of all packets."""
 
 from __future__ import annotations
 
-from amaranth import Module, Mux, Signal
+from amaranth import Cat, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .commands import REPLY
 from .protocol.errors import Code
+from .protocol.packets import ERROR_PAYLOAD, FRAME_REPLY_PAYLOAD
 from .protocol.packets import PacketType as Type
 from .shapes import LINK_BYTE
 
 
 class ReplySender(wiring.Component):
-    """Turns replies into packets; it reads registers for READ_REPLY, whenever the file is free.
+    """Turns replies into packets; it reads registers for READ_REPLY, whenever the file is free, and for FRAME_REPLY
+    where the frame stands.
 
     A reply with an address that cannot be read becomes an error before its first byte is sent.
     """
@@ -28,6 +30,8 @@ class ReplySender(wiring.Component):
                 "file_free": In(1),
                 "r_data": In(32),
                 "code": In(8),
+                "frame_exposure": In(32),
+                "frame_offset": In(32),
                 "refused": Out(1),
                 "busy": Out(1),
             }
@@ -38,7 +42,7 @@ class ReplySender(wiring.Component):
         job = Signal(REPLY)
         first, count = job.detail[:16], job.detail[16:]
         done = Signal(16)
-        tail, left = Signal(40), Signal(3)
+        tail, left = Signal(64), Signal(4)
         """Bytes still to send before the words, and their number."""
         word, byte = Signal(32), Signal(2)
         checking = Signal()
@@ -77,7 +81,12 @@ class ReplySender(wiring.Component):
                     m.next = "WORD"
             with m.State("START"):
                 m.d.comb += [o.valid.eq(1), o.p.data.eq(job.type)]
-                m.d.sync += [tail.eq(job.code | job.detail << 8), left.eq(Mux(job.type == Type.ERROR, 5, 0))]
+                m.d.sync += [tail.eq(Cat(job.code, job.detail)), left.eq(ERROR_PAYLOAD.size)]
+                with m.If(job.type == Type.FRAME_REPLY):
+                    m.d.sync += [
+                        tail.eq(Cat(self.frame_exposure, self.frame_offset)),
+                        left.eq(FRAME_REPLY_PAYLOAD.size),
+                    ]
                 with m.If(o.ready):
                     m.next = "SEQUENCE"
             with m.State("SEQUENCE"):
@@ -86,7 +95,7 @@ class ReplySender(wiring.Component):
                     with m.Switch(job.type):
                         with m.Case(Type.READ_REPLY):
                             m.next = "READ"
-                        with m.Case(Type.ERROR):
+                        with m.Case(Type.ERROR, Type.FRAME_REPLY):
                             m.next = "TAIL"
                         with m.Default():
                             m.next = "IDLE"
@@ -113,28 +122,21 @@ class ReplySender(wiring.Component):
 
 
 class PacketArbiter(wiring.Component):
-    """Joins two streams of packets; a packet, once begun, is sent whole. ``a`` goes first."""
+    """Joins streams of packets; a packet, once begun, is sent whole. ``i[0]`` goes first, and so on."""
 
-    def __init__(self):
-        super().__init__(
-            {
-                "a": In(stream.Signature(LINK_BYTE)),
-                "b": In(stream.Signature(LINK_BYTE)),
-                "o": Out(stream.Signature(LINK_BYTE)),
-            }
-        )
+    def __init__(self, inputs: int):
+        super().__init__({"i": In(stream.Signature(LINK_BYTE)).array(inputs), "o": Out(stream.Signature(LINK_BYTE))})
 
     def elaborate(self, platform):
         m = Module()
 
         with m.FSM():
             with m.State("IDLE"):
-                with m.If(self.a.valid):
-                    m.next = "A"
-                with m.Elif(self.b.valid):
-                    m.next = "B"
-            for state, source in (("A", self.a), ("B", self.b)):
-                with m.State(state):
+                for number, source in reversed(list(enumerate(self.i))):
+                    with m.If(source.valid):
+                        m.next = f"SEND {number}"
+            for number, source in enumerate(self.i):
+                with m.State(f"SEND {number}"):
                     m.d.comb += [
                         self.o.valid.eq(source.valid),
                         self.o.payload.eq(source.payload),

@@ -10,11 +10,14 @@ from openopu_rtl.protocol import Code, Packet, PacketType, Shot, codec
 from openopu_rtl.protocol.packets import (
     COMMAND_BYTES,
     ERROR_PAYLOAD,
+    FRAME_HEADER,
+    FRAME_REPLY_PAYLOAD,
     HEADER,
     PROJECT_HEADER,
     READ_PAYLOAD,
     READ_WORDS_MAX,
     WRITE_HEADER,
+    pixel_bytes,
 )
 from openopu_rtl.top import SIMULATION_CLOCK_HZ, build_id
 
@@ -57,6 +60,7 @@ class TwinDevice:
         )
         self._stream = bytearray()
         self._queue: list[Batch] = []
+        self._last_exposure = 0
 
     @property
     def plant(self) -> Plant | ChipPlant:
@@ -98,6 +102,7 @@ class TwinDevice:
         firsts = np.concatenate(
             [(b.first_exposure + np.arange(len(b.planes), dtype=np.int64) * length) & WORD for b in queue]
         )
+        self._last_exposure = int(firsts[-1] + length - 1) & WORD
         records = execute(self.plant, self.registers, bits, firsts)
         out, start = [], 0
         for batch in queue:
@@ -118,7 +123,8 @@ class TwinDevice:
         except codec.CodecError:
             self.registers.count("packets_damaged")
             return _error(0, _damage(encoded), 0)
-        self.registers.count("packets_accepted")
+        if packet.type != PacketType.FRAME:
+            self.registers.count("packets_accepted")
         try:
             reply = self._answer(packet)
         except Refusal as refusal:
@@ -136,6 +142,8 @@ class TwinDevice:
         if packet.type == PacketType.PROJECT:
             self._project(packet)
             return None
+        if packet.type == PacketType.FRAME:
+            return Packet(PacketType.FRAME_REPLY, packet.sequence, self._frame(packet.payload))
         raise Refusal(Code.UNKNOWN_TYPE, packet.type)
 
     def _read(self, payload: bytes) -> bytes:
@@ -155,6 +163,13 @@ class TwinDevice:
         values = np.frombuffer(payload, dtype="<u4", offset=WRITE_HEADER.size).tolist()
         for i, value in enumerate(values):
             self.registers.write((address + i) & ADDRESS, value, self.busy)
+
+    def _frame(self, payload: bytes) -> bytes:
+        """A frame that nothing waits for: what the device would wait for."""
+        count, rest = divmod(len(payload) - FRAME_HEADER.size, pixel_bytes(self.geometry))
+        if count < 1 or rest or len(payload) > COMMAND_BYTES - HEADER.size:
+            raise Refusal(Code.LENGTH, PacketType.FRAME)
+        return FRAME_REPLY_PAYLOAD.pack(self._last_exposure, 0)
 
     def _project(self, packet: Packet) -> None:
         """Queue a packet of projections; the checks and their order are the command processor's."""

@@ -36,6 +36,9 @@ def describe() -> dict[str, Any]:
                 packets.WRITE_HEADER,
                 packets.PROJECT_HEADER,
                 packets.ERROR_PAYLOAD,
+                packets.PATTERN_HEADER,
+                packets.FRAME_HEADER,
+                packets.FRAME_REPLY_PAYLOAD,
             )
         ],
         "limits": [packets.COMMAND_BYTES, packets.READ_WORDS_MAX],

@@ -107,8 +107,9 @@ ERRORS: dict[Code, Explanation] = {
         "send each projection in a packet of its own",
     ),
     Code.FRAME_MISSING: Explanation(
-        "the camera sent no frame for an exposure",
-        "check trigger and camera cables, and that the exposure suits the sensor",
+        "no frame came for an exposure",
+        "check trigger and camera cables, and that the exposure suits the sensor; with plant=host: that the host "
+        "answers within `frame_timeout_cycles`",
     ),
     Code.FRAME_EXTRA: Explanation(
         "the camera sent a frame or a part of one that no exposure asked for",
@@ -116,7 +117,7 @@ ERRORS: dict[Code, Explanation] = {
     ),
     Code.FRAME_LATE: Explanation(
         "a frame had not ended when the next exposure did, or within `frame_timeout_cycles`",
-        "check the camera's pixel clock; raise `camera_readout_cycles`",
+        "check the camera's pixel clock; raise `camera_readout_cycles`; with plant=host: `frame_timeout_cycles`",
     ),
     Code.FRAME_GEOMETRY: Explanation(
         "a frame had missing, extra, short or long lines", "check the sensor's region and the LVAL/FVAL wiring"

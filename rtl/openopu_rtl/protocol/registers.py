@@ -182,7 +182,7 @@ _STATUS = [
 _EVENTS = [
     Register(name, _K.EVENT, doc)
     for name, doc in {
-        "packets_accepted": "Packets with a right checksum.",
+        "packets_accepted": "Packets with a right checksum, FRAME packets apart.",
         "packets_damaged": "Packets dropped: wrong checksum, cut short, too long, not COBS.",
         "packets_refused": "Packets with a right checksum answered by an error.",
         "projections": "Projections ended, failed ones included.",
