@@ -13,11 +13,14 @@ from .display import DisplayPath
 from .exposer import Exposer
 from .imaging import ImagingPath
 from .laser import LaserPath
-from .plant import SIMULATED_PLANTS, PlantPath, plant_features
+from .monitor import monitor_cycles
+from .panel import panel_pins
+from .plant import PlantPath, plant_features, plants_of
 from .protocol.declaration import MAGIC, PROTOCOL_HASH
 from .protocol.geometry import Geometry
 from .protocol.registers import STATUS_BITS
 from .registerfile import RegisterFile, identity_values
+from .spi import AdcDriver, Mcp3201
 
 
 class Opu(wiring.Component):
@@ -28,7 +31,8 @@ class Opu(wiring.Component):
     geometry : panel, sensor, and depths.
     clock_hz : frequency of ``sync``.
     board, build : values of the identity registers.
-    plants : simulated plants that are built in, for loops without optics.
+    adc : driver of the board's ADC.
+    plants : simulated plants that are built in, for loops without optics; None: all that the panel allows.
 
     Ports
     -----
@@ -37,7 +41,8 @@ class Opu(wiring.Component):
     link_reset : the link is reset (a break on the line, a bus reset, the cable gone): the laser goes dark.
     slm_* : panel, in ``slm``. cam_* : sensor, in ``cam``, but ``cam_trigger`` in ``sync``: the sensor
         exposes while it is high.
-    interlock_closed, laser_enable, dac_*, adc_* : laser and its monitor photodiode.
+    interlock_closed, laser_enable, dac_*, bias_*, adc_* : laser, its power and bias, and the ADC of photodiode and
+        thermometer.
     exposure_id, exposure_active : which exposure is under way, also where the light is simulated and ``cam_trigger``
         stays low; a bench may watch it, no board needs it.
     idle : nothing received in part, to do, or to send.
@@ -50,11 +55,14 @@ class Opu(wiring.Component):
         clock_hz: int,
         board: int = 0,
         build: int = 0,
-        plants: Collection[str] = SIMULATED_PLANTS,
+        adc: type[AdcDriver] = Mcp3201,
+        plants: Collection[str] | None = None,
     ):
         self.geometry = geometry
         self.clock_hz = clock_hz
-        self.plants = plants
+        self.adc = adc
+        self.plants = plants_of(geometry, plants)
+        self.monitor_cycles = monitor_cycles(adc, clock_hz)
         self.identity: Mapping[str, int] = identity_values(
             geometry,
             magic=MAGIC,
@@ -63,7 +71,8 @@ class Opu(wiring.Component):
             board=board,
             link=0,
             clock_hz=clock_hz,
-            features=plant_features(plants),
+            monitor_cycles=self.monitor_cycles,
+            features=plant_features(self.plants),
         )
         super().__init__(
             {
@@ -72,10 +81,7 @@ class Opu(wiring.Component):
                 "link_is_bytes": In(1),
                 "link_reset": In(1),
                 "uart_divisor": Out(16),
-                "slm_de": Out(1),
-                "slm_hsync": Out(1),
-                "slm_vsync": Out(1),
-                "slm_level": Out(8),
+                **panel_pins(geometry),
                 "cam_trigger": Out(1),
                 "cam_fval": In(1),
                 "cam_lval": In(1),
@@ -85,8 +91,12 @@ class Opu(wiring.Component):
                 "dac_cs_n": Out(1),
                 "dac_sck": Out(1),
                 "dac_sdi": Out(1),
-                "adc_cs_n": Out(1),
+                "bias_cs_n": Out(1),
+                "bias_sck": Out(1),
+                "bias_sdi": Out(1),
+                "adc_cs_n": Out(2),
                 "adc_sck": Out(1),
+                "adc_sdi": Out(1),
                 "adc_dout": In(1),
                 "exposure_id": Out(32),
                 "exposure_active": Out(1),
@@ -99,9 +109,9 @@ class Opu(wiring.Component):
         g = self.geometry
         m.submodules.registers = regs = RegisterFile(g, self.identity)
         m.submodules.control = control = ControlPath(g, regs)
-        m.submodules.display = display = DisplayPath(g, regs)
-        m.submodules.laser = laser = LaserPath(self.clock_hz, regs)
-        m.submodules.exposer = exposer = Exposer(laser.monitor_clocks)
+        m.submodules.display = display = DisplayPath(g, regs, self.monitor_cycles)
+        m.submodules.laser = laser = LaserPath(self.clock_hz, regs, self.adc)
+        m.submodules.exposer = exposer = Exposer()
         m.submodules.plant = plant = PlantPath(g, regs, self.plants)
         m.submodules.imaging = imaging = ImagingPath(g, regs)
 
@@ -122,11 +132,11 @@ class Opu(wiring.Component):
             regs.link_is_bytes.eq(self.link_is_bytes),
             control.busy.eq(busy),
             laser.refresh.eq(control.accepted),
+            laser.exposure_begins.eq(exposer.begins),
             laser.panel_fault.eq(exposer.stalled | exposer.flush),
             laser.shot_take.eq(exposer.i.valid & exposer.i.ready),
             laser.shot_exposure_cycles.eq(exposer.i.p.shot.exposure_cycles),
             laser.trigger.eq(exposer.trigger),
-            laser.exposure_ended.eq(exposer.ended),
             laser.timestamp.eq(timestamp),
             busy.eq(display.loading | exposer.busy | imaging.busy | plant.busy),
         ]
@@ -146,9 +156,13 @@ class Opu(wiring.Component):
             display.grant.eq(exposer.grant),
             display.flush.eq(exposer.flush),
             display.exposing.eq(exposer.exposing),
+            display.exposed.eq(exposer.o.valid),
+            display.exposed_last.eq(exposer.o.p.last),
             exposer.latched.eq(display.latched),
             exposer.panel_progress.eq(display.progress),
             exposer.panel_timeout.eq(regs.panel_timeout_cycles),
+            exposer.panel_underrun.eq(display.underrun),
+            exposer.showing_cycles.eq(display.showing_cycles),
             exposer.flushed.eq(display.flushed),
         ]
 
@@ -160,7 +174,9 @@ class Opu(wiring.Component):
             exposer.none_due.eq(imaging.none_due),
             exposer.raw.eq(regs.result_raw),
             exposer.analog_ready.eq(laser.analog_ready),
-            exposer.monitor_busy.eq(laser.monitor_busy),
+            exposer.monitor_pending.eq(laser.monitor_pending),
+            exposer.normalise.eq(regs.normalise),
+            exposer.weight.eq(laser.weight),
             exposer.resync.eq(imaging.resync),
             exposer.release.eq(imaging.release),
             exposer.release_set.eq(imaging.release_set),
@@ -171,9 +187,11 @@ class Opu(wiring.Component):
 
         # What stands between panel and camera.
         m.d.comb += [
-            plant.de.eq(display.slm_de),
-            plant.vsync.eq(display.slm_vsync),
-            plant.level.eq(display.slm_level),
+            *(
+                getattr(plant, name).eq(getattr(display, f"slm_{name}"))
+                for name in ("de", "vsync", "level")
+                if self.plants
+            ),
             plant.flush.eq(exposer.flush),
             plant.trigger.eq(exposer.trigger),
             plant.exposure_id.eq(exposer.exposure_id),
@@ -198,12 +216,13 @@ class Opu(wiring.Component):
             imaging.trigger.eq(exposer.trigger),
             *(
                 getattr(imaging, name).eq(getattr(plant, name))
-                for name in ("fval", "lval", "pixel", "simulated", "deserted")
+                for name in ("fval", "lval", "pixel", "simulated", "deserted", "reads", "weight")
             ),
             imaging.laser_on.eq(laser.state.laser_on | plant.simulated),
-            imaging.monitor.eq(Mux(plant.simulated, plant.monitor, laser.monitor)),
-            imaging.monitor_busy.eq(laser.monitor_busy & ~plant.simulated),
-            regs.monitor.eq(imaging.monitor),
+            # With frames from the host its readings come with them.
+            imaging.reading.eq(Mux(plant.reads, plant.reading, laser.reading)),
+            imaging.reading_stb.eq(Mux(plant.reads, plant.reading_stb, laser.reading_stb)),
+            regs.monitor.eq(imaging.reading),
             imaging.timestamp.eq(timestamp),
         ]
 
@@ -215,6 +234,7 @@ class Opu(wiring.Component):
             regs.timestamp.eq(timestamp),
             regs.exposures_inc.eq(exposer.ended),
             regs.panel_stalls_inc.eq(exposer.stalled),
+            regs.slots_missed_inc.eq(exposer.missed),
             regs.cycles_busy_inc.eq(busy),
             regs.cycles_wait_pattern_inc.eq(exposer.waits_pattern & (display.loading | exposer.busy)),
             regs.cycles_settle_inc.eq(exposer.settles),

@@ -10,16 +10,17 @@ from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.fifo import AsyncFIFOBuffered
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from . import chip_medium
 from .chip_medium import ChipMedium
 from .frame_player import FramePlayer
+from .monitor import UNITY, WEIGHT_BITS, Divider
 from .panel_probe import PanelProbe
 from .pattern_sender import PatternSender
 from .protocol.errors import Code
-from .protocol.geometry import Geometry
+from .protocol.geometry import Geometry, PanelKind
 from .protocol.registers import FEATURE_BITS, PLANT_SOURCES
 from .registerfile import RegisterFile
 from .shapes import LINK_BYTE
+from .spi.common import ADC_BITS
 
 SIMULATED_PLANTS = ("host", "chip")
 """Plants that this path can hold."""
@@ -28,10 +29,20 @@ _REPEAT_SHIFT = 3
 """A pattern is sent again after 1/8 of the frame's time-out without a pixel."""
 
 
-def plant_features(plants: Collection[str]) -> int:
-    """Bits of the register ``features`` for these plants and a camera. Raises :class:`ValueError`."""
+def plants_of(geometry: Geometry, plants: Collection[str] | None = None) -> frozenset[str]:
+    """The plants to build in, by default all that can read the panel's pins. Raises :class:`ValueError`."""
+    readable = geometry.panel_kind in (PanelKind.VIDEO, PanelKind.VIDEO_CONTINUOUS)
+    if plants is None:
+        return frozenset(SIMULATED_PLANTS if readable else ())
     if unknown := set(plants) - set(SIMULATED_PLANTS):
         raise ValueError(f"there is no plant {sorted(unknown)}; take some of {SIMULATED_PLANTS}")
+    if plants and not readable:
+        raise ValueError(f"patterns for a panel of kind {geometry.panel_kind.name} cannot be read back from its pins")
+    return frozenset(plants)
+
+
+def plant_features(plants: Collection[str]) -> int:
+    """Bits of the register ``features`` for these plants and a camera."""
     return sum(1 << FEATURE_BITS[f"plant_{name}"] for name in {"camera", *plants})
 
 
@@ -48,20 +59,23 @@ class PlantPath(wiring.Component):
     Ports
     -----
     cam_* : the sensor's pins. fval, lval, pixel : to the imaging path. All in domain ``cam``.
-    de, vsync, level : the panel's pins, domain ``slm``. flush : their pattern is thrown away.
+    de, vsync, level : the panel's pins, domain ``slm``, of a panel that takes video. flush : their pattern is thrown
+        away.
     trigger, exposure_id : the exposure that is under way, and the last one until then.
     resync : frames cannot be matched; throw away what is left of one.
-    simulated : there is no light. monitor : the photodiode's reading, where it is simulated too.
+    simulated : there is no light.
+    reads, reading, reading_stb, weight : the photodiode's readings come with the frames from the host: one for each
+        exposure, 0 where the frame does not come; and the weight of the last one, before its frame is whole.
     busy : a frame is made or played; the pattern on the panel must stay.
     deserted : the host left a pattern without its frame; until the device is idle, no other gets one.
     patterns : packets to the host.
     frame_wanted, frame_offset : the host's next pixel. pixels, frame_monitor : what it sends, one after the other.
     """
 
-    def __init__(self, geometry: Geometry, regs: RegisterFile, plants: Collection[str] = SIMULATED_PLANTS):
+    def __init__(self, geometry: Geometry, regs: RegisterFile, plants: Collection[str]):
         self.geometry = geometry
         self.regs = regs
-        self.plants = frozenset(plants)
+        self.plants = plants_of(geometry, plants)
         super().__init__(
             {
                 "cam_fval": In(1),
@@ -78,13 +92,16 @@ class PlantPath(wiring.Component):
                 "exposure_id": In(32),
                 "resync": In(1),
                 "simulated": Out(1),
-                "monitor": Out(12),
+                "reads": Out(1),
+                "reading": Out(ADC_BITS),
+                "reading_stb": Out(1),
+                "weight": Out(WEIGHT_BITS, init=UNITY),
                 "busy": Out(1),
                 "deserted": Out(1),
                 "patterns": Out(stream.Signature(LINK_BYTE)),
                 "frame_wanted": Out(1),
                 "frame_offset": Out(range(geometry.camera_pixels + 1)),
-                "frame_monitor": In(12),
+                "frame_monitor": In(ADC_BITS),
                 "pixels": In(stream.Signature(geometry.pixel_bits)),
             }
         )
@@ -92,7 +109,7 @@ class PlantPath(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         regs = self.regs
-        with m.Switch(regs.w_data):
+        with m.Switch(regs.try_data):
             with m.Case(PLANT_SOURCES["camera"], *(PLANT_SOURCES[name] for name in sorted(self.plants))):
                 m.d.comb += regs.plant_source_code.eq(Code.OK)
             with m.Default():
@@ -147,9 +164,12 @@ class PlantPath(wiring.Component):
                 with m.If(before & ~self.trigger & self.simulated & ~self.deserted):
                     m.d.sync += exposed_cycles.eq(cycles)
                     m.next = "PROBE"
+                with m.Elif(before & ~self.trigger & self.reads):
+                    m.d.sync += [self.reading.eq(0), self.reading_stb.eq(1)]
             with m.State("PROBE"):
                 m.d.comb += probe.request.eq(1)
                 with m.If(abort):
+                    m.d.sync += [self.reading.eq(0), self.reading_stb.eq(self.reads)]
                     m.next = "IDLE"
                 with m.Elif(probe.ready):
                     for name in states:
@@ -177,7 +197,6 @@ class PlantPath(wiring.Component):
                 probe.r_en.eq(medium.r_en),
                 fifo.w_data.eq(medium.o.payload),
                 fifo.w_en.eq(medium.o.valid),
-                self.monitor.eq(chip_medium.MONITOR),
             ]
 
         def add_states():
@@ -195,7 +214,8 @@ class PlantPath(wiring.Component):
         """Patterns to the host and its frames; returns what adds its states, of which the first is ``host``."""
         g, regs = self.geometry, self.regs
         m.submodules.sender = sender = PatternSender(g)
-        monitor, quiet = Signal(12), Signal(32)
+        m.submodules.divider = divider = Divider()
+        quiet = Signal(32)
         connect(m, sender.o, flipped(self.patterns))
         m.d.comb += [
             sender.r_data.eq(probe.r_data),
@@ -206,18 +226,24 @@ class PlantPath(wiring.Component):
             sender.fields.offset.eq(self.frame_offset),
             # What is no longer wanted is taken all the same: a frame that was given up must not hold up the link.
             self.pixels.ready.eq(fifo.w_rdy | ~self.frame_wanted),
+            self.reads.eq(self._chosen("host")),
+            divider.reading.eq(self.reading),
+            divider.reference.eq(regs.monitor_reference),
+            self.weight.eq(divider.weight),
         ]
-        with m.If(self._chosen("host")):
+        with m.If(self.reads):
             m.d.comb += [
                 probe.r_addr.eq(sender.r_addr),
                 probe.r_en.eq(sender.r_en),
                 fifo.w_data.eq(self.pixels.payload),
                 fifo.w_en.eq(self.pixels.valid & self.frame_wanted),
-                self.monitor.eq(monitor),
             ]
-        m.d.sync += quiet.eq(quiet + 1)
+        m.d.sync += [quiet.eq(quiet + 1), self.reading_stb.eq(0), divider.start.eq(0)]
         with m.If(self.pixels.valid & self.pixels.ready & self.frame_wanted):
-            m.d.sync += [self.frame_offset.eq(self.frame_offset + 1), monitor.eq(self.frame_monitor), quiet.eq(0)]
+            m.d.sync += [self.frame_offset.eq(self.frame_offset + 1), quiet.eq(0)]
+            with m.If(self.frame_offset == 0):
+                # Its weight is there before the line that begins with this pixel.
+                m.d.sync += [self.reading.eq(self.frame_monitor), divider.start.eq(1)]
         with m.If(~regs.busy):
             m.d.sync += self.deserted.eq(0)
 
@@ -234,16 +260,19 @@ class PlantPath(wiring.Component):
                 with m.If(sender.busy):
                     m.d.sync += quiet.eq(0)
                 with m.Elif(~self.frame_wanted):
+                    m.d.sync += self.reading_stb.eq(1)
                     m.next = "IDLE"
                 with m.Elif(quiet >= regs.frame_timeout_cycles >> _REPEAT_SHIFT):
                     m.next = "PATTERN"
                 with m.If(abort):
+                    m.d.sync += self.reading_stb.eq(0)
                     m.next = "GIVEN UP"
             with m.State("GIVEN UP"):
                 # A packet that has begun is sent whole.
                 m.d.comb += probe.request.eq(1)
                 m.d.sync += self.deserted.eq(1)
                 with m.If(~sender.busy):
+                    m.d.sync += [self.reading.eq(0), self.reading_stb.eq(1)]
                     m.next = "IDLE"
 
         return add_states

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from openopu_rtl.monitor import monitor_cycles
 from openopu_rtl.protocol import Code, Packet, PacketType, Shot, codec
 from openopu_rtl.protocol.packets import (
     COMMAND_BYTES,
@@ -19,7 +20,7 @@ from openopu_rtl.protocol.packets import (
     WRITE_HEADER,
     pixel_bytes,
 )
-from openopu_rtl.top import SIMULATION_CLOCK_HZ, build_id
+from openopu_rtl.top import SIMULATION_ADC, SIMULATION_CLOCK_HZ, build_id
 
 from .plant import ChipPlant, Plant
 from .twin_program import execute, illumination
@@ -55,6 +56,8 @@ class TwinDevice:
             plant.geometry,
             clock_hz=SIMULATION_CLOCK_HZ,
             build=build_id(),
+            monitor_cycles=monitor_cycles(SIMULATION_ADC, SIMULATION_CLOCK_HZ),
+            temperature=plant.temperature_reading(),
             interlock_closed=interlock_closed,
             plants=tuple({**self._plants, "chip": None}),
         )

@@ -59,6 +59,8 @@ class Registers:
         *,
         clock_hz: int,
         build: int,
+        monitor_cycles: int,
+        temperature: int,
         interlock_closed: bool = True,
         plants: Sequence[str] = ("camera", "chip"),
     ) -> None:
@@ -70,10 +72,12 @@ class Registers:
             "board": TWIN_BOARD,
             "link": BYTE_LINK,
             "clock_hz": clock_hz,
+            "monitor_cycles": monitor_cycles,
             "features": sum(1 << FEATURE_BITS[f"plant_{name}"] for name in plants),
         } | {f"geometry_{name}": int(getattr(geometry, name)) for name in geometry.__dataclass_fields__}
         self._plant_sources = [PLANT_SOURCES[name] for name in plants]
         self._values = {r.name: identity.get(r.name, r.reset) for r in REGISTERS.values()}
+        self["temperature"] = temperature
         self["plant_source"] = min(self._plant_sources)
         self._by_address = {r.address: r for r in REGISTERS.values()}
         self.windows: dict[str, NDArray[np.uint32]] = {

@@ -16,7 +16,8 @@ ERROR      (device only) code u8, detail u32
 PATTERN    (device only) see below                              none
 =========  ===================================================  ======================================
 
-A record is 14 bytes and the projection's packed integers. A packet from the host whose content
+A record is 14 bytes, the projection's packed integers, and with ``result_monitors`` a u16 for each shot: the reading
+of the photodiode during its exposure. A packet from the host whose content
 exceeds ``COMMAND_BYTES`` (READ, WRITE, FRAME) or the pattern store (PROJECT) is refused whole.
 
 With ``plant_source`` 1 the device sends a PATTERN, unasked and with sequence number 0, after each exposure: exposure
@@ -82,6 +83,8 @@ RECORD_DTYPE = np.dtype(
         ("flags", "u1"),  # RECORD_FLAGS
     ]
 )
+MONITOR_DTYPE = np.dtype("<u2")
+"""A shot's photodiode reading."""
 RECORD_TIMING_FIELDS = ("timestamp",)
 """Fields that differ between twin and RTL, and are left out when they are compared."""
 RECORD_FLAGS = {"laser_on": 0, "accumulator_saturated": 1}
@@ -128,6 +131,8 @@ class Format:
     """Integers of one projection: outputs * banks, or the pixels of a raw readout."""
     bits: int
     raw: bool = False
+    monitors: int = 0
+    """Photodiode readings that follow: one for each shot of the program, or none."""
 
     def __post_init__(self) -> None:
         if self.bits not in RESULT_BITS:
@@ -135,7 +140,9 @@ class Format:
 
     @property
     def record_bytes(self) -> int:
-        return RECORD_DTYPE.itemsize + codec.result_bytes(self.count, self.bits)
+        return (
+            RECORD_DTYPE.itemsize + codec.result_bytes(self.count, self.bits) + MONITOR_DTYPE.itemsize * self.monitors
+        )
 
 
 @dataclass(frozen=True)
@@ -146,6 +153,8 @@ class Record:
     """(count,) of ``RECORD_DTYPE``."""
     values: np.ndarray
     """(count, integers) int32; raw pixels are unsigned."""
+    monitors: np.ndarray | None = None
+    """(count, shots) uint16, DN: photodiode readings, where they were asked for; 0 for a shot that was not exposed."""
 
     @property
     def ok(self) -> np.ndarray:
@@ -169,8 +178,10 @@ def decode_records(payload: bytes, form: Format) -> tuple[int, Record]:
         raise codec.CodecError(f"a result of {count} records has {len(body)} bytes, not {count * form.record_bytes}")
     rows = np.frombuffer(body, dtype=np.uint8).reshape(count, form.record_bytes)
     head = np.ascontiguousarray(rows[:, : RECORD_DTYPE.itemsize]).view(RECORD_DTYPE)[:, 0]
-    values = codec.unpack_results(np.ascontiguousarray(rows[:, RECORD_DTYPE.itemsize :]), form.count, form.bits)
-    return first, Record(head, values & 0xFFFF if form.raw else values)
+    end = form.record_bytes - MONITOR_DTYPE.itemsize * form.monitors
+    values = codec.unpack_results(np.ascontiguousarray(rows[:, RECORD_DTYPE.itemsize : end]), form.count, form.bits)
+    monitors = np.ascontiguousarray(rows[:, end:]).view(MONITOR_DTYPE) if form.monitors else None
+    return first, Record(head, values & 0xFFFF if form.raw else values, monitors)
 
 
 @dataclass(frozen=True)
@@ -198,7 +209,7 @@ class Pattern:
         if len(payload) != PATTERN_HEADER.size + geometry.modes:
             raise codec.CodecError(f"a pattern of {geometry.modes} modes cannot have {len(payload)} bytes")
         levels = np.frombuffer(payload, dtype=np.uint8, offset=PATTERN_HEADER.size)
-        return cls(*PATTERN_HEADER.unpack_from(payload), levels)
+        return cls(*(*PATTERN_HEADER.unpack_from(payload), levels))
 
 
 def pixel_bytes(geometry: Geometry) -> int:

@@ -69,6 +69,10 @@ class ChipPlant:
                 reduced[group, s] = reduce(chip_medium.spread(g, values)[..., rows, columns])
         return reduced, np.full((len(planes), len(shots)), chip_medium.MONITOR, dtype=np.uint16)
 
+    def temperature_reading(self) -> int:
+        """There is no thermometer."""
+        return 0
+
     def _values(self, real: Reals, imag: Reals, exposure_cycles: int) -> NDArray[np.uint16]:
         """Pixels of each output for its field."""
         energy = real.astype(np.int64) ** 2 + imag.astype(np.int64) ** 2
