@@ -31,7 +31,7 @@ _REPEAT_SHIFT = 3
 
 def plants_of(geometry: Geometry, plants: Collection[str] | None = None) -> frozenset[str]:
     """The plants to build in, by default all that can read the panel's pins. Raises :class:`ValueError`."""
-    readable = geometry.panel_kind in (PanelKind.VIDEO, PanelKind.VIDEO_CONTINUOUS)
+    readable = geometry.panel_kind in (PanelKind.VIDEO_ON_DEMAND, PanelKind.VIDEO_CONTINUOUS)
     if plants is None:
         return frozenset(SIMULATED_PLANTS if readable else ())
     if unknown := set(plants) - set(SIMULATED_PLANTS):
