@@ -58,6 +58,7 @@ class Bench:
         stall=0.0,
         readings=None,
         plants=(),
+        background=(),
     ):
         self.geometry = geometry
         self.opu = Opu(geometry, clock_hz=CLOCK_HZ, plants=plants)
@@ -67,6 +68,7 @@ class Bench:
         self.stall = float(stall)
         self.readings = readings
         """What the photodiode reads in an exposure, by its ID; None: nothing is there (reads 0)."""
+        self.background = background
         self.panel_runs = True
         """False: the panel's pixel clock stands still."""
         self.stalled = False
@@ -96,6 +98,8 @@ class Bench:
         sim.add_testbench(self._panel, background=True)
         sim.add_testbench(self._trigger, background=True)
         sim.add_testbench(self._camera, background=True)
+        for testbench in self.background:
+            sim.add_testbench(testbench, background=True)
         if self.readings:
             sim.add_testbench(self._photodiode, background=True)
         received = bytearray()
