@@ -7,8 +7,8 @@ A package adds a scheme with an entry point in the group ``openopu.devices`` tha
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 
 import numpy as np
@@ -64,6 +64,10 @@ class Device:
     """True where the device's clock runs on while the host thinks, so that the heartbeat must be kept alive."""
     time_factor: float = 1.0
     """Wall seconds that one second of the device's clock takes at most; time-outs are stretched by it."""
+    rows_per_packet: int | None = None
+    """Most projections in one packet; None: as many as fill it."""
+    registers: Mapping[str, int] = field(default_factory=dict)
+    """Values of setting registers that suit it better than those after reset."""
     exact_matrix: Callable[[Shot], NDArray[np.floating]] | None = None
     """Where the medium is known: (outputs, modes) matrix A in DN, for the shot's levels and exposure and the present
     laser power, so that the noiseless, unquantised difference of the two frames of a complement pair showing

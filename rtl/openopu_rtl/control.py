@@ -153,10 +153,11 @@ class ControlPath(wiring.Component):
         add_queue(m, "batch_queue", commands.o_batch, self.batch, g.queue_depth)
 
         # Outwards.
-        m.submodules.arbiter = arbiter = PacketArbiter(3)
+        m.submodules.arbiter = arbiter = PacketArbiter()
         m.submodules.transmitter = transmitter = PacketTransmitter()
-        for number, packets in enumerate((replies.o, flipped(self.patterns), flipped(self.results))):
-            connect(m, packets, arbiter.i[number])
+        connect(m, replies.o, arbiter.a)
+        connect(m, flipped(self.patterns), arbiter.b)
+        connect(m, flipped(self.results), arbiter.c)
         m.submodules.content_skid = content_skid = Skid(LINK_BYTE)
         m.submodules.link_skid = link_skid = Skid(8)
         connect(m, arbiter.o, content_skid.i)

@@ -123,21 +123,31 @@ class ReplySender(wiring.Component):
 
 
 class PacketArbiter(wiring.Component):
-    """Joins streams of packets; a packet, once begun, is sent whole. ``i[0]`` goes first, and so on."""
+    """Joins streams of packets; a packet, once begun, is sent whole. ``a`` goes first, then ``b``."""
 
-    def __init__(self, inputs: int):
-        super().__init__({"i": In(stream.Signature(LINK_BYTE)).array(inputs), "o": Out(stream.Signature(LINK_BYTE))})
+    def __init__(self):
+        super().__init__(
+            {
+                "a": In(stream.Signature(LINK_BYTE)),
+                "b": In(stream.Signature(LINK_BYTE)),
+                "c": In(stream.Signature(LINK_BYTE)),
+                "o": Out(stream.Signature(LINK_BYTE)),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
 
         with m.FSM():
             with m.State("IDLE"):
-                for number, source in reversed(list(enumerate(self.i))):
-                    with m.If(source.valid):
-                        m.next = f"SEND {number}"
-            for number, source in enumerate(self.i):
-                with m.State(f"SEND {number}"):
+                with m.If(self.a.valid):
+                    m.next = "A"
+                with m.Elif(self.b.valid):
+                    m.next = "B"
+                with m.Elif(self.c.valid):
+                    m.next = "C"
+            for state, source in (("A", self.a), ("B", self.b), ("C", self.c)):
+                with m.State(state):
                     m.d.comb += [
                         self.o.valid.eq(source.valid),
                         self.o.payload.eq(source.payload),

@@ -20,6 +20,7 @@ from pathlib import Path
 import serial
 from openopu.device import Device, Transport
 from openopu.errors import LinkLost, UrlError
+from openopu.injection import inject
 from openopu.transports import DEFAULT_BAUD, SerialTransport
 from openopu.url import DeviceUrl
 from openopu_rtl.protocol.registers import PLANT_SOURCES
@@ -127,7 +128,7 @@ def open_rtl(url: DeviceUrl) -> Device:
     except BaseException:
         simulation.stop()
         raise
-    return Device(
+    device = Device(
         url=url,
         name=f"rtl:{settings.simulator}",
         transport=transport,
@@ -136,3 +137,4 @@ def open_rtl(url: DeviceUrl) -> Device:
         realtime=settings.free_running,
         time_factor=TIME_FACTOR[settings.simulator],
     )
+    return inject(device) if source == "host" else device

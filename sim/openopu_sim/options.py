@@ -93,6 +93,11 @@ def plant_of(url: DeviceUrl, geometry: Geometry, clock_hz: int = SIMULATION_CLOC
     )
 
 
+def optical_model(geometry: Geometry, options: Mapping[str, str], clock_hz: int) -> Plant:
+    """The optics of a device whose frames come from the host; see :mod:`openopu.injection`."""
+    return plant_of(DeviceUrl("plant", "", {"plant": "host", **options}), geometry, clock_hz)
+
+
 def plant_options(url: DeviceUrl) -> dict[str, str]:
     """Those keys of a URL that describe the plant, checked, for :func:`plant_from_options`."""
     parameters_of(url)

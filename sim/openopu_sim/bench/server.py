@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from openopu.url import DeviceUrl
 from openopu_rtl.protocol import PanelKind
 
+from ..plant.thermometer import Thermometer
 from .endpoints import Door, Ports, Replay
 from .faults import Fault, Faults, Play
 from .settings import CLOCK_HZ, SETTINGS_VARIABLE, BenchSettings
@@ -77,7 +78,10 @@ class PlantLike(Protocol):
 
 
 class NoOptics:
-    """Where frames come from elsewhere, the camera is never triggered."""
+    """Where frames come from elsewhere, the camera is never triggered, and no laser is on."""
+
+    def __init__(self, temperature: int) -> None:
+        self._temperature = temperature
 
     def expose_frame(
         self, levels: NDArray[np.uint8], exposure_id: int, exposure_cycles: int, laser_code: int
@@ -88,7 +92,7 @@ class NoOptics:
         return 0
 
     def temperature_reading(self) -> int:
-        return 0
+        return self._temperature
 
 
 class Signals:
@@ -274,10 +278,11 @@ def make_plant(settings: BenchSettings) -> PlantLike:
         module, _, name = settings.optics.partition(":")
         made: PlantLike = getattr(importlib.import_module(module), name)(settings)
         return made
-    from ..options import plant_from_options, plant_source_of
+    from ..options import parameters_of, plant_from_options, plant_source_of
 
-    if plant_source_of(DeviceUrl("rtl", parameters=settings.plant)) != "camera":
-        return NoOptics()
+    url = DeviceUrl("rtl", parameters=settings.plant)
+    if (source := plant_source_of(url)) != "camera":
+        return NoOptics(Thermometer(parameters_of(url).thermometer).reading() if source == "host" else 0)
     return plant_from_options(settings.geometry, settings.plant)
 
 
