@@ -29,7 +29,14 @@ class BoardTop(Elaboratable):  # type: ignore[misc]
 
     def __init__(self, board: Board):
         self.board = board
-        self.opu = Opu(board.geometry, clock_hz=board.clock_hz, board=board.number, build=build_id(), adc=board.adc)
+        self.opu = Opu(
+            board.geometry,
+            clock_hz=board.clock_hz,
+            board=board.number,
+            build=build_id(),
+            adc=board.adc,
+            plants=board.plants,
+        )
         self.clocks: Clocks | None = None
         """Once elaborated."""
         ports = {name: m for name, m in self.opu.signature.members.items() if name not in INNER}

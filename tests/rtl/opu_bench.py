@@ -49,10 +49,19 @@ class Bench:
     """
 
     def __init__(
-        self, geometry=SMALL, *, seed=0, clocks=(48e6, 40e6, 37e6), faults=None, stall=0.0, readings=None, background=()
+        self,
+        geometry=SMALL,
+        *,
+        seed=0,
+        clocks=(48e6, 40e6, 37e6),
+        faults=None,
+        stall=0.0,
+        readings=None,
+        plants=(),
+        background=(),
     ):
         self.geometry = geometry
-        self.opu = Opu(geometry, clock_hz=CLOCK_HZ)
+        self.opu = Opu(geometry, clock_hz=CLOCK_HZ, plants=plants)
         self.random = random.Random(seed)
         self.clocks = clocks
         self.faults = faults or {}
