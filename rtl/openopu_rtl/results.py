@@ -28,11 +28,11 @@ def model(
 
 
 class ResultReader(wiring.Component):
-    """Reads one projection's integers, as values of 16 bits or to count those that saturate.
+    """Reads one projection's integers as values of 16 bits, and counts those that saturate.
 
     ``start`` begins a pass over the selection (or over the raw frame with ``raw``); it reads set
-    ``set``. With ``count_only`` no values come out, and ``saturations`` holds their number when
-    ``busy`` falls (``saturated`` is up for a clock at each). ``used`` says which banks of the projection
+    ``set``. ``saturations`` is the number of saturated values, all counted once the last value is
+    offered (``saturated`` is up for a clock at each). ``used`` says which banks of the projection
     hold sums; others read as 0.
 
     Settings must hold while ``busy``.
@@ -44,7 +44,6 @@ class ResultReader(wiring.Component):
         super().__init__(
             {
                 "start": In(1),
-                "count_only": In(1),
                 "busy": Out(1),
                 "saturations": Out(16),
                 "saturated": Out(1),
@@ -85,7 +84,7 @@ class ResultReader(wiring.Component):
             write.data.eq(self.selection_data),
         ]
         move = Signal()
-        m.d.comb += move.eq(~self.o.valid | self.o.ready | self.count_only)
+        m.d.comb += move.eq(~self.o.valid | self.o.ready)
 
         # Stage 0: entry of the selection, or pixel of the raw frame.
         entry, bank = Signal(range(max(g.outputs, g.raw_rows * g.camera_width) + 1)), Signal()
@@ -144,11 +143,11 @@ class ResultReader(wiring.Component):
         # Stage 3: the value.
         with m.If(move):
             m.d.sync += [
-                self.o.valid.eq(valid2 & ~self.count_only),
+                self.o.valid.eq(valid2),
                 self.o.payload.eq(Mux(self.raw, self.raw_data, clipped)),
                 self.o_last.eq(last2),
             ]
-        m.d.comb += self.saturated.eq(valid2 & saturated & ~self.raw & self.count_only)
+        m.d.comb += self.saturated.eq(move & valid2 & saturated & ~self.raw)
         with m.If(self.saturated & ~self.saturations.all()):
             m.d.sync += self.saturations.eq(self.saturations + 1)
         m.d.comb += self.busy.eq(walking | valid1 | valid2 | self.o.valid)

@@ -7,19 +7,24 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .commands import BATCH
-from .protocol.packets import RECORD_DTYPE, RECORD_FLAGS
+from .protocol.packets import RECORD_DTYPE, RECORD_FLAGS, RECORD_HEAD_BYTES
 from .protocol.packets import PacketType as Type
 from .protocol.registers import RESULT_BITS
 from .shapes import ENDED, LINK_BYTE
 
-_RECORD = data.StructLayout({name: RECORD_DTYPE[name].itemsize * 8 for name in RECORD_DTYPE.names})
+_FIELDS = data.StructLayout({name: RECORD_DTYPE[name].itemsize * 8 for name in RECORD_DTYPE.names})
+_TAIL_BYTES = RECORD_DTYPE.itemsize - RECORD_HEAD_BYTES
+
+
+BUBBLE_CLOCKS = 1
+"""Clocks of a record in which the sender offers nothing, where the projection has already ended."""
 
 
 class ResultSender(wiring.Component):
     """Takes queued packets (``batch``) and ended projections (``ended``), both in order.
 
-    The integers are read twice: once to count those that saturate, which stands in the record's
-    head, and once to send them. The encoder behind buffers enough to hide the first pass from a UART.
+    The integers are read once, a byte a clock: how many are saturated follows them. A record costs ``BUBBLE_CLOCKS``
+    in which no byte leaves, which the encoder behind hides from any link slower than the system clock.
     """
 
     def __init__(self):
@@ -34,8 +39,6 @@ class ResultSender(wiring.Component):
                 "format": In(2),
                 # Result reader and packer.
                 "read_start": Out(1),
-                "read_count_only": Out(1),
-                "read_busy": In(1),
                 "read_saturations": In(16),
                 "packed_format": Out(2),
                 "packed": In(stream.Signature(8)),
@@ -48,11 +51,10 @@ class ResultSender(wiring.Component):
         m = Module()
         o = self.o
         batch, ended = self.batch.p, self.ended.p
-        head_bytes = _RECORD.size // 8
-        shift = Signal(_RECORD.size)
-        left = Signal(range(max(8, head_bytes) + 1))
+        shift = Signal(8 * RECORD_HEAD_BYTES)
+        left = Signal(range(max(8, RECORD_HEAD_BYTES) + 1))
         remaining = Signal(16)
-        record = Signal(_RECORD)
+        record = Signal(_FIELDS)
         m.d.comb += [
             self.busy.eq(1),
             self.release_set.eq(ended.set),
@@ -90,29 +92,27 @@ class ResultSender(wiring.Component):
                 send_shift("NEXT")
             with m.State("NEXT"):
                 with m.If(self.ended.valid):
-                    m.d.comb += [self.read_start.eq(~self.raw), self.read_count_only.eq(1)]
-                    m.next = "COUNT"
-            with m.State("COUNT"):
-                m.d.comb += self.read_count_only.eq(1)
-                with m.If(~self.read_busy):
-                    m.d.sync += [shift.eq(record), left.eq(head_bytes)]
+                    m.d.sync += [shift.eq(record), left.eq(RECORD_HEAD_BYTES)]
                     m.next = "RECORD"
             with m.State("RECORD"):
-                send_shift("READ")
-            with m.State("READ"):
-                m.d.comb += self.read_start.eq(1)
-                m.next = "VALUES"
+                # The first values come down the reader's pipeline behind the head.
+                m.d.comb += self.read_start.eq(left == RECORD_HEAD_BYTES)
+                send_shift("VALUES")
             with m.State("VALUES"):
                 m.d.comb += [
                     o.valid.eq(self.packed.valid),
                     o.p.data.eq(self.packed.payload),
-                    o.p.last.eq(self.packed_last & (remaining == 1)),
                     self.packed.ready.eq(o.ready),
                 ]
                 with m.If(o.valid & o.ready & self.packed_last):
                     m.d.comb += [self.release.eq(1), self.ended.ready.eq(1)]
+                    m.d.sync += [shift.eq(record.saturated), left.eq(_TAIL_BYTES)]
+                    m.next = "TAIL"
+            with m.State("TAIL"):
+                m.d.comb += o.p.last.eq((left == 1) & (remaining == 1))
+                send_shift("NEXT")
+                with m.If(o.ready & (left == 1)):
                     m.d.sync += remaining.eq(remaining - 1)
-                    m.next = "NEXT"
                     with m.If(remaining == 1):
                         m.d.comb += self.batch.ready.eq(1)
                         m.next = "IDLE"

@@ -175,14 +175,18 @@ class LoopbackDevice:
             frame = np.zeros((g.camera_height, g.camera_width), dtype="<u2")
             frame[g.crop_y : g.crop_y + g.crop_height, g.crop_x : g.crop_x + g.crop_width] = pixels
             start = self.get("raw_first_row")
-            return head.tobytes() + frame[start : start + g.raw_rows].tobytes()
+            return record_of(head, frame[start : start + g.raw_rows].tobytes())
         selection = self.windows["selection"][: self.get("selection_length")]
         shift, width = self.get("result_shift"), RESULT_BITS[self.get("result_format")]
         values = (acc[: self.get("result_banks"), selection].T.ravel() + (1 << shift >> 1)) >> shift
         limit = 1 << (width - 1)
         clipped = np.clip(values, -limit, limit - 1)
         head["saturated"] = (clipped != values).sum()
-        return head.tobytes() + codec.pack_results(clipped, width)
+        return record_of(head, codec.pack_results(clipped, width))
+
+
+def record_of(head: np.ndarray, packed: bytes) -> bytes:
+    return packets.encode_records(head, np.frombuffer(packed, dtype=np.uint8)[None])
 
 
 class Refusal(Exception):

@@ -14,7 +14,8 @@ PROJECT    first exposure u32, count u16, count * planes        RESULT: first ex
 ERROR      (device only) code u8, detail u32
 =========  ===================================================  ======================================
 
-A record is 14 bytes and the projection's packed integers. A packet from the host whose content
+A record is its head, the projection's packed integers, and the number of those that are saturated: 14 bytes more than
+the integers. The number stands behind them because it is counted while they are sent. A packet from the host whose content
 exceeds ``COMMAND_BYTES`` (READ, WRITE) or the pattern store (PROJECT) is refused whole.
 """
 
@@ -59,12 +60,14 @@ RECORD_DTYPE = np.dtype(
     [
         ("exposure", "<u4"),  # ID of the projection's first exposure
         ("timestamp", "<u4"),  # system clock cycles at the end of the last frame; timing
-        ("saturated", "<u2"),  # returned integers held at their limit, at most 65535
         ("monitor", "<u2"),  # photodiode reading of the last exposure
         ("status", "u1"),  # Code
         ("flags", "u1"),  # RECORD_FLAGS
+        ("saturated", "<u2"),  # returned integers held at their limit, at most 65535
     ]
 )
+RECORD_HEAD_BYTES = RECORD_DTYPE.itemsize - RECORD_DTYPE["saturated"].itemsize
+"""Of ``RECORD_DTYPE``: they stand before the integers; ``saturated``, always its last field, stands behind them."""
 RECORD_TIMING_FIELDS = ("timestamp",)
 """Fields that differ between twin and RTL, and are left out when they are compared."""
 RECORD_FLAGS = {"laser_on": 0, "accumulator_saturated": 1}
@@ -142,6 +145,12 @@ def encode_project(sequence: int, first_exposure: int, planes: np.ndarray) -> by
     return Packet(PacketType.PROJECT, sequence, header + codec.pack_planes(planes)).encode()
 
 
+def encode_records(heads: np.ndarray, packed: np.ndarray) -> bytes:
+    """The records of a RESULT packet: heads (count,) of ``RECORD_DTYPE`` and packed integers (count, bytes) uint8."""
+    fields = heads.view(np.uint8).reshape(len(heads), RECORD_DTYPE.itemsize)
+    return np.concatenate([fields[:, :RECORD_HEAD_BYTES], packed, fields[:, RECORD_HEAD_BYTES:]], axis=1).tobytes()
+
+
 def decode_records(payload: bytes, form: Format) -> tuple[int, Record]:
     """Return (first exposure, records) of a RESULT packet's payload. Raises :class:`codec.CodecError`."""
     if len(payload) < PROJECT_HEADER.size:
@@ -151,8 +160,10 @@ def decode_records(payload: bytes, form: Format) -> tuple[int, Record]:
     if len(body) != count * form.record_bytes:
         raise codec.CodecError(f"a result of {count} records has {len(body)} bytes, not {count * form.record_bytes}")
     rows = np.frombuffer(body, dtype=np.uint8).reshape(count, form.record_bytes)
-    head = np.ascontiguousarray(rows[:, : RECORD_DTYPE.itemsize]).view(RECORD_DTYPE)[:, 0]
-    values = codec.unpack_results(np.ascontiguousarray(rows[:, RECORD_DTYPE.itemsize :]), form.count, form.bits)
+    packed_end = form.record_bytes - (RECORD_DTYPE.itemsize - RECORD_HEAD_BYTES)
+    head = np.concatenate([rows[:, :RECORD_HEAD_BYTES], rows[:, packed_end:]], axis=1).view(RECORD_DTYPE)[:, 0]
+    packed = np.ascontiguousarray(rows[:, RECORD_HEAD_BYTES:packed_end])
+    values = codec.unpack_results(packed, form.count, form.bits)
     return first, Record(head, values & 0xFFFF if form.raw else values)
 
 
