@@ -11,7 +11,6 @@ from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.fifo import AsyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
-CLKOUT_HZ = 60_000_000
 FIFO_BYTES = 64
 """Of each crossing; a power of two. The system side keeps up, so it holds what the crossing's pointers lag behind."""
 BURST_BYTES = 256

@@ -17,6 +17,7 @@ from .protocol.declaration import MAGIC, PROTOCOL_HASH
 from .protocol.geometry import Geometry
 from .protocol.registers import STATUS_BITS
 from .registerfile import RegisterFile, identity_values
+from .shapes import LINK
 
 
 class Opu(wiring.Component):
@@ -31,7 +32,7 @@ class Opu(wiring.Component):
     Ports
     -----
     link_i, link_o : bytes of the link; ``link_i`` may stall it only for the length of one command.
-    link_is_bytes : identity register ``link``. uart_divisor: setting for a UART behind the link.
+    link_kind : identity register ``link``. uart_divisor: setting for a UART behind the link.
     slm_* : panel, in ``slm``. cam_* : sensor, in ``cam``, but ``cam_trigger`` in ``sync``: the sensor
         exposes while it is high.
     interlock_closed, laser_enable, dac_*, adc_* : laser and its monitor photodiode.
@@ -49,7 +50,7 @@ class Opu(wiring.Component):
             {
                 "link_i": In(stream.Signature(8)),
                 "link_o": Out(stream.Signature(8)),
-                "link_is_bytes": In(1),
+                "link_kind": In(LINK),
                 "uart_divisor": Out(16),
                 "slm_de": Out(1),
                 "slm_hsync": Out(1),
@@ -97,7 +98,7 @@ class Opu(wiring.Component):
         m.d.sync += timestamp.eq(timestamp + 1)
         busy = Signal()
         m.d.comb += [
-            regs.link_is_bytes.eq(self.link_is_bytes),
+            regs.link.eq(self.link_kind),
             control.busy.eq(busy),
             control.loop_closed.eq(laser.state.interlock_closed),
             laser.refresh.eq(control.accepted),

@@ -11,6 +11,7 @@ from amaranth.lib.wiring import In, Out
 from .protocol.errors import Code
 from .protocol.geometry import Geometry
 from .protocol.registers import REGISTERS, WINDOWS, Access, Kind
+from .shapes import LINK
 
 
 def identity_values(geometry: Geometry, **fixed: int) -> dict[str, int]:
@@ -57,7 +58,7 @@ class RegisterFile(wiring.Component):
             "busy": In(1),
             "w_offset": Out(16),
             "w_value": Out(32),
-            "link_is_bytes": In(1),
+            "link": In(LINK),
         }
         for r in REGISTERS.values():
             if counts(r.name):
@@ -114,7 +115,7 @@ class RegisterFile(wiring.Component):
 
     def _value(self, r):
         if r.name == "link":
-            return self.link_is_bytes
+            return self.link
         if r.kind is Kind.IDENTITY:
             return self.identity[r.name]
         if counts(r.name):

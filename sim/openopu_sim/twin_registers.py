@@ -13,6 +13,7 @@ from openopu_rtl.protocol import (
     Code,
     Geometry,
     Kind,
+    Link,
     Register,
     Window,
 )
@@ -20,8 +21,6 @@ from openopu_rtl.protocol.registers import STATUS_BITS, TRIP_CAUSES
 
 TWIN_BOARD = 1
 """Value of the register ``board``."""
-BYTE_LINK = 1
-"""Value of the register ``link``: bytes are handed over whole."""
 WORD = 0xFFFFFFFF
 
 
@@ -53,7 +52,7 @@ class Registers:
             "protocol_hash": PROTOCOL_HASH,
             "build": build,
             "board": TWIN_BOARD,
-            "link": BYTE_LINK,
+            "link": Link.BYTES,
             "clock_hz": clock_hz,
         } | {f"geometry_{name}": int(getattr(geometry, name)) for name in geometry.__dataclass_fields__}
         self._values = {r.name: identity.get(r.name, r.reset) for r in REGISTERS.values()}

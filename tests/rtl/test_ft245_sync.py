@@ -3,7 +3,8 @@
 import itertools
 
 import pytest
-from openopu_rtl.ft245_sync import BURST_BYTES, CLKOUT_HZ, Ft245Sync, burst_clocks
+from openopu_rtl.ft245_sync import BURST_BYTES, Ft245Sync, burst_clocks
+from openopu_rtl.protocol.links import FT245SYNC_HZ
 
 
 class Chip:
@@ -70,7 +71,7 @@ def transfer(simulate, dut, chip, send, clock_hz, rng=None):
         await ctx.tick().repeat(40)
         assert not ctx.get(dut.busy) or len(chip.got) < len(send)
 
-    clocks = {"sync": 1 / clock_hz, "ft": 1 / CLKOUT_HZ}
+    clocks = {"sync": 1 / clock_hz, "ft": 1 / FT245SYNC_HZ}
     simulate(dut, give, take, background=(chip.run,), clocks=clocks)
     return bytes(received)
 
@@ -103,7 +104,7 @@ def test_a_byte_moves_at_every_edge_but_in_turns(simulate):
 
 
 @pytest.mark.parametrize(
-    ("clkout_s", "suspends", "expected"), [(1 / CLKOUT_HZ, True, 1), (8e-6, False, 2), (1, False, 0)]
+    ("clkout_s", "suspends", "expected"), [(1 / FT245SYNC_HZ, True, 1), (8e-6, False, 2), (1, False, 0)]
 )
 def test_a_link_that_goes_away_is_told(simulate, clkout_s, suspends, expected):
     """PWREN# rises; CLKOUT stops after an edge; CLKOUT has never run, which is no loss."""

@@ -298,7 +298,7 @@ def test_device_reports_a_killed_simulator() -> None:
     ("url", "message"),
     [
         ("rtl:modelsim", "no simulator `modelsim`"),
-        ("rtl:icarus?link=fast", "uart or bytes"),
+        ("rtl:icarus?link=fast", "uart or bytes or ft245 or ft245sync"),
         ("rtl:icarus?fault=1:melt", "is no fault"),
         ("rtl:icarus?colour=red", "knows no key `colour`"),
         ("rtl:icarus?n=67", "cannot be built"),

@@ -8,6 +8,7 @@ from typing import Any
 
 from . import packets, registers
 from .errors import Code
+from .links import Link
 from .shots import SHOT_FIELDS
 
 MAGIC = int.from_bytes(b"OOPU", "big")
@@ -25,6 +26,7 @@ def describe() -> dict[str, Any]:
         "status_bits": registers.STATUS_BITS,
         "trip_causes": registers.TRIP_CAUSES,
         "result_bits": registers.RESULT_BITS,
+        "links": {link.name: link.value for link in Link},
         "shot": SHOT_FIELDS,
         "packets": {t.name: t.value for t in packets.PacketType},
         "layouts": [

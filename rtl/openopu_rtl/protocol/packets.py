@@ -15,8 +15,8 @@ ERROR      (device only) code u8, detail u32
 =========  ===================================================  ======================================
 
 A record is its head, the projection's packed integers, and the number of those that are saturated: 14 bytes more than
-the integers. The number stands behind them because it is counted while they are sent. A packet from the host whose content
-exceeds ``COMMAND_BYTES`` (READ, WRITE) or the pattern store (PROJECT) is refused whole.
+the integers. The number stands behind them because it is counted while they are sent. A packet from the host
+whose content exceeds ``COMMAND_BYTES`` (READ, WRITE) or the pattern store (PROJECT) is refused whole.
 """
 
 from __future__ import annotations

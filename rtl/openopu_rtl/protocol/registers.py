@@ -10,6 +10,7 @@ import enum
 from dataclasses import dataclass
 
 from .geometry import Geometry
+from .links import LINKS
 from .shots import SHOT_WORDS
 
 
@@ -82,7 +83,7 @@ def _identity() -> list[Register]:
         Register("protocol_hash", Kind.IDENTITY, "Hash of this declaration; the host refuses another."),
         Register("build", Kind.IDENTITY, "First 32 bits of the hash of the gateware's sources."),
         Register("board", Kind.IDENTITY, "Board: 0 simulation, 1 twin; boards count from 16."),
-        Register("link", Kind.IDENTITY, "Link: 0 UART, 1 bytes handed over whole (simulation's bypass)."),
+        Register("link", Kind.IDENTITY, "Link: " + ", ".join(f"{k.value} {text}" for k, text in LINKS.items()) + "."),
         Register("clock_hz", Kind.IDENTITY, "Frequency of the system clock.", "Hz"),
     ]
     geometry = [
