@@ -61,6 +61,7 @@ class SimulationTop(wiring.Component):
                 "ft_rxf_n": In(1),
                 "ft_txe_n": In(1),
                 "ft_data_i": In(8),
+                "ft_pwren_n": In(1),
                 "ft_rd_n": Out(1, init=1),
                 "ft_wr_n": Out(1, init=1),
                 "ft_oe_n": Out(1, init=1),
@@ -129,6 +130,7 @@ class SimulationTop(wiring.Component):
         with m.Switch(self.link):
             with m.Case(Link.UART):
                 serve(receiver.o, transmitter.i)
+                m.d.comb += opu.link_reset.eq(receiver.line_break)
             with m.Case(Link.BYTES):
                 m.d.comb += [
                     to_opu.payload.eq(self.bypass_rx_payload),
@@ -145,6 +147,8 @@ class SimulationTop(wiring.Component):
                         port.rxf_n.eq(self.ft_rxf_n),
                         port.txe_n.eq(self.ft_txe_n),
                         port.data_i.eq(self.ft_data_i),
+                        port.pwren_n.eq(self.ft_pwren_n),
+                        opu.link_reset.eq(port.link_reset),
                         self.ft_rd_n.eq(port.rd_n),
                         self.ft_wr_n.eq(port.wr_n),
                         self.ft_data_o.eq(port.data_o),

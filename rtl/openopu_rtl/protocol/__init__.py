@@ -4,7 +4,7 @@ Pure Python and NumPy: importing it never imports Amaranth.
 """
 
 from .declaration import MAGIC, PROTOCOL_HASH, describe
-from .errors import ERRORS, Code
+from .errors import ERRORS, TRIPS, Code
 from .geometry import Geometry, GeometryError
 from .links import LINKS, Link
 from .packets import (
@@ -25,6 +25,7 @@ __all__ = [
     "MAGIC",
     "PROTOCOL_HASH",
     "REGISTERS",
+    "TRIPS",
     "WINDOWS",
     "Access",
     "Code",

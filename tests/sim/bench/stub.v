@@ -5,7 +5,7 @@
 module openopu_sim_top (
     input clk, input rst, input slm_clk, input cam_clk, input ft_clk, input [2:0] link,
     input uart_rx, output uart_tx,
-    input ft_rxf_n, input ft_txe_n, input [7:0] ft_data_i, output ft_rd_n, output ft_wr_n, output ft_oe_n,
+    input ft_rxf_n, input ft_txe_n, input [7:0] ft_data_i, input ft_pwren_n, output ft_rd_n, output ft_wr_n, output ft_oe_n,
     output [7:0] ft_data_o, output ft_data_oe,
     input [7:0] bypass_rx_payload, input bypass_rx_valid, output bypass_rx_ready,
     output [7:0] bypass_tx_payload, output bypass_tx_valid, input bypass_tx_ready,

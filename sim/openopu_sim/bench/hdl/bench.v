@@ -107,8 +107,8 @@ module openopu_bench #(
     openopu_sim_top dut (
         .clk(clk), .rst(rst), .slm_clk(slm_clk), .cam_clk(cam_clk), .ft_clk(ft_clk), .link(link_now),
         .uart_rx(uart_rx), .uart_tx(uart_tx),
-        .ft_rxf_n(ft_rxf_n), .ft_txe_n(ft_txe_n), .ft_data_i(ft_to_device), .ft_rd_n(ft_rd_n), .ft_wr_n(ft_wr_n),
-        .ft_oe_n(ft_oe_n), .ft_data_o(ft_from_device), .ft_data_oe(ft_device_drives),
+        .ft_rxf_n(ft_rxf_n), .ft_txe_n(ft_txe_n), .ft_data_i(ft_to_device), .ft_pwren_n(1'b0),
+        .ft_rd_n(ft_rd_n), .ft_wr_n(ft_wr_n), .ft_oe_n(ft_oe_n), .ft_data_o(ft_from_device), .ft_data_oe(ft_device_drives),
         .bypass_rx_payload(bypass_rx_payload), .bypass_rx_valid(bypass_rx_valid), .bypass_rx_ready(bypass_rx_ready),
         .bypass_tx_payload(bypass_tx_payload), .bypass_tx_valid(bypass_tx_valid), .bypass_tx_ready(bypass_tx_ready),
         .slm_de(slm_de), .slm_hsync(slm_hsync), .slm_vsync(slm_vsync), .slm_level(slm_level),

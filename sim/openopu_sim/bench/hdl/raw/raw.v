@@ -40,8 +40,8 @@ module openopu_raw #(
     openopu_sim_top dut (
         .clk(clk), .rst(rst), .slm_clk(slm_clk), .cam_clk(cam_clk), .ft_clk(ft_clk), .link({2'b0, bypass}),
         .uart_rx(bypass), .uart_tx(uart_tx),
-        .ft_rxf_n(bypass), .ft_txe_n(bypass), .ft_data_i(bypass_rx_payload), .ft_rd_n(ft_rd_n), .ft_wr_n(ft_wr_n),
-        .ft_oe_n(ft_oe_n), .ft_data_o(ft_data), .ft_data_oe(ft_oe),
+        .ft_rxf_n(bypass), .ft_txe_n(bypass), .ft_data_i(bypass_rx_payload), .ft_pwren_n(1'b0),
+        .ft_rd_n(ft_rd_n), .ft_wr_n(ft_wr_n), .ft_oe_n(ft_oe_n), .ft_data_o(ft_data), .ft_data_oe(ft_oe),
         .bypass_rx_payload(bypass_rx_payload), .bypass_rx_valid(bypass_rx_valid), .bypass_rx_ready(bypass_rx_ready),
         .bypass_tx_payload(bypass_tx_payload), .bypass_tx_valid(bypass_tx_valid), .bypass_tx_ready(bypass),
         .slm_de(slm_de), .slm_hsync(slm_hsync), .slm_vsync(slm_vsync), .slm_level(slm_level),
