@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from openopu_rtl.protocol import Shot
 
-from .errors import DeviceError, UrlError
+from .errors import DeviceError, LinkLost, UrlError
 from .url import DeviceUrl
 
 DEVICES_GROUP = "openopu.devices"
@@ -43,6 +43,13 @@ class Transport(ABC):
     def close(self) -> None:
         """End the link. May be called twice."""
 
+    def reopen(self, timeout_s: float) -> None:
+        """Open the lost link anew once the device is there again; :class:`openopu.errors.LinkLost` after ``timeout_s``.
+
+        Whatever was under way in either direction may be lost.
+        """
+        raise LinkLost("this link cannot be opened again", "", "Open the device anew")
+
     def set_baud(self, baud: int) -> None:  # noqa: B027
         """Change the line's rate in bits per second; nothing to do where there is no line."""
 
@@ -61,6 +68,8 @@ class Device:
     """True where the device's clock runs on while the host thinks, so that the heartbeat must be kept alive."""
     time_factor: float = 1.0
     """Wall seconds that one second of the device's clock takes at most; time-outs are stretched by it."""
+    reconnect_s: float = 0.0
+    """How long to look for the device after its link was lost; 0: not at all."""
     exact_matrix: Callable[[Shot], NDArray[np.floating]] | None = None
     """Where the medium is known: (outputs, modes) matrix A in DN, for the shot's levels and exposure and the present
     laser power, so that the noiseless, unquantised difference of the two frames of a complement pair showing

@@ -23,8 +23,9 @@ from .errors import LaserDark, UsageError, whole
 from .measure import ExposureReport
 from .pending import Pending
 from .pipeline import EXPOSURE_IDS, Job, Setup
+from .reconnect import Reconnect
 from .session import Identity, Session
-from .settings import Settings, linear_weight, lossless
+from .settings import Settings, linear_weight, lossless, selection_of
 from .url import DeviceUrl
 from .worker import Worker
 
@@ -67,8 +68,7 @@ class Opu:
             self._session.write(laser_disarm=0)
             self._session.wait_idle(SETTLE_S)
             self._settings = Settings.default(self.geometry)
-            self._settings.write(self._session, self.geometry, None)
-            self._session.write_window("level_table", np.arange(256))
+            self._restore()
             self._session.write(counters_clear=0)
         except BaseException:
             device.transport.close()
@@ -78,6 +78,9 @@ class Opu:
         self._layout = layouts.balanced(self.geometry.modes, self.geometry.modes)
         self._exposure_cycles = self._settings.program.shots[0].exposure_cycles
         self._worker = Worker(self._session, lambda: SETTLE_S)
+        self._reconnect = Reconnect(self._session, self.identity, self._restore, lambda: self._worker.abandoned)
+        self._worker.reconnect = self._reconnect
+        self._armed_at = 0
         try:
             self._set_keep_alive()
             if arm or device.arms_itself:
@@ -94,6 +97,11 @@ class Opu:
             self._worker.abandon()
         self.close()
 
+    def _restore(self) -> None:
+        """Write every setting to an idle device, which may have just got its power."""
+        self._settings.write(self._session, self.geometry, None)
+        self._session.write_window("level_table", np.arange(256))
+
     def close(self) -> None:
         """Disarm the laser and close the link; called by the ``with`` block. May be called twice."""
         if self._closed:
@@ -101,10 +109,14 @@ class Opu:
         self._closed = True
         try:
             with contextlib.suppress(Exception):  # a lost link cannot be disarmed: the heartbeat does that
-                self._worker.call(lambda: self._session.write(laser_disarm=0))
+                self._worker.call(self._farewell)
             self._worker.stop()
         finally:
             self.device.transport.close()
+
+    def _farewell(self) -> None:
+        self._worker.reconnect = None
+        self._session.write(laser_disarm=0)
 
     # Settings
 
@@ -206,7 +218,7 @@ class Opu:
         for name, number in (("bits", bits), ("shift", shift), ("banks", banks)):
             if number is not None:
                 whole(number, name)
-        selection = _selection(outputs, self.geometry.outputs)
+        selection = selection_of(outputs, self.geometry.outputs)
         if bits is None or shift is None:
             width, fitting = lossless(program, self.geometry, bits, banks)
             bits, shift = width, fitting if shift is None else shift
@@ -359,7 +371,7 @@ class Opu:
             raise self._dark(f"the laser was off in {len(dark)} of {len(record.head)} projections")
 
     def _dark(self, what: str) -> LaserDark:
-        why, step = laser.why_dark(self.status())
+        why, step = laser.why_dark(self.status(), self.reconnected != self._armed_at)
         return LaserDark("; ".join([what, *why]), str(self.device.url), step)
 
     # Measurements
@@ -402,6 +414,7 @@ class Opu:
     def arm(self) -> None:
         """Arm the laser, in two steps. Raises :class:`LaserDark` where the device does not arm now, and says why."""
         self._worker.call(lambda: laser.arm(self._session))
+        self._armed_at = self.reconnected
 
     def disarm(self) -> None:
         """Switch the laser off."""
@@ -437,24 +450,14 @@ class Opu:
         """Times that packets had to be repeated because of damage, loss or a fault."""
         return self._worker.pipeline.repeated
 
+    @property
+    def reconnected(self) -> int:
+        """Times that the device went away and came back. Each time the laser is left off: call :meth:`arm`."""
+        return self._reconnect.count
+
     def set_baud(self, baud: int) -> None:
         """Change the rate of a serial line on both ends."""
         self._worker.call(lambda: self._session.set_baud(baud, self.identity.clock_hz))
-
-
-def _selection(outputs: int | ArrayLike | None, available: int) -> NDArray[np.intp]:
-    if outputs is None:
-        return np.arange(available)
-    chosen = array_of(outputs, "outputs")
-    if chosen.dtype.kind not in "iu" or chosen.ndim > 1:
-        raise UsageError("expected a count or a list of indices", "outputs")
-    if chosen.ndim == 0 and chosen > available:
-        raise UsageError(
-            f"{chosen} outputs exceed the device's {available}",
-            "outputs",
-            f"Take at most {available}, or a device with more (`twin:?m={chosen}`)",
-        )
-    return np.arange(int(chosen)) if chosen.ndim == 0 else chosen.astype(np.intp)
 
 
 def _check_geometry(url: DeviceUrl, identity: Identity) -> None:

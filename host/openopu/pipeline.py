@@ -310,7 +310,12 @@ class Pipeline:
 
     # Recovery
 
-    def _recover(self, cause: str) -> None:
+    def resume(self) -> None:
+        """Go on with the first row without a result, on a device that came back and is idle."""
+        self._note_recovery("the link was lost")
+        self._restart()
+
+    def _note_recovery(self, cause: str) -> None:
         session = self._session
         self.repeated += 1
         self._recoveries += 1
@@ -321,8 +326,22 @@ class Pipeline:
                 session.where,
                 f"Check the cable, lower the baud rate; `openopu doctor --device {session.where}` measures the link",
             )
+        # Shorter packets: what gets through before the next damage is more often whole.
         in_flight = max((f.count for f in self._flights), default=1)
         self._rows_limit = max(1, in_flight // 2)
+
+    def _restart(self) -> None:
+        self._flights.clear()
+        if self._jobs:
+            head = self._jobs[0]
+            for job in self._jobs:
+                job.sent = job.done
+            self._session.write(exposure_base=head.exposure(head.done))
+        self._progress_s = time.monotonic()
+
+    def _recover(self, cause: str) -> None:
+        session = self._session
+        self._note_recovery(cause)
 
         def sink(packet: Packet) -> None:
             # Results that still come in order are as good as any.
@@ -332,10 +351,4 @@ class Pipeline:
         # Ends a packet whose delimiter was lost, so that the next one is not swallowed with it.
         session.device.transport.write(codec.DELIMITER)
         session.wait_idle(self._flight_seconds(), sink)
-        self._flights.clear()
-        if self._jobs:
-            head = self._jobs[0]
-            for job in self._jobs:
-                job.sent = job.done
-            session.write(exposure_base=head.exposure(head.done))
-        self._progress_s = time.monotonic()
+        self._restart()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +32,8 @@ from .errors import DeviceError, DeviceRefused, DeviceSilent, IdentityMismatch, 
 
 MARGIN_S = 2.0
 """Added to every time-out: what an operating system and a USB adapter may take on top of the line."""
+BRIEF_S = 0.5
+"""The same where a try at another rate follows."""
 SILENT_TRIES = 3
 """Requests without any answer before the device counts as silent."""
 DAMAGED_TRIES = 16
@@ -87,6 +89,8 @@ class Session:
         self.margin_s = MARGIN_S
         self.silent_tries = SILENT_TRIES
         self.baud = 1_000_000  # until the identity is read: only time-outs depend on it
+        self.chosen_baud: int | None = None
+        """Rate that :meth:`set_baud` has set."""
         self.last_sent_s = time.monotonic()
         self.damaged = 0
         """Packets that arrived damaged, in all."""
@@ -126,6 +130,16 @@ class Session:
         except codec.CodecError:
             self.damaged += 1
             raise
+
+    @contextlib.contextmanager
+    def brief(self) -> Iterator[None]:
+        """Within it, one short try decides that a device is silent."""
+        before = self.margin_s, self.silent_tries
+        self.margin_s, self.silent_tries = BRIEF_S, 1
+        try:
+            yield
+        finally:
+            self.margin_s, self.silent_tries = before
 
     def line_seconds(self, count: int) -> float:
         """Seconds that ``count`` bytes take on the line, in device time."""
@@ -349,7 +363,7 @@ class Session:
         with contextlib.suppress(DeviceSilent, LinkGarbled):
             self.write(uart_divisor=divisor)
         self.device.transport.set_baud(actual)
-        self.baud = actual
+        self.baud = self.chosen_baud = actual
         self.read("magic")
 
     def wait_idle(self, device_seconds: float, sink: Sink | None = None) -> None:

@@ -6,11 +6,12 @@ import dataclasses
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from openopu_rtl.protocol import REGISTERS, Format, Geometry, Program
 from openopu_rtl.protocol.registers import RESULT_BITS
 from openopu_rtl.protocol.shots import complement
 
+from .encoding import array_of
 from .errors import UsageError
 from .session import Session
 
@@ -150,3 +151,19 @@ def linear_weight(program: Program) -> int | None:
     weight = weights[0, False]
     fits = all(w == (-weight if inverted else weight) for (_, inverted), w in weights.items())
     return weight if fits and weight else None
+
+
+def selection_of(outputs: int | ArrayLike | None, available: int) -> NDArray[np.intp]:
+    """Indices of the outputs that a count, a list of indices or None (all) names. Raises :class:`UsageError`."""
+    if outputs is None:
+        return np.arange(available)
+    chosen = array_of(outputs, "outputs")
+    if chosen.dtype.kind not in "iu" or chosen.ndim > 1:
+        raise UsageError("expected a count or a list of indices", "outputs")
+    if chosen.ndim == 0 and chosen > available:
+        raise UsageError(
+            f"{chosen} outputs exceed the device's {available}",
+            "outputs",
+            f"Take at most {available}, or a device with more (`twin:?m={chosen}`)",
+        )
+    return np.arange(int(chosen)) if chosen.ndim == 0 else chosen.astype(np.intp)

@@ -27,5 +27,11 @@ LINKS: dict[Link, str] = {
 }
 """What each is, for people."""
 
+
+def name_of(link: int) -> str:
+    """What a value of the identity register is, for people."""
+    return LINKS.get(link, f"unknown link {link}")  # type: ignore[call-overload, no-any-return]
+
+
 FT245SYNC_HZ = 60_000_000
 """CLKOUT of FT232H and FT2232H in their synchronous FIFO mode (data sheet FT_000288, section 4.4)."""
