@@ -50,6 +50,11 @@ SLOWEST_PIXEL_CLOCK_HZ = 10e6
 """For time-outs only: the host does not know the panel's pixel clock, and no panel's is slower."""
 
 
+def rows_of_a_packet(row_bytes: int, record_bytes: int, store_bytes: int) -> int:
+    """Projections in one packet: as many as fill a packet or its result, two packets in the store."""
+    return max(1, min(min(PACKET_BYTES, store_bytes // 2) // row_bytes, RESULT_BYTES // record_bytes))
+
+
 @dataclass(frozen=True)
 class Setup:
     """What the device is configured for while projections are in flight."""
@@ -70,9 +75,7 @@ class Setup:
     @cached_property
     def rows_per_packet(self) -> int:
         """Projections in one packet: as many as fill a packet or its result, two packets in the store."""
-        by_packet = min(PACKET_BYTES, self.geometry.store_bytes // 2) // self.row_bytes
-        by_result = RESULT_BYTES // self.form.record_bytes
-        return max(1, min(by_packet, by_result))
+        return rows_of_a_packet(self.row_bytes, self.form.record_bytes, self.geometry.store_bytes)
 
     @cached_property
     def row_seconds(self) -> float:

@@ -43,6 +43,8 @@ WRITE_CHUNK_WORDS = 64
 """Words of a window in one packet: short enough that a noisy line gets most of them across."""
 BITS_PER_BYTE = 10
 """On a serial line: start, 8 data, stop."""
+BAUD_ERROR_MAX = 0.02
+"""A UART tolerates about 2 % on each side."""
 TRANSIENT = (Code.CRC, Code.FRAMING, Code.NO_SPACE, Code.EXPOSURE_MISMATCH)
 """Refusals that sending again cures."""
 GARBAGE_BYTES = 1 << 20
@@ -354,11 +356,8 @@ class Session:
 
     def set_baud(self, baud: int, clock_hz: int) -> None:
         """Change the line's rate to the nearest that the device can make."""
-        divisor = max(round(clock_hz / whole(baud, "baud", 1)), 1)
-        self.check_register("uart_divisor", divisor)
+        divisor = uart_divisor(baud, clock_hz)
         actual = clock_hz // divisor
-        if abs(actual - baud) > 0.02 * baud:  # a UART tolerates about 2 % on each side
-            raise UsageError(f"{baud} baud cannot be made from {clock_hz} Hz", "baud", f"The nearest is {actual}")
         # The answer may be lost in the change; reading at the new rate is the proof.
         with contextlib.suppress(DeviceSilent, LinkGarbled):
             self.write(uart_divisor=divisor)
@@ -378,6 +377,17 @@ class Session:
                     "the device stays busy", self.where, "Reset the board; if it repeats, report its counters"
                 )
             time.sleep(0.0005 if self.realtime else 0.0)
+
+
+def uart_divisor(baud: int, clock_hz: int) -> int:
+    """Divisor of the system clock for a rate. Raises :class:`UsageError` where the nearest is off by more than 2 %."""
+    register = REGISTERS["uart_divisor"]
+    low, high = register.minimum, int(register.maximum)
+    divisor = min(max(round(clock_hz / whole(baud, "baud", 1)), low), high)
+    actual = clock_hz // divisor
+    if abs(actual - baud) > BAUD_ERROR_MAX * baud:
+        raise UsageError(f"{baud} baud cannot be made from {clock_hz} Hz", "baud", f"The nearest is {actual}")
+    return divisor
 
 
 def sentence(text: str) -> str:

@@ -11,12 +11,10 @@ from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.fifo import AsyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
+from .protocol.ft245 import BURST_BYTES
+
 FIFO_BYTES = 64
 """Of each crossing; a power of two. The system side keeps up, so it holds what the crossing's pointers lag behind."""
-BURST_BYTES = 256
-"""Bytes in one direction before the other gets its turn, where it has any: turns then cost below 2 % of the clocks."""
-TURN_CLOCKS = 2
-"""Clocks without a byte between the last one in one direction and the first one in the other."""
 _CLKOUT_LOST_CLOCKS = 64
 """System clocks without an edge of CLKOUT after which the chip is gone: more than four of its clocks in any system."""
 _ROOM_BYTES = 6
@@ -149,9 +147,3 @@ class Ft245Sync(wiring.Component):
             self.busy.eq(active | (to_send.w_level != 0) | received.r_rdy),
         ]
         return m
-
-
-def burst_clocks(written: int, read: int) -> int:
-    """Model: clocks of CLKOUT for ``written`` and ``read`` bytes, both always on offer, in turns of ``BURST_BYTES``."""
-    turns = max(written, read) / BURST_BYTES
-    return round(written + read + 2 * turns * TURN_CLOCKS)

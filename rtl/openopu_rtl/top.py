@@ -12,9 +12,10 @@ from amaranth.lib import wiring
 from amaranth.lib.cdc import ResetSynchronizer
 from amaranth.lib.wiring import In, Out
 
-from .ft245 import FT232H, Ft245Async
+from .ft245 import Ft245Async
 from .ft245_sync import Ft245Sync
 from .opu import Opu
+from .protocol.ft245 import FT232H
 from .protocol.geometry import Geometry
 from .protocol.links import Link
 from .shapes import LINK

@@ -4,7 +4,8 @@ import dataclasses
 import itertools
 
 import pytest
-from openopu_rtl.ft245 import FT232H, FT245R, Ft245Async, read_cycle_clocks, write_cycle_clocks
+from openopu_rtl.ft245 import Ft245Async
+from openopu_rtl.protocol.ft245 import FT232H, FT245R, read_cycle_clocks, write_cycle_clocks
 
 NEVER = 1_000_000
 

@@ -3,7 +3,8 @@
 import itertools
 
 import pytest
-from openopu_rtl.ft245_sync import BURST_BYTES, Ft245Sync, burst_clocks
+from openopu_rtl.ft245_sync import Ft245Sync
+from openopu_rtl.protocol.ft245 import BURST_BYTES, burst_clocks
 from openopu_rtl.protocol.links import FT245SYNC_HZ
 
 
