@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from openopu_rtl.protocol import Format, Link, Packet, PacketType, codec, encode_project, packets
+from openopu_rtl.protocol import REGISTERS, Format, Link, Packet, PacketType, codec, encode_project, packets
 from openopu_rtl.protocol.ft245 import FT232H, burst_clocks, read_cycle_clocks, write_cycle_clocks
 from openopu_rtl.protocol.links import FT245SYNC_HZ, LINKS
 from openopu_rtl.protocol.registers import RESULT_BITS
@@ -22,6 +22,7 @@ from rich.table import Table
 
 from .errors import UsageError, whole
 from .pipeline import rows_of_a_packet
+from .session import uart_divisor
 
 USB_BULK_BYTES_PER_S = 19 * 64 * 1000
 """USB 2.0 specification, table 5-9: at most 19 bulk transactions of 64 bytes in a full-speed frame of 1 ms, of both
@@ -48,7 +49,7 @@ class Line:
 def line_of(link: Link, clock_hz: int, baud: int | None = None) -> Line:
     """The line of a link of a device with this system clock; ``baud`` for a UART. Measured by ``make bench``."""
     if link == Link.UART:
-        rate = baud or clock_hz // 4
+        rate = clock_hz // (REGISTERS["uart_divisor"].reset if baud is None else uart_divisor(baud, clock_hz))
         return Line(f"{LINKS[link]} {rate / 1e6:g} Mbaud", 10 / rate, 10 / rate, False)
     if link == Link.BYTES:
         return Line(LINKS[link], 1 / clock_hz, 1 / clock_hz, False)
@@ -214,10 +215,12 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
                 raise UsageError(f"results cannot have {bits} bits", "bits", f"Take one of {RESULT_BITS}")
             load = traffic(args.n, planes, Format(m, bits), store)
             side = args.bin * round(np.ceil(np.sqrt(m)))
-            links = {
-                name: 1 / line_of(link, clock_hz, baud).seconds(load.to_device, load.to_host)
-                for name, (link, baud) in LINES.items()
-            }
+            links: dict[str, float | None] = {}
+            for name, (link, baud) in LINES.items():
+                try:
+                    links[name] = 1 / line_of(link, clock_hz, baud).seconds(load.to_device, load.to_host)
+                except UsageError:
+                    links[name] = None  # no divisor of this clock is near the rate
             shot_us = args.exposure_us * 1e-6
             modulators = {mod.name: 1 / (shots * max(mod.shot_s, shot_us)) for mod in MODULATORS}
             cameras = {camera.name: 1 / (shots * camera.frame_s(side)) for camera in CAMERAS}
@@ -235,7 +238,7 @@ def _print(modes: int, shots: int, table: Sequence[Mapping[str, Any]]) -> None:
         view.add_column(f"m={row['m']}, {row['bits']} bit", justify="right")
     for kind in ("links", "modulators", "cameras"):
         for name in table[0][kind]:
-            view.add_row(
-                name, *(f"{row[kind][name]:,.4g}" for row in table), end_section=name == list(table[0][kind])[-1]
-            )
+            values = [row[kind][name] for row in table]
+            view.add_row(name, *("cannot be made" if value is None else f"{value:,.4g}" for value in values))
+        view.add_section()
     Console().print(view)

@@ -170,6 +170,8 @@ class Opu:
         encoding: Encoding | None = None,
         layout_seed: int = 0,
         exposure_cycles: int | None = None,
+        normalise: bool | None = None,
+        monitors: bool | None = None,
         **registers: int,
     ) -> None:
         """Set what the following projections do. Waits for those under way.
@@ -193,9 +195,14 @@ class Opu:
             Of the layout's permutation.
         exposure_cycles
             Exposure of every shot, kept for later programs; None: as calibrated, or as ``program`` says.
+        normalise
+            Weight each frame by ``monitor_reference`` over its photodiode reading; None: as before, at first not.
+            Set the reference with :meth:`refer_monitor`.
+        monitors
+            Return the photodiode reading of every shot (``monitors`` of a record); None: as before, at first not.
         registers
             Further settings by their register's name, such as ``laser_power`` (code of the DAC) or
-            ``camera_readout_cycles``.
+            ``monitor_reference``. Kept until they are set again.
 
         Raises
         ------
@@ -219,17 +226,27 @@ class Opu:
             if number is not None:
                 whole(number, name)
         selection = selection_of(outputs, self.geometry.outputs)
+        normalise = self._settings.normalise if normalise is None else bool(normalise)
         if bits is None or shift is None:
-            width, fitting = lossless(program, self.geometry, bits, banks)
+            width, fitting = lossless(program, self.geometry, bits, banks, normalise)
             bits, shift = width, fitting if shift is None else shift
-        settings = Settings(program, selection, bits, shift, banks, registers={**self._settings.registers, **registers})
+        settings = Settings(
+            program,
+            selection,
+            bits,
+            shift,
+            banks,
+            normalise=normalise,
+            monitors=self._settings.monitors if monitors is None else bool(monitors),
+            registers={**self._settings.registers, **registers},
+        )
         with self._lock:
             self.apply(settings)
             self._encoding, self._layout, self._exposure_cycles = new_encoding, layout, cycles
 
     def apply(self, settings: Settings) -> None:
         """Write settings that were made elsewhere; :meth:`configure` makes them from arguments."""
-        settings.check(self.geometry)
+        settings.check(self.geometry, self.identity.monitor_cycles)
         setup = self._setup(settings)
         if not self._session.realtime:
             # A device whose clock stands still while the host thinks gets no keep-alive, which would make its
@@ -409,6 +426,17 @@ class Opu:
             self._exposure_cycles = report.exposure_cycles
         return report
 
+    def refer_monitor(self, projections: int = 16) -> int:
+        """Set ``monitor_reference`` to the mean photodiode reading of the configured program's shots; returns it.
+
+        Frames that are normalised then keep their mean. Raises :class:`LaserDark` where there is no light.
+        """
+        reference = measure.monitor_reference(self, whole(projections, "projections", 1))
+        with self._lock:
+            registers = {**self._settings.registers, "monitor_reference": reference}
+            self.apply(self._settings.replace(registers=registers))
+        return reference
+
     # Laser and state
 
     def arm(self) -> None:
@@ -430,11 +458,11 @@ class Opu:
         return self._worker.call(lambda: self._session.read(*names))
 
     def status(self) -> dict[str, int | bool]:
-        """Bits of the status register by name, causes of the last trip (``trip_...``), exposure_next and monitor."""
+        """Bits of the status register by name, causes of the last trip (``trip_...``), exposure_next and readings."""
         values = self.registers([r.name for r in REGISTERS.values() if r.kind is Kind.STATUS])
         out: dict[str, int | bool] = {n: bool(values["status"] >> b & 1) for n, b in STATUS_BITS.items()}
         out |= {f"trip_{n}": bool(values["trip_cause"] >> b & 1) for n, b in TRIP_CAUSES.items()}
-        return out | {n: values[n] for n in ("exposure_next", "monitor")}
+        return out | {n: values[n] for n in ("exposure_next", "monitor", "temperature")}
 
     def counters(self, *, timing: bool = True) -> dict[str, int]:
         """Event counters and, with ``timing``, cycle counters, since the device was opened or they were cleared."""

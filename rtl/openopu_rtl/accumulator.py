@@ -9,7 +9,7 @@ from amaranth import Cat, Module, Mux, Signal, signed
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from .binner import output_bits
+from .normaliser import value_bits
 from .protocol.geometry import Geometry
 from .protocol.shots import Shot
 
@@ -64,7 +64,7 @@ class Accumulator(wiring.Component):
             {
                 "valid": In(1),
                 "index": In(range(max(2, geometry.outputs))),
-                "value": In(output_bits(geometry)),
+                "value": In(value_bits(geometry)),
                 "set": In(1),
                 "bank": In(1),
                 "negative": In(1),
@@ -102,7 +102,7 @@ class Accumulator(wiring.Component):
 
         valid1, set1, fresh1 = Signal(), Signal(), Signal()
         address1 = Signal(len(address))
-        term_bits = output_bits(self.geometry) + 15 + 1
+        term_bits = value_bits(self.geometry) + 15 + 1
         term = Signal(signed(term_bits))
         shifted = Signal(term_bits - 1)
         m.d.comb += shifted.eq(self.value << self.shift)

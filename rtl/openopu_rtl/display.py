@@ -8,11 +8,13 @@ from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.fifo import AsyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
+from .continuous import ContinuousVideoPort
 from .expander import Expander
 from .loader import Loader
-from .protocol.geometry import Geometry
+from .protocol.geometry import Geometry, PanelKind
 from .queues import add_queue
 from .registerfile import RegisterFile
+from .repeater import FrameRepeater
 from .shapes import LOADED, PANEL_PIXEL
 from .store import PatternStore
 from .video import VideoPort
@@ -32,12 +34,14 @@ class DisplayPath(wiring.Component):
     -----
     push, push_data, commit, commit_count, rollback, store_full : planes from the link.
     shot : shots whose patterns are on their way, for the exposer.
-    grant, latched, progress, flush, flushed, exposing : handshake with the exposer, see there.
+    grant, latched, progress, underrun, flush, flushed, exposing, exposed : handshake with the exposer, see there;
+        ``exposed`` pulses when a shot has been exposed or skipped.
     loading : projections wait, or are being sent to the panel.
     slm_* : the panel's pins, domain ``slm``.
     """
 
-    def __init__(self, geometry: Geometry, regs: RegisterFile):
+    def __init__(self, geometry: Geometry, regs: RegisterFile, monitor_cycles: int):
+        self.monitor_cycles = monitor_cycles
         self.geometry = geometry
         self.regs = regs
         super().__init__(
@@ -55,6 +59,8 @@ class DisplayPath(wiring.Component):
                 "flush": In(1),
                 "flushed": Out(1),
                 "exposing": In(1),
+                "exposed": In(1),
+                "underrun": Out(1),
                 "loading": Out(1),
                 "slm_de": Out(1),
                 "slm_hsync": Out(1),
@@ -67,21 +73,22 @@ class DisplayPath(wiring.Component):
         m = Module()
         g, regs = self.geometry, self.regs
         m.submodules.store = store = PatternStore(g)
-        m.submodules.loader = loader = Loader(g)
+        m.submodules.loader = loader = Loader(g, self.monitor_cycles)
         m.submodules.expander = expander = Expander(g)
         # The shot whose pattern is being sent while the one before it is exposed.
         shot_queue = add_queue(m, "shot_queue", loader.o, self.shot, 1)
 
-        video = VideoPort(g)
         panel_fifo = AsyncFIFOBuffered(width=PANEL_PIXEL.size, depth=16, w_domain="sync", r_domain="slm")
         # After a stall both are emptied. Held until the panel's clock, which may have stopped, has seen it for some
         # edges, so that no old pointer is left in a synchroniser; and until no half pattern can follow.
         flush_slm, flushed_slm, emptied = Signal(), Signal(_FLUSH_CLOCKS), Signal()
         m.d.slm += flushed_slm.eq(Cat(flush_slm, flushed_slm[:-1]))
-        m.submodules.video = ResetInserter({"slm": flush_slm})(video)
         m.submodules.panel_fifo = ResetInserter({"sync": self.flush, "slm": flush_slm})(panel_fifo)
+        if g.panel_kind == PanelKind.VIDEO_CONTINUOUS:
+            video = self._continuous_video(m, loader, expander, flush_slm)
+        else:
+            video = self._video_on_demand(m, loader, expander, flush_slm)
         m.submodules += [
-            FFSynchronizer(self.grant, video.grant, o_domain="slm"),
             FFSynchronizer(video.latched, self.latched),
             FFSynchronizer(self.flush, flush_slm, o_domain="slm"),
             FFSynchronizer(flushed_slm[-1], emptied),
@@ -103,17 +110,10 @@ class DisplayPath(wiring.Component):
             loader.table_data.eq(regs.w_value),
             loader.program_length.eq(regs.program_length),
             loader.planes.eq(regs.planes),
-            loader.preload.eq(regs.slm_preload),
+            loader.normalise.eq(regs.normalise),
             loader.add.eq(self.commit),
             loader.add_count.eq(self.commit_count),
             loader.exposing.eq(self.exposing | shot_queue.r_rdy),
-            loader.expander_busy.eq(expander.busy),
-            expander.start.eq(loader.start),
-            expander.shot.eq(loader.shot),
-            expander.blank.eq(loader.blank),
-            expander.await_latch.eq(loader.await_latch),
-            expander.final.eq(loader.final),
-            expander.plane_address.eq(loader.plane_address),
             expander.table_we.eq(regs.level_table_we),
             expander.table_addr.eq(regs.w_offset),
             expander.table_data.eq(regs.w_value),
@@ -137,3 +137,56 @@ class DisplayPath(wiring.Component):
         with m.Elif(expander.busy):
             m.d.sync += [slm_frame.eq(slm_frame + 1), regs.cycles_slm_frame.eq(slm_frame)]
         return m
+
+    def _video_on_demand(self, m: Module, loader: Loader, expander: Expander, flush_slm: Signal) -> VideoPort:
+        """The loader sends its frames itself, and the port waits for them."""
+        video = VideoPort(self.geometry)
+        m.submodules.video = ResetInserter({"slm": flush_slm})(video)
+        m.submodules += FFSynchronizer(self.grant, video.grant, o_domain="slm")
+        m.d.comb += [
+            loader.preload.eq(self.regs.slm_preload),
+            loader.expander_busy.eq(expander.busy),
+            expander.start.eq(loader.start),
+            expander.shot.eq(loader.shot),
+            expander.blank.eq(loader.blank),
+            expander.await_latch.eq(loader.await_latch),
+            expander.final.eq(loader.final),
+            expander.plane_address.eq(loader.plane_address),
+        ]
+        return video
+
+    def _continuous_video(
+        self, m: Module, loader: Loader, expander: Expander, flush_slm: Signal
+    ) -> ContinuousVideoPort:
+        """The port wants a frame at each vertical sync; the first of a new pattern follows the exposure before it."""
+        m.submodules.video = video = ContinuousVideoPort(self.geometry)
+        m.submodules.repeater = repeater = FrameRepeater(self.geometry)
+        underrun, underrun_before = Signal(), Signal()
+        m.submodules += [
+            FFSynchronizer(video.frame_due, repeater.frame_due),
+            FFSynchronizer(video.underrun, underrun),
+        ]
+        m.d.sync += underrun_before.eq(underrun)
+        m.d.comb += [
+            video.flush.eq(flush_slm),
+            self.underrun.eq(underrun != underrun_before),
+            self.regs.panel_underruns_inc.eq(self.underrun),
+            repeater.offered.eq(loader.o.valid & loader.o.ready),
+            repeater.exposed.eq(self.exposed),
+            repeater.freed.eq(loader.free),
+            repeater.flush.eq(self.flush),
+            repeater.i_start.eq(loader.start),
+            repeater.i_shot.eq(loader.shot),
+            repeater.i_blank.eq(loader.blank),
+            repeater.i_final.eq(loader.final),
+            repeater.i_plane_address.eq(loader.plane_address),
+            repeater.expander_busy.eq(expander.busy),
+            loader.expander_busy.eq(repeater.i_busy),
+            expander.start.eq(repeater.start),
+            expander.shot.eq(repeater.shot),
+            expander.blank.eq(repeater.blank),
+            expander.border.eq(repeater.border),
+            expander.final.eq(repeater.final),
+            expander.plane_address.eq(repeater.plane_address),
+        ]
+        return video

@@ -43,8 +43,9 @@ class Expander(wiring.Component):
 
     ``start`` (while ``busy`` is low) begins a frame of the plane at byte ``plane_address`` of the
     pattern store; ``shot``, ``blank`` (all modes 0, for invalid shots), ``await_latch`` and ``final``
-    must hold until ``busy`` falls. The store is read through ``r_addr`` and ``r_data`` (one clock of
-    latency, enabled by ``r_en``); addresses wrap at its end.
+    must hold until ``busy`` falls. ``border``: all that follows has the border's level. The store is
+    read through ``r_addr`` and ``r_data`` (one clock of latency, enabled by ``r_en``); addresses wrap
+    at its end.
 
     Latency from ``start`` to the first pixel: 3 clocks.
     """
@@ -60,6 +61,7 @@ class Expander(wiring.Component):
                 "busy": Out(1),
                 "shot": In(SHOT),
                 "blank": In(1),
+                "border": In(1),
                 "await_latch": In(1),
                 "final": In(1),
                 "plane_address": In(address),
@@ -126,7 +128,12 @@ class Expander(wiring.Component):
         valid1, signal1, anchor1 = Signal(), Signal(), Signal()
         bit1 = Signal(3)
         with m.If(move):
-            m.d.sync += [valid1.eq(walking), signal1.eq(in_signal), anchor1.eq(in_anchor), bit1.eq(mode[:3])]
+            m.d.sync += [
+                valid1.eq(walking),
+                signal1.eq(in_signal & ~self.border),
+                anchor1.eq(in_anchor & ~self.border),
+                bit1.eq(mode[:3]),
+            ]
         lit = Signal()
         m.d.comb += lit.eq((self.r_data.bit_select(bit1, 1) & ~self.blank) ^ self.shot.invert)
         m.d.comb += [

@@ -6,6 +6,7 @@ from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from .monitor import UNITY, WEIGHT_BITS
 from .shapes import EXPOSED, LOADED
 
 
@@ -13,22 +14,20 @@ class Exposer(wiring.Component):
     """One shot at a time. ``grant`` toggles to let the panel take the next frame, ``latched`` (in this
     clock domain) toggles when it has.
 
-    A shot is exposed when the panel has settled, the laser's power is set (``analog_ready``), the
-    photodiode's reading after the shot before it is there or will be by the end of this exposure (it
-    takes at most ``monitor_clocks``; one is started at each end), no fault is being
-    realigned, the readout before it has ended (``none_due``) or will have ended by the end of this
-    exposure (``readout_cycles`` after the end of the one before), and, for the first shot of a
-    projection, an accumulator set is free (both for raw readouts, which have one buffer). Each wait
-    has its counter.
+    A shot is exposed when the panel has settled, the laser's power is set (``analog_ready``), the photodiode's reading
+    of the shot before it is there (``monitor_pending`` is low; ``begins`` starts the next one in the clock before the
+    trigger rises), no fault is being realigned, the readout before it has ended (``none_due``) or will have ended by
+    the end of this exposure (``readout_cycles`` after the end of the one before), and, for the first shot of a
+    projection, an accumulator set is free (both for raw readouts, which have one buffer). Each wait has its counter.
 
     A panel that makes no progress for ``panel_timeout`` (``panel_progress`` is low so long while its pattern is
     waited for) has stalled: ``flush`` empties everything on the way to it, and until that has been
     done (``flushed``) and nothing is left to show, shots are skipped: they take their ID, and their
-    projections fail.
+    projections fail. ``panel_underrun`` pulses when a video frame has lacked pixels; if that is one of a
+    shot's, or is sent while it is exposed, its projection fails too.
     """
 
-    def __init__(self, monitor_clocks: int):
-        self.monitor_clocks = monitor_clocks
+    def __init__(self):
         super().__init__(
             {
                 "i": In(stream.Signature(LOADED)),
@@ -36,6 +35,7 @@ class Exposer(wiring.Component):
                 "latched": In(1),
                 "panel_progress": In(1),
                 "panel_timeout": In(32),
+                "panel_underrun": In(1),
                 "flush": Out(1),
                 "flushed": In(1),
                 "stalled": Out(1),
@@ -45,7 +45,10 @@ class Exposer(wiring.Component):
                 "none_due": In(1),
                 "raw": In(1),
                 "analog_ready": In(1),
-                "monitor_busy": In(1),
+                "begins": Out(1),
+                "monitor_pending": In(1),
+                "normalise": In(1),
+                "weight": In(WEIGHT_BITS),
                 "resync": In(1),
                 "release": In(1),
                 "release_set": In(1),
@@ -75,6 +78,9 @@ class Exposer(wiring.Component):
         next_id = Signal(32)
         free = Signal(2, init=0b11)
         set_ready = Signal()
+        underrun = Signal()
+        with m.If(self.panel_underrun):
+            m.d.sync += underrun.eq(1)
         m.d.comb += [
             self.busy.eq(1),
             self.claim_id.eq(next_id),
@@ -86,6 +92,9 @@ class Exposer(wiring.Component):
             self.o.p.fresh.eq(now.fresh),
             self.o.p.set.eq(self.set),
             self.o.p.invalid.eq(now.invalid),
+            self.o.p.late.eq(now.late),
+            self.o.p.weight.eq(Mux(self.normalise & ~now.invalid, self.weight, UNITY)),
+            self.o.p.underrun.eq(underrun | self.panel_underrun),
         ]
         with m.If(readout_left != 0):
             m.d.sync += readout_left.eq(readout_left - 1)
@@ -104,7 +113,7 @@ class Exposer(wiring.Component):
             with m.State("IDLE"):
                 m.d.comb += [self.busy.eq(self.i.valid), self.i.ready.eq(1), self.waits_pattern.eq(1)]
                 with m.If(self.i.valid):
-                    m.d.sync += [now.eq(self.i.p), counter.eq(self.panel_timeout)]
+                    m.d.sync += [now.eq(self.i.p), counter.eq(self.panel_timeout), underrun.eq(0)]
                     m.next = "SKIP"
                     with m.If(~self.flush):
                         m.d.sync += self.grant.eq(~self.grant)
@@ -142,11 +151,11 @@ class Exposer(wiring.Component):
                 with m.If(
                     set_ready
                     & self.analog_ready
-                    & (~self.monitor_busy | (now.shot.exposure_cycles > self.monitor_clocks))
+                    & ~self.monitor_pending
                     & ~self.resync
                     & (self.none_due | (readout_left <= now.shot.exposure_cycles))
                 ):
-                    m.d.comb += self.claim.eq(now.first)
+                    m.d.comb += [self.claim.eq(now.first), self.begins.eq(1)]
                     m.d.sync += [
                         self.trigger.eq(1),
                         self.exposure_id.eq(next_id),

@@ -7,12 +7,19 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
+from .accumulator import Accumulator
+from .binner import Binner
+from .normaliser import Normaliser
 from .protocol.errors import Code
 from .protocol.geometry import Geometry
 from .shapes import ENDED, EXPOSED, camera_word
+from .spi.common import ADC_BITS
 
-_DRAIN_CLOCKS = 4
-"""Until the last pixel's bin has reached the accumulator."""
+_DRAIN_CLOCKS = Binner.LATENCY + Normaliser.LATENCY + Accumulator.LATENCY
+"""Until the last pixel's bin has been accumulated."""
+
+_READINGS = 4
+"""Exposures whose reading may wait: one being read out, two due, one just begun."""
 
 
 class FrameMatcher(wiring.Component):
@@ -23,6 +30,9 @@ class FrameMatcher(wiring.Component):
     know whose the next frame is: every projection under way fails, frames are discarded until the
     camera has been silent for ``timeout``, and no exposure begins meanwhile (``resync``).
     A malformed frame fails its projection only.
+
+    Every exposure also has a reading of the photodiode (``reading_stb``), in the same order, before the next exposure
+    begins. It is put out with ``monitor_we`` when its frame is done with; a skipped shot's is 0.
 
     ``readout_cycles`` is how long the last readout took, from the end of the exposure to the end of the
     frame; ``readout_known`` falls when it may no longer hold. ``none_due``: every frame has come.
@@ -40,8 +50,12 @@ class FrameMatcher(wiring.Component):
                 "exposure_ended": In(1),
                 "trigger": In(1),
                 "laser_on": In(1),
-                "monitor": In(12),
-                "monitor_busy": In(1),
+                "reading": In(ADC_BITS),
+                "reading_stb": In(1),
+                "monitor_we": Out(1),
+                "monitor_set": Out(1),
+                "monitor_number": Out(range(geometry.shot_depth)),
+                "monitor": Out(ADC_BITS),
                 "timestamp": In(32),
                 "timeout": In(32),
                 "accumulator_saturated": In(1),
@@ -86,11 +100,21 @@ class FrameMatcher(wiring.Component):
         end_time = Signal(32)
         word = self.i.p
 
-        # The reading after an exposure is kept when the next one ends, and starts the next reading.
-        newer, reading = Signal(), Signal(12)
+        m.submodules.readings = readings = SyncFIFOBuffered(width=ADC_BITS, depth=_READINGS)
+        number = Signal(range(self.geometry.shot_depth))
+        m.d.comb += [
+            readings.w_data.eq(self.reading),
+            readings.w_en.eq(self.reading_stb),
+            readings.r_en.eq(self.monitor_we & ~shot.skipped),
+            self.monitor_set.eq(shot.set),
+            self.monitor_number.eq(number),
+            self.monitor.eq(Mux(shot.skipped, 0, readings.r_data)),
+        ]
+        with m.If(self.monitor_we):
+            m.d.sync += number.eq(Mux(shot.last, 0, number + 1))
         m.d.sync += since_exposure.eq(since_exposure + 1)
         with m.If(self.exposure_ended):
-            m.d.sync += [since_exposure.eq(0), reading.eq(self.monitor), newer.eq(1)]
+            m.d.sync += since_exposure.eq(0)
 
         def fail(code):
             for i in range(2):
@@ -115,10 +139,16 @@ class FrameMatcher(wiring.Component):
                     extra()
                 with m.If(due.r_rdy):
                     m.d.comb += due.r_en.eq(1)
-                    m.d.sync += [shot.eq(exposed), timer.eq(self.timeout), newer.eq(0)]
+                    m.d.sync += [shot.eq(exposed), timer.eq(self.timeout)]
                     m.d.sync += used[exposed.set].eq(used[exposed.set] | (1 << exposed.bank))
-                    with m.If(exposed.invalid & (status[exposed.set] == Code.OK)):
-                        m.d.sync += status[exposed.set].eq(Code.BAD_SHOT)
+                    with m.If((exposed.invalid | exposed.underrun) & (status[exposed.set] == Code.OK)):
+                        m.d.sync += status[exposed.set].eq(
+                            Mux(
+                                exposed.late,
+                                Code.MONITOR_LATE,
+                                Mux(exposed.invalid, Code.BAD_SHOT, Code.PANEL_UNDERRUN),
+                            )
+                        )
                     m.next = "WAIT"
                     with m.If(exposed.skipped):
                         with m.If(status[exposed.set] == Code.OK):
@@ -161,15 +191,15 @@ class FrameMatcher(wiring.Component):
                 with m.If(drain == _DRAIN_CLOCKS - 1):
                     m.next = "FINISH"
             with m.State("FINISH"):
-                # The projection's last frame also waits for its photodiode reading.
                 with m.If(self.i.valid & ~self.resync):
                     extra()
-                with m.Elif(~shot.last):
-                    m.next = "IDLE"
-                with m.Elif(newer | ~self.monitor_busy):
-                    m.d.comb += self.o.valid.eq(1)
-                    with m.If(self.o.ready):
-                        m.d.comb += self.failed.eq(self.o.p.status != Code.OK)
+                with m.Elif(shot.skipped | readings.r_rdy):
+                    m.d.comb += self.o.valid.eq(shot.last)
+                    with m.If(~shot.last):
+                        m.d.comb += self.monitor_we.eq(1)
+                        m.next = "IDLE"
+                    with m.Elif(self.o.ready):
+                        m.d.comb += [self.monitor_we.eq(1), self.failed.eq(self.o.p.status != Code.OK)]
                         m.d.sync += open_sets.bit_select(shot.set, 1).eq(0)
                         m.next = "IDLE"
 
@@ -218,7 +248,7 @@ class FrameMatcher(wiring.Component):
             self.o.p.set.eq(shot.set),
             self.o.p.exposure.eq(first_id[shot.set]),
             self.o.p.timestamp.eq(end_time),
-            self.o.p.monitor.eq(Mux(newer, reading, self.monitor)),
+            self.o.p.monitor.eq(self.monitor),
             self.o.p.status.eq(status[shot.set]),
             self.o.p.laser_on.eq(laser_on[shot.set]),
             self.o.p.accumulator_saturated.eq(held[shot.set]),

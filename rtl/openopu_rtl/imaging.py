@@ -12,12 +12,14 @@ from .binner import Binner
 from .camera import CameraPort
 from .commands import BATCH
 from .frames import FrameMatcher
+from .normaliser import Normaliser
 from .protocol.geometry import Geometry
 from .queues import add_queue
 from .registerfile import RegisterFile
 from .results import Packer, ResultReader
 from .sender import ResultSender
 from .shapes import EXPOSED, LINK_BYTE, camera_word
+from .spi.common import ADC_BITS
 
 _READOUT_MARGIN_CLOCKS = 16
 """Jitter of a readout between two asynchronous clocks that is allowed for, beside 1/64 of its length."""
@@ -37,7 +39,7 @@ class ImagingPath(wiring.Component):
     resync, none_due, readout_cycles, release, release_set : to the exposer; ``readout_cycles`` is how long a readout
         takes at most, the largest number as long as none has been timed: then each frame is waited for.
     batch : queued packets of projections. o : their packets of results.
-    laser_on, monitor, monitor_busy, timestamp : what the records say.
+    laser_on, reading, reading_stb, timestamp : what the records say; a photodiode reading for each exposure.
     busy : a projection is under way or to be sent.
     """
 
@@ -63,8 +65,8 @@ class ImagingPath(wiring.Component):
                 "batch": In(stream.Signature(BATCH)),
                 "o": Out(stream.Signature(LINK_BYTE)),
                 "laser_on": In(1),
-                "monitor": In(12),
-                "monitor_busy": In(1),
+                "reading": In(ADC_BITS),
+                "reading_stb": In(1),
                 "timestamp": In(32),
                 "busy": Out(1),
             }
@@ -76,6 +78,7 @@ class ImagingPath(wiring.Component):
         m.submodules.camera = camera = CameraPort(g)
         m.submodules.frames = frames = FrameMatcher(g)
         m.submodules.binner = binner = Binner(g)
+        m.submodules.normaliser = normaliser = Normaliser(g)
         m.submodules.accumulator = accumulator = Accumulator(g)
 
         # Out of the camera's clock.
@@ -98,8 +101,8 @@ class ImagingPath(wiring.Component):
             frames.exposure_ended.eq(self.exposure_ended),
             frames.trigger.eq(self.trigger),
             frames.laser_on.eq(self.laser_on),
-            frames.monitor.eq(self.monitor),
-            frames.monitor_busy.eq(self.monitor_busy),
+            frames.reading.eq(self.reading),
+            frames.reading_stb.eq(self.reading_stb),
             frames.timestamp.eq(self.timestamp),
             frames.timeout.eq(regs.frame_timeout_cycles),
             frames.accumulator_saturated.eq(accumulator.saturated),
@@ -108,9 +111,13 @@ class ImagingPath(wiring.Component):
             binner.pixel.eq(frames.pixel),
             binner.valid.eq(frames.pixel_valid),
             binner.start.eq(frames.pixel_first),
-            accumulator.valid.eq(binner.o_valid),
-            accumulator.index.eq(binner.o_index),
-            accumulator.value.eq(binner.o_value),
+            normaliser.weight.eq(frames.shot.weight),
+            normaliser.valid.eq(binner.o_valid),
+            normaliser.index.eq(binner.o_index),
+            normaliser.value.eq(binner.o_value),
+            accumulator.valid.eq(normaliser.o_valid),
+            accumulator.index.eq(normaliser.o_index),
+            accumulator.value.eq(normaliser.o_value),
             accumulator.set.eq(frames.shot.set),
             accumulator.bank.eq(frames.shot.bank),
             accumulator.negative.eq(frames.shot.negative),
@@ -149,7 +156,7 @@ class ImagingPath(wiring.Component):
         # Results.
         m.submodules.results = results = ResultReader(g)
         m.submodules.packer = packer = Packer()
-        m.submodules.sender = sender = ResultSender()
+        m.submodules.sender = sender = ResultSender(g)
         add_queue(m, "ended_queue", frames.o, sender.ended, 2)
         m.d.comb += [
             raw_read.addr.eq(results.raw_addr),
@@ -175,6 +182,12 @@ class ImagingPath(wiring.Component):
             packer.i_last.eq(results.o_last),
             sender.packed_last.eq(packer.o_last),
             sender.raw.eq(regs.result_raw),
+            sender.monitors.eq(regs.result_monitors),
+            sender.program_length.eq(regs.program_length),
+            sender.monitor_we.eq(frames.monitor_we),
+            sender.monitor_set.eq(frames.monitor_set),
+            sender.monitor_number.eq(frames.monitor_number),
+            sender.monitor.eq(frames.monitor),
             sender.format.eq(regs.result_format),
             sender.read_saturations.eq(results.saturations),
             self.release.eq(sender.release),

@@ -16,7 +16,7 @@ from .shapes import LINK
 
 def identity_values(geometry: Geometry, **fixed: int) -> dict[str, int]:
     """Values of the identity registers; ``fixed`` gives those that are not part of the geometry."""
-    values = {f"geometry_{name}": getattr(geometry, name) for name in geometry.__dataclass_fields__} | fixed
+    values = {f"geometry_{name}": int(getattr(geometry, name)) for name in geometry.__dataclass_fields__} | fixed
     wanted = {r.name for r in REGISTERS.values() if r.kind is Kind.IDENTITY}
     if values.keys() != wanted:
         raise ValueError(f"identity registers without a value: {sorted(wanted ^ values.keys())}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from amaranth import unsigned
 from amaranth.lib import data
 
+from .monitor import WEIGHT_BITS
 from .protocol.geometry import Geometry
 from .protocol.links import Link
 from .protocol.shots import SHOT_FIELDS
@@ -22,16 +23,29 @@ PANEL_PIXEL = data.StructLayout({"level": 8, "await_latch": 1, "final": 1})
 """One pixel for the panel, and what its frame is: ``await_latch``: the frame may replace the one on
 the panel only when granted; ``final``: with this frame the pattern counts as shown."""
 
-LOADED = data.StructLayout({"shot": SHOT, "first": 1, "last": 1, "fresh": 1, "invalid": 1})
+LOADED = data.StructLayout({"shot": SHOT, "first": 1, "last": 1, "fresh": 1, "invalid": 1, "late": 1})
 """A shot whose pattern is on its way to the panel. ``first``, ``last``: of its projection; ``fresh``:
-first into its bank; ``invalid``: the shot table's entry was."""
+first into its bank; ``invalid``: the shot table's entry was; ``late``: because it is too short for its reading to
+normalise it."""
 
 EXPOSED = data.StructLayout(
-    {"bank": 1, "negative": 1, "shift": 4, "last": 1, "fresh": 1, "set": 1, "invalid": 1, "skipped": 1}
+    {
+        "bank": 1,
+        "negative": 1,
+        "shift": 4,
+        "last": 1,
+        "fresh": 1,
+        "set": 1,
+        "invalid": 1,
+        "late": 1,
+        "underrun": 1,
+        "skipped": 1,
+        "weight": WEIGHT_BITS,
+    }
 )
 """What becomes of an exposure's frame. ``set``: accumulator set of its projection; ``skipped``: the
-panel had stalled, so there was no exposure and no frame is due; the rest as in
-:data:`LOADED`."""
+panel had stalled, so there was no exposure and no frame is due; ``underrun``: the panel was sent less
+than the pattern; ``weight``: of the normaliser; the rest as in :data:`LOADED`."""
 
 
 def camera_word(geometry: Geometry) -> data.StructLayout:

@@ -19,10 +19,13 @@ from .protocol.ft245 import FT232H
 from .protocol.geometry import Geometry
 from .protocol.links import Link
 from .shapes import LINK
+from .spi import Mcp3201
 from .uart import UartReceiver, UartTransmitter
 
 SIMULATION_CLOCK_HZ = 48_000_000
 """System clock of the simulation: UART rates up to 12 Mbaud, those of USB bridges such as FT232H."""
+SIMULATION_ADC = Mcp3201
+"""Driver of the simulation's ADC."""
 
 
 def build_id() -> int:
@@ -43,7 +46,7 @@ class SimulationTop(wiring.Component):
 
     def __init__(self, geometry: Geometry, clock_hz: int = SIMULATION_CLOCK_HZ):
         self.geometry = geometry
-        self.opu = Opu(geometry, clock_hz=clock_hz, build=build_id())
+        self.opu = Opu(geometry, clock_hz=clock_hz, build=build_id(), adc=SIMULATION_ADC)
         pins = {
             name: member
             for name, member in self.opu.signature.members.items()

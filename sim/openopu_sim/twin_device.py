@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from openopu_rtl.monitor import monitor_cycles
 from openopu_rtl.protocol import Code, Packet, PacketType, Shot, codec
 from openopu_rtl.protocol.packets import (
     COMMAND_BYTES,
@@ -16,7 +17,7 @@ from openopu_rtl.protocol.packets import (
     READ_WORDS_MAX,
     WRITE_HEADER,
 )
-from openopu_rtl.top import SIMULATION_CLOCK_HZ, build_id
+from openopu_rtl.top import SIMULATION_ADC, SIMULATION_CLOCK_HZ, build_id
 
 from .plant import Plant
 from .twin_program import execute, illumination
@@ -47,7 +48,12 @@ class TwinDevice:
         self.plant = plant
         self.geometry = plant.geometry
         self.registers = Registers(
-            plant.geometry, clock_hz=SIMULATION_CLOCK_HZ, build=build_id(), interlock_closed=interlock_closed
+            plant.geometry,
+            clock_hz=SIMULATION_CLOCK_HZ,
+            build=build_id(),
+            monitor_cycles=monitor_cycles(SIMULATION_ADC, SIMULATION_CLOCK_HZ),
+            temperature=plant.temperature_reading(),
+            interlock_closed=interlock_closed,
         )
         self._stream = bytearray()
         self._queue: list[Batch] = []

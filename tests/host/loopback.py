@@ -49,6 +49,8 @@ class LoopbackDevice:
         self.fail: dict[int, list[int]] = {}
         self.stream = bytearray()
         self.unlocked = False
+        self.arm_refusals: list[Code] = []
+        """Codes with which the next second steps of arming are refused."""
         self.pattern_bytes = self.largest_in_flight = 0
 
     def get(self, name: str) -> int:
@@ -110,7 +112,7 @@ class LoopbackDevice:
         low, high = register.bounds(self.geometry)
         if not low <= value <= high:
             raise Refusal(Code.VALUE, address)
-        on = 1 << STATUS_BITS["laser_on"]
+        on, armed = 1 << STATUS_BITS["laser_on"], 1 << STATUS_BITS["armed"]
         if register.name in ("laser_unlock", "laser_arm"):
             unlocked, self.unlocked = self.unlocked, False
             if value != PROTOCOL_HASH:
@@ -119,12 +121,14 @@ class LoopbackDevice:
                 raise Refusal(Code.INTERLOCK_OPEN, 0)
             if register.name == "laser_unlock":
                 self.unlocked = True
+            elif self.arm_refusals:
+                raise Refusal(self.arm_refusals.pop(), 0)
             elif not unlocked:
                 raise Refusal(Code.ARM_ORDER, 0)
             else:
-                self.set("status", self.get("status") | on)
+                self.set("status", self.get("status") | on | armed)
         elif register.name == "laser_disarm":
-            self.set("status", self.get("status") & ~on)
+            self.set("status", self.get("status") & ~(on | armed))
         elif register.name == "counters_clear":
             for r in REGISTERS.values():
                 if r.kind in (Kind.EVENT, Kind.TIMING):

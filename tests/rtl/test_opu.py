@@ -7,10 +7,10 @@ import pytest
 from amaranth.back import rtlil
 from openopu_rtl import accumulator, results
 from openopu_rtl.opu import Opu
-from openopu_rtl.protocol import PROTOCOL_HASH, Code, ErrorReply, Format, Packet, PacketType, Program, Shot
+from openopu_rtl.protocol import PROTOCOL_HASH, Code, ErrorReply, Format, Packet, PacketType, PanelKind, Program, Shot
 from openopu_rtl.protocol.geometry import PRESETS
 from openopu_rtl.protocol.packets import encode_project
-from openopu_rtl.protocol.registers import REGISTERS
+from openopu_rtl.protocol.registers import REGISTERS, TRIP_CAUSES
 from openopu_rtl.protocol.shots import complement, intensity
 
 from .opu_bench import SMALL, Bench, frame_of
@@ -39,12 +39,14 @@ def random_program(rng):
     return Program(tuple(shots), planes)
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_random_projections(seed):
+@pytest.mark.parametrize(("seed", "panel_kind"), [(0, 0), (1, 0), (2, 1), (3, 1)])
+def test_random_projections(seed, panel_kind):
     rng = np.random.default_rng(seed)
     print("seed", seed)
     clocks = (48e6, rng.uniform(20e6, 48e6), rng.uniform(20e6, 48e6))
-    bench = Bench(seed=seed, stall=rng.choice([0.0, 0.3]), clocks=clocks)
+    bench = Bench(
+        dataclasses.replace(SMALL, panel_kind=panel_kind), seed=seed, stall=rng.choice([0.0, 0.3]), clocks=clocks
+    )
     table = rng.permutation(256)
 
     async def script(host):
@@ -243,8 +245,52 @@ def test_laser_is_dark_until_armed_and_its_flag_tells():
         host.ctx.set(opu.interlock_closed, 0)
         await host.ctx.tick().repeat(8)
         assert not host.ctx.get(opu.laser_enable)
-        assert await host.read("trip_cause") == 1
+        assert await host.read("trip_cause") == 1 << TRIP_CAUSES["interlock_open"]
         assert await host.read("laser_trips") == 1
+        assert (await host.arm()).code == Code.INTERLOCK_OPEN
+        host.ctx.set(opu.interlock_closed, 1)
+        await host.ctx.tick().repeat(8)
+        address = REGISTERS["laser_arm"].address
+        for _ in range(2):
+            reply = await host.try_write(address, [PROTOCOL_HASH])
+            assert ErrorReply.from_payload(reply.payload) == ErrorReply(Code.ARM_ORDER, address)
+        assert not host.ctx.get(opu.laser_enable)
+
+        async def arm_and(event):
+            assert await host.arm() is None
+            assert host.ctx.get(opu.laser_enable)
+            await event()
+            assert not host.ctx.get(opu.laser_enable)
+            return await host.read("trip_cause")
+
+        async def link_reset():
+            host.ctx.set(opu.link_reset, 1)
+            await host.ctx.tick()
+            host.ctx.set(opu.link_reset, 0)
+
+        async def over_power():
+            # The photodiode's ADC reads all ones after each exposure; the limit is below from the second one on.
+            host.ctx.set(opu.adc_dout, 1)
+            for first, limit in ((2, 4095), (3, 4094)):
+                await host.write(monitor_limit=limit)
+                records = await host.project(first, np.ones((1, 1, SMALL.modes)), Format(1, 16))
+                assert records.head["flags"].tolist() == [1]
+                assert records.head["monitor"].tolist() == [4095]
+            host.ctx.set(opu.adc_dout, 0)
+
+        async def panel_stalls():
+            await host.write(panel_timeout_cycles=400)
+            bench.panel_runs, bench.stalled = False, True
+            records = await host.project(4, np.ones((1, 1, SMALL.modes)), Format(1, 16))
+            assert records.head["status"].tolist() == [Code.PANEL_STALLED]
+            assert (await host.arm()).code == Code.ARM_FAULT
+            bench.panel_runs = True
+            await host.ctx.tick().repeat(200)
+
+        for cause, event in (
+            ("link_reset", link_reset), ("over_power", over_power), ("sequencer_fault", panel_stalls)
+        ):  # fmt: skip
+            assert await arm_and(event) == 1 << TRIP_CAUSES[cause], cause
 
     bench.run(script)
 
@@ -324,10 +370,10 @@ def test_more_requests_than_the_reply_queue_holds():
     bench.run(script)
 
 
-@pytest.mark.parametrize("wait", [1, 150, 420, 1500])
-def test_a_panel_that_stalls_fails_its_projections_and_comes_back(wait):
+@pytest.mark.parametrize(("wait", "kind"), [(1, 0), (150, 0), (420, 0), (1500, 0), (700, PanelKind.VIDEO_CONTINUOUS)])
+def test_a_panel_that_stalls_fails_its_projections_and_comes_back(wait, kind):
     """Its clock stops anywhere: what was queued ends with the code, IDs are kept, and later rows are right."""
-    bench = Bench()
+    bench = Bench(dataclasses.replace(SMALL, panel_kind=kind))
     program = complement(1, exposure_cycles=60, settle_cycles=5)
     selection = np.arange(SMALL.outputs)
     form = Format(SMALL.outputs, 16)

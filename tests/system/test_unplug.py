@@ -143,7 +143,9 @@ import openopu
 from openopu_rtl.protocol.shots import complement
 planes = np.zeros((4, 2, 64))
 with openopu.open("rtl:verilator?n=64&m=64&time=free") as opu:
-    opu.configure(complement(2, exposure_cycles=500), bits=12, heartbeat_cycles=600_000)
+    opu.configure(complement(2, exposure_cycles=500), bits=12)
+    # Not by `configure`, which makes the heartbeat of a simulation outlast any host.
+    opu._worker.call(lambda: opu._session.write(heartbeat_cycles=600_000))
     print(opu.device.transport._simulation.pid, flush=True)
     try:
         while True:

@@ -5,7 +5,7 @@ Pure Python and NumPy: importing it never imports Amaranth.
 
 from .declaration import MAGIC, PROTOCOL_HASH, describe
 from .errors import ERRORS, TRIPS, Code
-from .geometry import Geometry, GeometryError
+from .geometry import Geometry, GeometryError, PanelKind
 from .links import LINKS, Link
 from .packets import (
     ErrorReply,
@@ -37,6 +37,7 @@ __all__ = [
     "Link",
     "Packet",
     "PacketType",
+    "PanelKind",
     "Program",
     "ProgramError",
     "Record",

@@ -7,7 +7,10 @@ the device as an identity register of the same name.
 from __future__ import annotations
 
 import dataclasses
+import enum
 from dataclasses import dataclass
+
+from .video import VIDEO_MODES, VideoMode
 
 
 class GeometryError(ValueError):
@@ -24,6 +27,19 @@ def _near_square(count: int, what: str) -> tuple[int, int]:
             f"{what} = {count} has no factors near its square root; take for example {int(count**0.5) ** 2}"
         )
     return count // rows, rows
+
+
+class PanelKind(enum.IntEnum):
+    """How patterns reach the panel."""
+
+    VIDEO_ON_DEMAND = 0
+    """A video frame is sent for a pattern, else nothing; the panel shows it at the vertical sync (global reset)."""
+    VIDEO_CONTINUOUS = 1
+    """Video that never pauses, for displays: a frame brings the next pattern or repeats the one before."""
+    PACKED_PLANES = 2
+    """Video whose frames carry a bit plane in each bit of a pixel."""
+    ROW_BUS = 3
+    """A bus that writes the panel's rows by address."""
 
 
 @dataclass(frozen=True)
@@ -70,15 +86,22 @@ class Geometry:
     """Packets of projections that may wait, a power of two."""
     raw_rows: int = 72
     """Sensor rows that one raw readout holds (the whole sensor where it fits)."""
+    panel_kind: int = 0
+    """How patterns reach the panel: a value of :class:`PanelKind`."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             low = 0 if field.name.endswith(("_x", "_y")) and not field.name.startswith("modes") else 1
-            if field.name in ("anchor_width", "anchor_height"):
+            if field.name in ("anchor_width", "anchor_height", "panel_kind"):
                 low = 0
             if not isinstance(value, int) or not low <= value < 1 << 16:
                 raise GeometryError(f"{field.name} must be an integer from {low} to 65535, not {value!r}")
+        try:
+            object.__setattr__(self, "panel_kind", PanelKind(self.panel_kind))
+        except ValueError:
+            kinds = ", ".join(f"{k.value} ({k.name.lower()})" for k in PanelKind)
+            raise GeometryError(f"panel_kind must be one of {kinds}, not {self.panel_kind}") from None
         if self.signal_x + self.signal_width > self.slm_width or self.signal_y + self.signal_height > self.slm_height:
             raise GeometryError(
                 f"the signal region ({self.signal_width} x {self.signal_height} at {self.signal_x}, {self.signal_y}) "
@@ -165,6 +188,17 @@ class Geometry:
             self.slm_height + self.slm_v_front + self.slm_v_sync + self.slm_v_back
         )
 
+    @property
+    def video_mode(self) -> VideoMode:
+        """The standard mode whose timing this is. Raises :class:`GeometryError` where there is none."""
+        for mode in VIDEO_MODES.values():
+            if all(getattr(self, name) == value for name, value in mode.geometry_fields.items()):
+                return mode
+        raise GeometryError(
+            f"no standard video mode has this timing ({self.slm_width} x {self.slm_height}); "
+            f"take one of {', '.join(VIDEO_MODES)}, or state pixel clock and sync polarities yourself"
+        )
+
     @classmethod
     def fitting(cls, modes: int = 256, outputs: int = 1024, pixel_bits: int = 8, **fields: int) -> Geometry:
         """The simulation's geometry for ``modes`` inputs and ``outputs`` outputs.
@@ -204,6 +238,23 @@ class Geometry:
 
 PRESETS: dict[str, Geometry] = {
     "sim": Geometry(),
+    # Displays.
+    "vga": Geometry(
+        panel_kind=PanelKind.VIDEO_CONTINUOUS,
+        **VIDEO_MODES["vga"].geometry_fields,
+        macropixel=12, modes_x=32, modes_y=32, signal_x=16, signal_y=48,
+        anchor_x=416, anchor_y=48, anchor_width=208, anchor_height=384,
+        camera_width=640, camera_height=480, crop_x=192, crop_y=112, crop_width=256, crop_height=256, bin=8,
+        store_bytes=8192, raw_rows=24,
+    ),
+    "svga": Geometry(
+        panel_kind=PanelKind.VIDEO_CONTINUOUS,
+        **VIDEO_MODES["svga"].geometry_fields,
+        macropixel=8, modes_x=64, modes_y=64, signal_x=16, signal_y=44,
+        anchor_x=544, anchor_y=44, anchor_width=240, anchor_height=512,
+        camera_width=640, camera_height=528, crop_x=64, crop_y=8, crop_width=512, crop_height=512, bin=8,
+        store_bytes=16384, raw_rows=24,
+    ),
     # DLP4500-type panel: 912 x 1140 (shape: public driver code of a DLP4500 based machine).
     "dlp4500": Geometry(
         slm_width=912, slm_height=1140, slm_h_front=16, slm_h_sync=16, slm_h_back=32,
@@ -213,10 +264,9 @@ PRESETS: dict[str, Geometry] = {
         camera_width=640, camera_height=528, crop_x=64, crop_y=8, crop_width=512, crop_height=512, bin=8,
         store_bytes=16384, raw_rows=24,
     ),
-    # 1280 x 720 at 74.25 MHz, CEA-861 format 4: totals 1650 x 750.
     "hd720": Geometry(
-        slm_width=1280, slm_height=720, slm_h_front=110, slm_h_sync=40, slm_h_back=220,
-        slm_v_front=5, slm_v_sync=5, slm_v_back=20,
+        panel_kind=PanelKind.VIDEO_CONTINUOUS,
+        **VIDEO_MODES["hd720"].geometry_fields,
         macropixel=10, modes_x=64, modes_y=64, signal_x=40, signal_y=40,
         anchor_x=720, anchor_y=40, anchor_width=520, anchor_height=640,
         camera_width=640, camera_height=528, crop_x=64, crop_y=8, crop_width=512, crop_height=512, bin=8,

@@ -14,9 +14,10 @@ PROJECT    first exposure u32, count u16, count * planes        RESULT: first ex
 ERROR      (device only) code u8, detail u32
 =========  ===================================================  ======================================
 
-A record is its head, the projection's packed integers, and the number of those that are saturated: 14 bytes more than
-the integers. The number stands behind them because it is counted while they are sent. A packet from the host
-whose content exceeds ``COMMAND_BYTES`` (READ, WRITE) or the pattern store (PROJECT) is refused whole.
+A record is its head, the projection's packed integers, the number of those that are saturated (14 bytes more than
+the integers), and with ``result_monitors`` a u16 for each shot: the reading of the photodiode during its exposure. What
+is counted while the integers are sent stands behind them. A packet from the host whose content exceeds
+``COMMAND_BYTES`` (READ, WRITE) or the pattern store (PROJECT) is refused whole.
 """
 
 from __future__ import annotations
@@ -68,6 +69,8 @@ RECORD_DTYPE = np.dtype(
 )
 RECORD_HEAD_BYTES = RECORD_DTYPE.itemsize - RECORD_DTYPE["saturated"].itemsize
 """Of ``RECORD_DTYPE``: they stand before the integers; ``saturated``, always its last field, stands behind them."""
+MONITOR_DTYPE = np.dtype("<u2")
+"""A shot's photodiode reading."""
 RECORD_TIMING_FIELDS = ("timestamp",)
 """Fields that differ between twin and RTL, and are left out when they are compared."""
 RECORD_FLAGS = {"laser_on": 0, "accumulator_saturated": 1}
@@ -114,6 +117,8 @@ class Format:
     """Integers of one projection: outputs * banks, or the pixels of a raw readout."""
     bits: int
     raw: bool = False
+    monitors: int = 0
+    """Photodiode readings that follow: one for each shot of the program, or none."""
 
     def __post_init__(self) -> None:
         if self.bits not in RESULT_BITS:
@@ -121,7 +126,9 @@ class Format:
 
     @property
     def record_bytes(self) -> int:
-        return RECORD_DTYPE.itemsize + codec.result_bytes(self.count, self.bits)
+        return (
+            RECORD_DTYPE.itemsize + codec.result_bytes(self.count, self.bits) + MONITOR_DTYPE.itemsize * self.monitors
+        )
 
 
 @dataclass(frozen=True)
@@ -132,6 +139,8 @@ class Record:
     """(count,) of ``RECORD_DTYPE``."""
     values: np.ndarray
     """(count, integers) int32; raw pixels are unsigned."""
+    monitors: np.ndarray | None = None
+    """(count, shots) uint16, DN: photodiode readings, where they were asked for; 0 for a shot that was not exposed."""
 
     @property
     def ok(self) -> np.ndarray:
@@ -145,10 +154,15 @@ def encode_project(sequence: int, first_exposure: int, planes: np.ndarray) -> by
     return Packet(PacketType.PROJECT, sequence, header + codec.pack_planes(planes)).encode()
 
 
-def encode_records(heads: np.ndarray, packed: np.ndarray) -> bytes:
-    """The records of a RESULT packet: heads (count,) of ``RECORD_DTYPE`` and packed integers (count, bytes) uint8."""
+def encode_records(heads: np.ndarray, packed: np.ndarray, monitors: np.ndarray | None = None) -> bytes:
+    """The records of a RESULT packet.
+
+    ``heads`` (count,) of ``RECORD_DTYPE``; packed integers (count, bytes) uint8; ``monitors`` the bytes of the shots'
+    readings, (count, bytes) uint8.
+    """
     fields = heads.view(np.uint8).reshape(len(heads), RECORD_DTYPE.itemsize)
-    return np.concatenate([fields[:, :RECORD_HEAD_BYTES], packed, fields[:, RECORD_HEAD_BYTES:]], axis=1).tobytes()
+    parts = [fields[:, :RECORD_HEAD_BYTES], packed, fields[:, RECORD_HEAD_BYTES:]]
+    return np.concatenate(parts if monitors is None else [*parts, monitors], axis=1).tobytes()
 
 
 def decode_records(payload: bytes, form: Format) -> tuple[int, Record]:
@@ -160,11 +174,13 @@ def decode_records(payload: bytes, form: Format) -> tuple[int, Record]:
     if len(body) != count * form.record_bytes:
         raise codec.CodecError(f"a result of {count} records has {len(body)} bytes, not {count * form.record_bytes}")
     rows = np.frombuffer(body, dtype=np.uint8).reshape(count, form.record_bytes)
-    packed_end = form.record_bytes - (RECORD_DTYPE.itemsize - RECORD_HEAD_BYTES)
-    head = np.concatenate([rows[:, :RECORD_HEAD_BYTES], rows[:, packed_end:]], axis=1).view(RECORD_DTYPE)[:, 0]
-    packed = np.ascontiguousarray(rows[:, RECORD_HEAD_BYTES:packed_end])
+    monitors_at = form.record_bytes - MONITOR_DTYPE.itemsize * form.monitors
+    tail_at = monitors_at - (RECORD_DTYPE.itemsize - RECORD_HEAD_BYTES)
+    head = np.concatenate([rows[:, :RECORD_HEAD_BYTES], rows[:, tail_at:monitors_at]], axis=1).view(RECORD_DTYPE)[:, 0]
+    packed = np.ascontiguousarray(rows[:, RECORD_HEAD_BYTES:tail_at])
     values = codec.unpack_results(packed, form.count, form.bits)
-    return first, Record(head, values & 0xFFFF if form.raw else values)
+    monitors = np.ascontiguousarray(rows[:, monitors_at:]).view(MONITOR_DTYPE) if form.monitors else None
+    return first, Record(head, values & 0xFFFF if form.raw else values, monitors)
 
 
 def split(stream: bytearray) -> Iterator[bytes]:

@@ -13,7 +13,8 @@ module openopu_sim_top (
     output reg cam_trigger, input cam_fval, input cam_lval, input [7:0] cam_pixel,
     input interlock_closed, output reg laser_enable,
     output reg dac_cs_n, output reg dac_sck, output dac_sdi,
-    output reg adc_cs_n, output reg adc_sck, input adc_dout,
+    output bias_cs_n, output bias_sck, output bias_sdi,
+    output [1:0] adc_cs_n, output reg adc_sck, output adc_sdi, input adc_dout,
     output reg [31:0] exposure_id, output exposure_active, output idle
 );
     localparam W = 64, H = 64, HF = 4, HS = 4, HB = 8, LINE = W + HF + HS + HB, LINES = H + 1 + 1 + 2;
@@ -45,13 +46,16 @@ module openopu_sim_top (
     assign exposure_active = cam_trigger;
     assign idle = state == WAIT && !waiting && send_quiet && receive_quiet;
     assign dac_sdi = word[15];
+    assign bias_cs_n = 1, bias_sck = 0, bias_sdi = 0, adc_sdi = 0;
+    reg convert_n;
+    assign adc_cs_n = {1'b1, convert_n};
 
     // Video: one frame each time that `go` toggles.
     reg        go, gone;
     reg [15:0] x, y;
     initial begin
         go = 0; gone = 0; x = 0; y = 0; slm_de = 0; slm_hsync = 0; slm_vsync = 0; slm_level = 0; cam_trigger = 0;
-        laser_enable = 0; dac_cs_n = 1; dac_sck = 0; adc_cs_n = 1; adc_sck = 0; exposure_id = 32'hffffffff;
+        laser_enable = 0; dac_cs_n = 1; dac_sck = 0; convert_n = 1; adc_sck = 0; exposure_id = 32'hffffffff;
         head = 0; tail = 0; state = WAIT; timer = 0; sum = 0; since = 0; word = 0; monitor = 0;
     end
     always @(posedge slm_clk) begin
@@ -113,7 +117,7 @@ module openopu_sim_top (
             end
             READOUT: if ((fval_before && !fval) || timer == 30000) begin
                 timer <= 0;
-                adc_cs_n <= 0;
+                convert_n <= 0;
                 state <= CONVERT;
             end
             CONVERT: begin
@@ -123,7 +127,7 @@ module openopu_sim_top (
                     if (!adc_sck) monitor <= {monitor[10:0], adc_dout};
                 end
                 if (timer == 32 * 15 - 8) begin
-                    adc_cs_n <= 1;
+                    convert_n <= 1;
                     adc_sck <= 0;
                     state <= WAIT;
                     for (i = 0; i < 4; i = i + 1) begin

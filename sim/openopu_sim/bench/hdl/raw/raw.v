@@ -26,7 +26,8 @@ module openopu_raw #(
     reg [4:0] reset_left;
     wire      ft_rd_n, ft_wr_n, ft_oe_n, ft_oe;
     wire [7:0] ft_data;
-    wire      uart_tx, dac_cs_n, dac_sck, dac_sdi, adc_cs_n, adc_sck, exposure_active, idle;
+    wire      uart_tx, dac_cs_n, dac_sck, dac_sdi, bias_cs_n, bias_sck, bias_sdi, adc_sck, adc_sdi, exposure_active, idle;
+    wire [1:0] adc_cs_n;
     wire [31:0] exposure_id;
     initial begin
         rst = 1; bypass = 0; reset_left = 31;
@@ -48,7 +49,8 @@ module openopu_raw #(
         .cam_trigger(cam_trigger), .cam_fval(cam_fval), .cam_lval(cam_lval), .cam_pixel(cam_pixel),
         .interlock_closed(bypass), .laser_enable(laser_enable),
         .dac_cs_n(dac_cs_n), .dac_sck(dac_sck), .dac_sdi(dac_sdi),
-        .adc_cs_n(adc_cs_n), .adc_sck(adc_sck), .adc_dout(bypass),
+        .bias_cs_n(bias_cs_n), .bias_sck(bias_sck), .bias_sdi(bias_sdi),
+        .adc_cs_n(adc_cs_n), .adc_sck(adc_sck), .adc_sdi(adc_sdi), .adc_dout(bypass),
         .exposure_id(exposure_id), .exposure_active(exposure_active), .idle(idle)
     );
 endmodule
