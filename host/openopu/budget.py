@@ -233,12 +233,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 def _print(modes: int, shots: int, table: Sequence[Mapping[str, Any]]) -> None:
     view = Table(title=f"projections/s, n = {modes}, {shots} shots; the slowest of link, modulator and camera decides")
-    view.add_column("")
+    view.caption = "-: no divisor of the system clock is within 2 % of this rate"
+    view.add_column("", no_wrap=True)
     for row in table:
         view.add_column(f"m={row['m']}, {row['bits']} bit", justify="right")
     for kind in ("links", "modulators", "cameras"):
         for name in table[0][kind]:
             values = [row[kind][name] for row in table]
-            view.add_row(name, *("cannot be made" if value is None else f"{value:,.4g}" for value in values))
+            view.add_row(name, *("-" if value is None else f"{value:,.4g}" for value in values))
         view.add_section()
     Console().print(view)
