@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from openopu_rtl.protocol import REGISTERS, Format, Link, Packet, PacketType, codec, encode_project, packets
-from openopu_rtl.protocol.ft245 import FT232H, burst_clocks, read_cycle_clocks, write_cycle_clocks
+from openopu_rtl.protocol.ft245 import FT232H, burst_clocks, pair_cycle_clocks, read_cycle_clocks, write_cycle_clocks
 from openopu_rtl.protocol.links import FT245SYNC_HZ, LINKS
 from openopu_rtl.protocol.registers import RESULT_BITS
 from rich.console import Console
@@ -37,30 +37,38 @@ class Line:
     to_device_s: float
     """Seconds of a byte."""
     to_host_s: float
-    shared: bool
-    """One direction waits for the other."""
+    pair_s: float
+    """Seconds of a byte in each direction: their sum where they share a bus, the longer one where each has its own."""
 
     def seconds(self, to_device: float, to_host: float) -> float:
-        """For so many bytes in each direction."""
-        ways = to_device * self.to_device_s, to_host * self.to_host_s
-        return sum(ways) if self.shared else max(ways)
+        """For so many bytes in each direction, as mixed as they can be."""
+        pairs = min(to_device, to_host)
+        return pairs * self.pair_s + (to_device - pairs) * self.to_device_s + (to_host - pairs) * self.to_host_s
+
+    def room(self, seconds: float, to_device: float) -> float:
+        """Bytes to the host for which there is room beside so many to the device, fewer than they are."""
+        return (seconds - to_device * (self.pair_s - self.to_host_s)) / self.to_host_s
 
 
 def line_of(link: Link, clock_hz: int, baud: int | None = None) -> Line:
-    """The line of a link of a device with this system clock; ``baud`` for a UART. Measured by ``make bench``."""
+    """The line of a link of a device with this system clock; ``baud`` for a UART.
+
+    The gateware fills these rates: `make bench` measures it.
+    """
     if link == Link.UART:
         rate = clock_hz // (REGISTERS["uart_divisor"].reset if baud is None else uart_divisor(baud, clock_hz))
-        return Line(f"{LINKS[link]} {rate / 1e6:g} Mbaud", 10 / rate, 10 / rate, False)
+        return Line(f"{LINKS[link]} {rate / 1e6:g} Mbaud", 10 / rate, 10 / rate, 10 / rate)
     if link == Link.BYTES:
-        return Line(LINKS[link], 1 / clock_hz, 1 / clock_hz, False)
+        return Line(LINKS[link], 1 / clock_hz, 1 / clock_hz, 1 / clock_hz)
     if link == Link.FT245:
-        cycles = read_cycle_clocks(FT232H, clock_hz), write_cycle_clocks(FT232H, clock_hz)
-        return Line(LINKS[link], cycles[0] / clock_hz, cycles[1] / clock_hz, True)
+        models = (read_cycle_clocks, write_cycle_clocks, pair_cycle_clocks)
+        return Line(LINKS[link], *(model(FT232H, clock_hz) / clock_hz for model in models))
     if link == Link.FT245SYNC:
         # At the pins. Over USB 2.0 high speed FTDI promises 40 MB/s; a system clock below 60 MHz holds it up.
         byte_s = max(burst_clocks(1000, 1000) / 2000 / FT245SYNC_HZ, 1 / clock_hz)
-        return Line(LINKS[link], byte_s, byte_s, True)
-    return Line(LINKS[Link.USB], 1 / USB_BULK_BYTES_PER_S, 1 / USB_BULK_BYTES_PER_S, True)
+        return Line(LINKS[link], byte_s, byte_s, 2 * byte_s)
+    byte_s = 1 / USB_BULK_BYTES_PER_S
+    return Line(LINKS[Link.USB], byte_s, byte_s, 2 * byte_s)
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,20 @@ def read_cycle_clocks(timing: Ft245Timing, clock_hz: int) -> int:
     return max(by_status, by_bus, by_strobe)
 
 
+def pair_cycle_clocks(timing: Ft245Timing, clock_hz: int) -> int:
+    """Model: clocks of a byte written and one read in turns. The read falls partly into the recovery of the write."""
+    t = timing
+
+    def clocks(ns: float) -> int:
+        return max(1, clocks_of(ns, clock_hz))
+
+    write = clocks(t.write_pulse_ns) + clocks(t.write_hold_ns) + clocks(t.write_setup_ns)
+    read = max(clocks(t.read_pulse_ns), clocks(t.read_data_ns + INPUT_SETUP_NS)) + clocks(t.read_data_ns)
+    # The decision, the turn of the bus, and the clock in which the next byte is laid out.
+    by_bus = write + read + 3
+    return max(by_bus, write_cycle_clocks(timing, clock_hz), read_cycle_clocks(timing, clock_hz))
+
+
 def burst_clocks(written: int, read: int) -> int:
     """Model: clocks of CLKOUT for ``written`` and ``read`` bytes, both always on offer, in turns of ``BURST_BYTES``."""
     turns = max(written, read) / BURST_BYTES

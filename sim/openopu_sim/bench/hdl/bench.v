@@ -112,7 +112,6 @@ module openopu_bench #(
     wire       uart_rx, uart_tx, bypass_rx_valid, bypass_rx_ready, bypass_tx_valid, bypass_tx_ready;
     wire [7:0] bypass_rx_payload, bypass_tx_payload, ft_to_device, ft_from_device;
     wire       ft_rxf_n, ft_txe_n, ft_rd_n, ft_wr_n, ft_oe_n, ft_device_drives;
-    wire [31:0] link_sent, link_received;
     wire       slm_de, slm_hsync, slm_vsync, cam_trigger, cam_fval, cam_lval;
     wire [7:0] slm_level;
     wire [PIXEL_BITS-1:0] cam_pixel;
@@ -165,7 +164,6 @@ module openopu_bench #(
         .clk(clk), .ft_clk(ft_clk), .kind(link_now), .divisor(divisor_now),
         .input_load(input_load_now), .input_count(input_count_now), .input_empty(input_empty),
         .output_written(output_written), .quiet(link_quiet), .broken(link_broken),
-        .sent(link_sent), .received(link_received),
         .uart_rx(uart_rx), .uart_tx(uart_tx),
         .ft_rxf_n(ft_rxf_n), .ft_txe_n(ft_txe_n), .ft_to_device(ft_to_device), .ft_rd_n(ft_rd_n), .ft_wr_n(ft_wr_n),
         .ft_oe_n(ft_oe_n), .ft_from_device(ft_from_device), .ft_device_drives(ft_device_drives),

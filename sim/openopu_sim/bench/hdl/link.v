@@ -17,7 +17,6 @@ module openopu_link #(
     output reg        output_written,
     output            quiet,           // nothing under way in either direction
     output            broken,          // the device withdrew or changed a byte that it had offered, or broke a bus's law
-    output reg [31:0] sent, received,  // bytes that the device has taken and given
 
     output            uart_rx,
     input             uart_tx,
@@ -99,7 +98,7 @@ module openopu_link #(
 
     initial begin
         in_next = 0; in_count = 0; load_before = 0; out_count = 0; pause = 0; output_written = 0;
-        offered = 0; offer_open = 0; withdrawn = 0; due = 0; sent = 0; received = 0;
+        offered = 0; offer_open = 0; withdrawn = 0; due = 0;
     end
 
     always @(posedge clk) begin
@@ -112,9 +111,6 @@ module openopu_link #(
             in_next <= 0;
             in_count <= input_count;
         end else if (taken) in_next <= in_next + 1;
-
-        sent <= sent + taken;
-        received <= received + got;
 
         pause <= pause + 1;
         next = out_count + got;
