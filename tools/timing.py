@@ -153,7 +153,7 @@ def adc() -> Diagram:
 
     signals = {
         "start": dut.start,
-        "/CS": dut.cs_n,
+        "/CS": dut.cs_n[0][0],
         "CLK": dut.sck,
         "DOUT": dut.dout,
         "busy": dut.busy,

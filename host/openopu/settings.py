@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from openopu_rtl.protocol import REGISTERS, Format, Geometry, Program
+from openopu_rtl.protocol import REGISTERS, Format, Geometry, PanelKind, Program
 from openopu_rtl.protocol.registers import RESULT_BITS, WEIGHT_FRACTION_BITS, WEIGHT_MAX
 from openopu_rtl.protocol.shots import complement
 
@@ -111,12 +111,25 @@ class Settings:
         changed = {n: v for n, v in new.items() if old.get(n) != v}
         for name, value in changed.items():
             session.check_register(name, value)
+        if geometry.panel_kind == PanelKind.PACKED_PLANES:
+            self._check_slots(session.read("cycles_slm_slot")["cycles_slm_slot"])
         words = self.program.words()
         if before is None or not np.array_equal(words, before.program.words()):
             session.write_window("shot_table", words)
         if before is None or not np.array_equal(self.selection, before.selection):
             session.write_window("selection", self.selection)
         session.write(**changed)
+
+    def _check_slots(self, shown: int) -> None:
+        """Raise :class:`UsageError` for a shot that takes longer than the panel shows it; 0: that is not known."""
+        for i, shot in enumerate(self.program):
+            cycles = shot.settle_cycles + shot.exposure_cycles
+            if shown and cycles >= shown:
+                raise UsageError(
+                    f"shot {i} takes {cycles} cycles to settle and expose, but the panel shows a pattern for {shown}",
+                    "program",
+                    "Shorten settle_cycles or exposure_cycles, or set the panel to show patterns longer",
+                )
 
     def _values(self, geometry: Geometry) -> dict[str, int]:
         return {

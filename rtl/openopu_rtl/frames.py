@@ -15,7 +15,7 @@ from .protocol.geometry import Geometry
 from .shapes import ENDED, EXPOSED, camera_word
 from .spi.common import ADC_BITS
 
-_DRAIN_CLOCKS = Binner.LATENCY + Normaliser.LATENCY + Accumulator.LATENCY
+_DRAIN_CLOCKS = 1 + Binner.LATENCY + Normaliser.LATENCY + Accumulator.LATENCY
 """Until the last pixel's bin has been accumulated."""
 
 _READINGS = 4
@@ -132,6 +132,7 @@ class FrameMatcher(wiring.Component):
         receiving = Signal()
         """A frame is due, or is being received."""
 
+        m.d.sync += [self.pixel.eq(word.pixel), self.pixel_valid.eq(0), self.pixel_first.eq(0)]
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.none_due.eq(~due.r_rdy)
@@ -152,7 +153,9 @@ class FrameMatcher(wiring.Component):
                     m.next = "WAIT"
                     with m.If(exposed.skipped):
                         with m.If(status[exposed.set] == Code.OK):
-                            m.d.sync += status[exposed.set].eq(Code.PANEL_STALLED)
+                            m.d.sync += status[exposed.set].eq(
+                                Mux(exposed.unfit, Code.SLOT_TOO_SHORT, Code.PANEL_STALLED)
+                            )
                         m.next = "FINISH"
                     with m.Elif(self.resync | self.i.valid):
                         with m.If(status[exposed.set] == Code.OK):
@@ -163,7 +166,7 @@ class FrameMatcher(wiring.Component):
                 m.d.comb += receiving.eq(1)
                 with m.If(self.i.valid):
                     with m.If(word.first):
-                        m.d.comb += [self.pixel_valid.eq(1), self.pixel_first.eq(1)]
+                        m.d.sync += [self.pixel_valid.eq(1), self.pixel_first.eq(1)]
                         m.next = "PIXELS"
                     with m.Elif(word.end):
                         # A frame without a single pixel.
@@ -177,18 +180,21 @@ class FrameMatcher(wiring.Component):
                     m.next = "FINISH"
             with m.State("PIXELS"):
                 m.d.sync += timer.eq(timer - 1)
-                m.d.comb += [receiving.eq(1), self.pixel_valid.eq(self.i.valid & ~word.end)]
+                m.d.comb += receiving.eq(1)
+                m.d.sync += self.pixel_valid.eq(self.i.valid & ~word.end)
                 with m.If(self.i.valid & word.end):
                     m.next = "DRAIN"
                 with m.Elif((timer == 0) | self.exposure_ended):
                     m.d.comb += self.late.eq(1)
                     lose_track(Code.FRAME_LATE)
-                    m.next = "FINISH"
+                    m.next = "DRAIN"
             with m.State("DRAIN"):
                 m.d.sync += drain.eq(drain + 1)
+                # No bin of this frame is left on its way when the shot changes.
                 with m.If(self.i.valid & ~self.resync):
                     extra()
                 with m.If(drain == _DRAIN_CLOCKS - 1):
+                    m.d.sync += drain.eq(0)
                     m.next = "FINISH"
             with m.State("FINISH"):
                 with m.If(self.i.valid & ~self.resync):
@@ -210,7 +216,6 @@ class FrameMatcher(wiring.Component):
             self.malformed.eq(ended & word.malformed),
             self.overflow.eq(ended & word.overflow),
             self.frame.eq(ended & ~word.malformed & ~word.overflow),
-            self.pixel.eq(word.pixel),
         ]
         with m.If(ended):
             m.d.sync += [self.readout_cycles.eq(since_exposure), self.readout_known.eq(1), end_time.eq(self.timestamp)]
@@ -222,8 +227,10 @@ class FrameMatcher(wiring.Component):
 
         with m.If(self.accumulator_saturated):
             m.d.sync += held[shot.set].eq(1)
-        with m.If(self.trigger & ~self.laser_on):
-            m.d.sync += laser_on[self.claim_set].eq(0)
+        dark, dark_set = Signal(), Signal()
+        m.d.sync += [dark.eq(self.trigger & ~self.laser_on), dark_set.eq(self.claim_set)]
+        with m.If(dark):
+            m.d.sync += laser_on[dark_set].eq(0)
 
         # Realign once the camera has been silent, with no exposure that could still cause a frame.
         with m.If(self.resync):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from amaranth import Module, Mux, Signal
-from amaranth.lib import memory, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.fifo import AsyncFIFOBuffered
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -15,6 +15,7 @@ from .frames import FrameMatcher
 from .normaliser import Normaliser
 from .protocol.geometry import Geometry
 from .queues import add_queue
+from .rawframe import RawFrame
 from .registerfile import RegisterFile
 from .results import Packer, ResultReader
 from .sender import ResultSender
@@ -137,21 +138,16 @@ class ImagingPath(wiring.Component):
             ),
         ]
 
-        # One buffer for a raw readout: the window's rows of whatever frame came last.
-        m.submodules.raw = raw = memory.Memory(shape=g.pixel_bits, depth=g.raw_rows * g.camera_width, init=[])
-        raw_write, raw_read = raw.write_port(), raw.read_port(domain="sync")
-        raw_next = Signal(range(g.raw_rows * g.camera_width + 1))
-        raw_at = Signal.like(raw_next)
-        in_window = Signal()
+        m.submodules.raw = raw = RawFrame(g)
         m.d.comb += [
-            raw_at.eq(Mux(frames.pixel_first, 0, raw_next)),
-            in_window.eq((binner.row >= regs.raw_first_row) & (binner.row < regs.raw_first_row + g.raw_rows)),
-            raw_write.en.eq(frames.pixel_valid & regs.result_raw & in_window & (binner.column < g.camera_width)),
-            raw_write.addr.eq(raw_at),
-            raw_write.data.eq(frames.pixel),
+            raw.enable.eq(regs.result_raw),
+            raw.first_row.eq(regs.raw_first_row),
+            raw.pixel.eq(frames.pixel),
+            raw.valid.eq(frames.pixel_valid),
+            raw.start.eq(frames.pixel_first),
+            raw.row.eq(binner.row),
+            raw.column.eq(binner.column),
         ]
-        with m.If(frames.pixel_valid):
-            m.d.sync += raw_next.eq(raw_at + raw_write.en)
 
         # Results.
         m.submodules.results = results = ResultReader(g)
@@ -159,9 +155,9 @@ class ImagingPath(wiring.Component):
         m.submodules.sender = sender = ResultSender(g)
         add_queue(m, "ended_queue", frames.o, sender.ended, 2)
         m.d.comb += [
-            raw_read.addr.eq(results.raw_addr),
-            raw_read.en.eq(results.r_en),
-            results.raw_data.eq(raw_read.data),
+            raw.r_addr.eq(results.raw_addr),
+            raw.r_en.eq(results.r_en),
+            results.raw_data.eq(raw.r_data),
             results.start.eq(sender.read_start),
             results.set.eq(sender.ended.p.set),
             results.used.eq(sender.ended.p.used),

@@ -90,7 +90,7 @@ class LaserPath(wiring.Component):
         m.d.comb += [
             interlock.unlock.eq(regs.laser_unlock_try),
             interlock.arm.eq(regs.laser_arm_try),
-            interlock.key.eq(regs.w_data),
+            interlock.key.eq(regs.try_data),
             interlock.disarm.eq(regs.laser_disarm_try),
             regs.laser_unlock_code.eq(interlock.unlock_code),
             regs.laser_arm_code.eq(interlock.arm_code),

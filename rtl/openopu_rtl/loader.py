@@ -77,7 +77,6 @@ class Loader(wiring.Component):
             last.eq(number + 1 == self.program_length),
             read.addr.eq(number),
             read.en.eq(1),
-            self.free_bytes.eq((self.planes * g.plane_bytes)[: len(self.free_bytes)]),
             self.final.eq(frame + 1 >= self.shot.frames),
             self.await_latch.eq(frame == 0),
             self.o.p.shot.eq(self.shot),
@@ -90,7 +89,12 @@ class Loader(wiring.Component):
         ]
         for name, (word, low, width) in SHOT_FIELDS.items():
             m.d.comb += entry[name].eq(read.data[32 * word + low :][:width])
-        m.d.sync += waiting.eq(waiting + Mux(self.add, self.add_count, 0) - self.free)
+        done = Signal()
+        m.d.sync += [
+            waiting.eq(waiting + Mux(self.add, self.add_count, 0) - done),
+            self.free.eq(done),
+            self.free_bytes.eq(self.planes * g.plane_bytes),
+        ]
 
         with m.FSM():
             with m.State("IDLE"):
@@ -100,11 +104,14 @@ class Loader(wiring.Component):
             with m.State("FETCH"):
                 m.next = "DECODE"
             with m.State("DECODE"):
+                m.d.sync += self.shot.eq(entry)
+                m.next = "CHECK"
+            with m.State("CHECK"):
+                shot = self.shot
                 m.d.sync += [
-                    self.shot.eq(entry),
-                    wrong.eq((entry.plane >= self.planes) | (entry.frames == 0) | (entry.exposure_cycles == 0)),
-                    late.eq(self.normalise & (entry.exposure_cycles <= self.monitor_cycles)),
-                    self.plane_address.eq(self.tail + entry.plane * g.plane_bytes),
+                    wrong.eq((shot.plane >= self.planes) | (shot.frames == 0) | (shot.exposure_cycles == 0)),
+                    late.eq(self.normalise & (shot.exposure_cycles <= self.monitor_cycles)),
+                    self.plane_address.eq(self.tail + shot.plane * g.plane_bytes),
                     frame.eq(0),
                 ]
                 m.next = "OFFER"
@@ -125,6 +132,6 @@ class Loader(wiring.Component):
                         m.d.sync += number.eq(number + 1)
                         m.next = "FETCH"
                         with m.If(last):
-                            m.d.comb += self.free.eq(1)
+                            m.d.comb += done.eq(1)
                             m.next = "IDLE"
         return m

@@ -14,6 +14,7 @@ from .exposer import Exposer
 from .imaging import ImagingPath
 from .laser import LaserPath
 from .monitor import monitor_cycles
+from .panel import panel_pins
 from .protocol.declaration import MAGIC, PROTOCOL_HASH
 from .protocol.geometry import Geometry
 from .protocol.registers import STATUS_BITS
@@ -75,10 +76,7 @@ class Opu(wiring.Component):
                 "link_kind": In(LINK),
                 "link_reset": In(1),
                 "uart_divisor": Out(16),
-                "slm_de": Out(1),
-                "slm_hsync": Out(1),
-                "slm_vsync": Out(1),
-                "slm_level": Out(8),
+                **panel_pins(geometry),
                 "cam_trigger": Out(1),
                 "cam_fval": In(1),
                 "cam_lval": In(1),
@@ -150,10 +148,12 @@ class Opu(wiring.Component):
             display.flush.eq(exposer.flush),
             display.exposing.eq(exposer.exposing),
             display.exposed.eq(exposer.o.valid),
+            display.exposed_last.eq(exposer.o.p.last),
             exposer.latched.eq(display.latched),
             exposer.panel_progress.eq(display.progress),
             exposer.panel_timeout.eq(regs.panel_timeout_cycles),
             exposer.panel_underrun.eq(display.underrun),
+            exposer.showing_cycles.eq(display.showing_cycles),
             exposer.flushed.eq(display.flushed),
         ]
 
@@ -200,6 +200,7 @@ class Opu(wiring.Component):
             regs.timestamp.eq(timestamp),
             regs.exposures_inc.eq(exposer.ended),
             regs.panel_stalls_inc.eq(exposer.stalled),
+            regs.slots_missed_inc.eq(exposer.missed),
             regs.cycles_busy_inc.eq(busy),
             regs.cycles_wait_pattern_inc.eq(exposer.waits_pattern & (display.loading | exposer.busy)),
             regs.cycles_settle_inc.eq(exposer.settles),

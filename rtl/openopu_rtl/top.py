@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from amaranth import ClockDomain, ClockSignal, Module, ResetSignal
+from amaranth import Cat, ClockDomain, ClockSignal, Module, ResetSignal, Shape
 from amaranth._toolchain.yosys import find_yosys
 from amaranth.back import rtlil
 from amaranth.lib import wiring
@@ -15,6 +15,7 @@ from amaranth.lib.wiring import In, Out
 from .ft245 import Ft245Async
 from .ft245_sync import Ft245Sync
 from .opu import Opu
+from .panel import panel_pins
 from .protocol.ft245 import FT232H
 from .protocol.geometry import Geometry
 from .protocol.links import Link
@@ -37,11 +38,18 @@ def build_id() -> int:
     return int.from_bytes(digest.digest()[:4], "big")
 
 
+VIDEO_PINS = {"slm_de": 1, "slm_hsync": 1, "slm_vsync": 1, "slm_level": 8}
+
+
 class SimulationTop(wiring.Component):
     """:class:`Opu` behind every kind of link that the bench plays; the static pin ``link`` chooses, a :class:`Link`.
 
     Clocks are pins: ``clk`` with ``rst``, ``slm_clk``, ``cam_clk``, and ``ft_clk``, which runs for ``Link.FT245SYNC``
     only; the reset reaches all of them.
+
+    The pins are the same for every kind of panel: beside those of video, which are low where the panel has none,
+    ``slm_bus`` holds whatever else goes to the panel, first pin lowest, and ``slm_return`` is what comes
+    from it.
     """
 
     def __init__(self, geometry: Geometry, clock_hz: int = SIMULATION_CLOCK_HZ):
@@ -50,8 +58,13 @@ class SimulationTop(wiring.Component):
         pins = {
             name: member
             for name, member in self.opu.signature.members.items()
-            if not name.startswith("link_") and name != "uart_divisor"
+            if not name.startswith(("link_", "slm_")) and name != "uart_divisor"
         }
+        panel = panel_pins(geometry)
+        self._bus = [name for name, member in panel.items() if name not in VIDEO_PINS and member.flow is Out]
+        self._returns = [name for name, member in panel.items() if member.flow is In]
+        self._video = [name for name in panel if name in VIDEO_PINS]
+        bus_bits = sum(Shape.cast(panel[name].shape).width for name in self._bus)
         super().__init__(
             {
                 "clk": In(1),
@@ -77,6 +90,9 @@ class SimulationTop(wiring.Component):
                 "bypass_tx_payload": Out(8),
                 "bypass_tx_valid": Out(1),
                 "bypass_tx_ready": In(1),
+                **{name: Out(width) for name, width in VIDEO_PINS.items()},
+                "slm_bus": Out(max(1, bus_bits)),
+                "slm_return": In(1),
                 **pins,
             }
         )
@@ -110,6 +126,11 @@ class SimulationTop(wiring.Component):
             if name == "idle":
                 continue
             m.d.comb += inner.eq(outer) if member.flow is In else outer.eq(inner)
+        m.d.comb += self.slm_bus.eq(Cat(getattr(opu, name) for name in self._bus))
+        for name in self._video:
+            m.d.comb += getattr(self, name).eq(getattr(opu, name))
+        for name in self._returns:
+            m.d.comb += getattr(opu, name).eq(self.slm_return)
         m.d.comb += [
             opu.link_kind.eq(self.link),
             receiver.divisor.eq(opu.uart_divisor),

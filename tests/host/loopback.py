@@ -40,6 +40,7 @@ class LoopbackDevice:
         self.set("build", 0x1234)
         self.set("board", 16)
         self.set("clock_hz", 48_000_000)
+        self.set("monitor_cycles", 500)
         for name in self.geometry.__dataclass_fields__:
             self.set(f"geometry_{name}", getattr(self.geometry, name))
         self.set("status", 1 << STATUS_BITS["interlock_closed"])
@@ -169,6 +170,9 @@ class LoopbackDevice:
         return np.minimum(np.rint(dn), 255 * self.geometry.bin**2).astype(np.int64)
 
     def row(self, planes: np.ndarray, shots: list[Shot], first: int) -> bytes:
+        """A record. Readings are made up from the exposures' IDs; nothing is normalised by them."""
+        readings = (first + np.arange(len(shots))) % 4096
+        tail = readings.astype(packets.MONITOR_DTYPE).tobytes() if self.get("result_monitors") else b""
         g = self.geometry
         acc = np.zeros((2, g.outputs), dtype=np.int64)
         for shot in shots:
@@ -186,18 +190,19 @@ class LoopbackDevice:
             frame = np.zeros((g.camera_height, g.camera_width), dtype="<u2")
             frame[g.crop_y : g.crop_y + g.crop_height, g.crop_x : g.crop_x + g.crop_width] = pixels
             start = self.get("raw_first_row")
-            return record_of(head, frame[start : start + g.raw_rows].tobytes())
+            return record_of(head, frame[start : start + g.raw_rows].tobytes(), tail)
         selection = self.windows["selection"][: self.get("selection_length")]
         shift, width = self.get("result_shift"), RESULT_BITS[self.get("result_format")]
         values = (acc[: self.get("result_banks"), selection].T.ravel() + (1 << shift >> 1)) >> shift
         limit = 1 << (width - 1)
         clipped = np.clip(values, -limit, limit - 1)
         head["saturated"] = (clipped != values).sum()
-        return record_of(head, codec.pack_results(clipped, width))
+        return record_of(head, codec.pack_results(clipped, width), tail)
 
 
-def record_of(head: np.ndarray, packed: bytes) -> bytes:
-    return packets.encode_records(head, np.frombuffer(packed, dtype=np.uint8)[None])
+def record_of(head: np.ndarray, packed: bytes, monitors: bytes) -> bytes:
+    parts = (np.frombuffer(part, dtype=np.uint8)[None] for part in (packed, monitors))
+    return packets.encode_records(head, *parts)
 
 
 class Refusal(Exception):

@@ -48,13 +48,15 @@ class Bench:
     lines of pixels), so that anything from no frame to two can be played.
     """
 
-    def __init__(self, geometry=SMALL, *, seed=0, clocks=(48e6, 40e6, 37e6), faults=None, stall=0.0):
+    def __init__(self, geometry=SMALL, *, seed=0, clocks=(48e6, 40e6, 37e6), faults=None, stall=0.0, readings=None):
         self.geometry = geometry
         self.opu = Opu(geometry, clock_hz=CLOCK_HZ)
         self.random = random.Random(seed)
         self.clocks = clocks
         self.faults = faults or {}
         self.stall = float(stall)
+        self.readings = readings
+        """What the photodiode reads in an exposure, by its ID; None: nothing is there (reads 0)."""
         self.panel_runs = True
         """False: the panel's pixel clock stands still."""
         self.stalled = False
@@ -84,6 +86,8 @@ class Bench:
         sim.add_testbench(self._panel, background=True)
         sim.add_testbench(self._trigger, background=True)
         sim.add_testbench(self._camera, background=True)
+        if self.readings:
+            sim.add_testbench(self._photodiode, background=True)
         received = bytearray()
 
         async def receive(ctx):
@@ -147,6 +151,20 @@ class Bench:
                     frames = [frame_of(self.geometry, self.patterns[exposure], exposure).tolist()]
                 self._play.extend(frames)
             before = trigger
+
+    async def _photodiode(self, ctx):
+        """MCP3201: sampled until the second falling clock; a null bit, then twelve bits."""
+        o = self.opu
+        before, falls, value = 0, 0, 0
+        async for _, _, cs_n, sck, exposure in ctx.tick().sample(o.adc_cs_n[0], o.adc_sck, o.exposure_id):
+            if cs_n:
+                falls = 0
+            elif before and not sck:
+                falls += 1
+                if falls == 2:
+                    value = self.readings(exposure)
+                ctx.set(o.adc_dout, value >> (14 - falls) & 1 if 3 <= falls <= 14 else 0)
+            before = sck and not cs_n
 
     async def _camera(self, ctx):
         o = self.opu

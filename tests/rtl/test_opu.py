@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 from amaranth.back import rtlil
-from openopu_rtl import accumulator, results
+from openopu_rtl import accumulator, normaliser, results
+from openopu_rtl.monitor import weight
 from openopu_rtl.opu import Opu
 from openopu_rtl.protocol import PROTOCOL_HASH, Code, ErrorReply, Format, Packet, PacketType, PanelKind, Program, Shot
 from openopu_rtl.protocol.geometry import PRESETS
@@ -159,6 +160,76 @@ def test_invalid_shots_are_named():
         await host.write_window("shot_table", program.words())
         records = await host.project(2, np.ones((1, 1, SMALL.modes)), Format(1, 16))
         assert records.head["status"].tolist() == [Code.OK]
+
+    bench.run(script)
+
+
+def test_readings_travel_with_their_shots_and_normalise_their_frames(rng):
+    """Readings are of the exposure they stand for, whatever the exposures' lengths; frames are weighted with them."""
+    reference = 1800
+    base = rng.randrange(1 << 32)
+
+    def reading(exposure):
+        return (exposure * 1237 + 800) % 2600
+
+    bench = Bench(readings=reading, stall=0.2, seed=rng.randrange(1000))
+    shortest = bench.opu.monitor_cycles + 1
+    shots = [
+        Shot(exposure_cycles=shortest, settle_cycles=3),
+        Shot(exposure_cycles=shortest + 400, negative=True, shift=2),
+        Shot(exposure_cycles=shortest, shift=1),
+    ]
+    count = 2
+
+    async def script(host):
+        selection = np.arange(SMALL.outputs)
+        planes = np.random.default_rng(base).integers(0, 2, (count, 1, SMALL.modes))
+        await host.write(**TIMING, exposure_base=base, monitor_reference=reference, result_monitors=1)
+        first = base
+        for normalise, cycles in ((1, None), (0, 20)):
+            program = Program(tuple(dataclasses.replace(s, exposure_cycles=cycles or s.exposure_cycles) for s in shots))
+            await host.configure(program, selection=selection)
+            await host.write(normalise=normalise)
+            records = await host.project(first, planes, Format(SMALL.outputs, 16, monitors=len(program)))
+            for i in range(count):
+                ids = [(first + len(program) * i + j) & 0xFFFFFFFF for j in range(len(program))]
+                want = [reading(exposure) for exposure in ids]
+                assert records.head["status"][i] == Code.OK
+                assert records.monitors[i].tolist() == want
+                assert records.head["monitor"][i] == want[-1]
+                binned = bench.integers(program, planes[i], ids[0])
+                if normalise:
+                    binned = normaliser.model(binned, weight(np.array([want]), reference))
+                sums, _ = accumulator.model(program.shots, binned)
+                integers, _ = results.model(sums, selection=selection, banks=1, shift=0, bits=16)
+                assert records.values[i].tolist() == integers[0].tolist()
+            first = (first + count * len(program)) & 0xFFFFFFFF
+        assert await host.read("monitor") == reading((first - 1) & 0xFFFFFFFF)
+
+    bench.run(script)
+
+
+def test_shots_too_short_to_be_normalised_are_named():
+    bench = Bench(readings=lambda exposure: 1000)
+    cycles = bench.opu.monitor_cycles
+
+    async def script(host):
+        await host.write(**TIMING, normalise=1, monitor_reference=1000)
+        first = 0
+        for last, code in ((cycles, Code.MONITOR_LATE), (0, Code.BAD_SHOT), (cycles + 1, Code.OK)):
+            program = Program((Shot(exposure_cycles=cycles + 1), Shot(exposure_cycles=1)))
+            words = program.words()
+            words[7] = last
+            await host.configure(program, selection=[0])
+            await host.write_window("shot_table", words)
+            records = await host.project(first, np.ones((1, 1, SMALL.modes)), Format(1, 16))
+            assert records.head["status"].tolist() == [code]
+            first += 2
+        await host.write(normalise=0)
+        await host.write_window("shot_table", Program((Shot(exposure_cycles=cycles), Shot(exposure_cycles=1))).words())
+        records = await host.project(first, np.ones((1, 1, SMALL.modes)), Format(1, 16))
+        assert records.head["status"].tolist() == [Code.OK]
+        assert await host.read("monitor_cycles") == cycles
 
     bench.run(script)
 

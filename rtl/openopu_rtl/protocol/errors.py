@@ -36,6 +36,7 @@ class Code(enum.IntEnum):
     PANEL_STALLED = 39
     MONITOR_LATE = 40
     PANEL_UNDERRUN = 41
+    SLOT_TOO_SHORT = 42
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,10 @@ ERRORS: dict[Code, Explanation] = {
         "the panel's pixel clock outran the pattern: a video frame of the shot, or one sent while it was exposed, "
         "lacked pixels",
         "use a pixel clock that is no faster than the system clock; send the projection again",
+    ),
+    Code.SLOT_TOO_SHORT: Explanation(
+        "settling and exposure take longer than the panel shows a pattern",
+        "shorten `settle_cycles` and `exposure_cycles` to `cycles_slm_slot` in all, or have the panel show longer",
     ),
     Code.BAD_SHOT: Explanation("a shot of the program is invalid", "write a valid shot table: see `Shot`"),
     Code.MONITOR_LATE: Explanation(

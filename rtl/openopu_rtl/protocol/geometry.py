@@ -42,9 +42,14 @@ class PanelKind(enum.IntEnum):
     """A bus that writes the panel's rows by address."""
 
 
+MIRROR_SETTLE_CLOCKS = 800
+"""Clocks of a row bus at 100 MHz, the quickest that we build for, in which mirrors settle: 8 us (DLPC410)."""
+
+
 @dataclass(frozen=True)
 class Geometry:
     """All lengths in pixels of the panel (``slm_``, ``signal_``, ``anchor_``) or of the sensor.
+    On a row bus ``slm_v_back`` counts row cycles after each reset, and the rest of the video timing means nothing.
 
     The defaults are those of the simulation: n = 256 modes on a 64 x 64 panel, m = 1024 outputs
     from a 64 x 64 crop of an 80 x 72 sensor.
@@ -88,6 +93,8 @@ class Geometry:
     """Sensor rows that one raw readout holds (the whole sensor where it fits)."""
     panel_kind: int = 0
     """How patterns reach the panel: a value of :class:`PanelKind`."""
+    row_word_bits: int = 64
+    """Mirrors that a row bus takes a clock; a row cycle is so many clocks as a row needs."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -123,6 +130,8 @@ class Geometry:
             raise GeometryError(f"the crop must be a whole number of bins of {self.bin} pixels")
         if self.pixel_bits not in (8, 10, 12):
             raise GeometryError(f"pixel_bits must be 8, 10 or 12, not {self.pixel_bits}")
+        if self.panel_kind in (PanelKind.PACKED_PLANES, PanelKind.ROW_BUS) and self.modes_x % 8:
+            raise GeometryError(f"modes_x = {self.modes_x} must be a multiple of 8 for this kind of panel")
         if self.modes % 8:
             raise GeometryError(f"modes_x * modes_y = {self.modes} must be a multiple of 8")
         for name in ("store_bytes", "queue_depth"):
@@ -182,8 +191,15 @@ class Geometry:
         return self.modes // 8
 
     @property
+    def row_cycle_clocks(self) -> int:
+        """Clocks of a row bus for one row."""
+        return -(-self.slm_width // self.row_word_bits)
+
+    @property
     def slm_frame_clocks(self) -> int:
-        """Pixel clocks of one video frame, blanking included."""
+        """Panel clocks of one pattern: a video frame, blanking included, or a row bus' cycles but for the reset."""
+        if self.panel_kind == PanelKind.ROW_BUS:
+            return self.row_cycle_clocks * (self.slm_height + self.slm_v_back)
         return (self.slm_width + self.slm_h_front + self.slm_h_sync + self.slm_h_back) * (
             self.slm_height + self.slm_v_front + self.slm_v_sync + self.slm_v_back
         )
@@ -233,6 +249,9 @@ class Geometry:
             "store_bytes": store,
             "pixel_bits": pixel_bits,
         }
+        if fields.get("panel_kind") == PanelKind.ROW_BUS:
+            row_clocks = -(-derived["slm_width"] // fields.get("row_word_bits", cls.row_word_bits))
+            derived["slm_v_back"] = -(-MIRROR_SETTLE_CLOCKS // row_clocks)
         return cls(**(derived | fields))
 
 
@@ -255,12 +274,23 @@ PRESETS: dict[str, Geometry] = {
         camera_width=640, camera_height=528, crop_x=64, crop_y=8, crop_width=512, crop_height=512, bin=8,
         store_bytes=16384, raw_rows=24,
     ),
-    # DLP4500-type panel: 912 x 1140 (shape: public driver code of a DLP4500 based machine).
+    # DLP4500-type panel: 912 x 1140 (shape: public driver code of a DLP4500 based machine), 60 Hz at 67.6 MHz.
+    # Its planes are those of three frames' shots.
     "dlp4500": Geometry(
+        panel_kind=PanelKind.PACKED_PLANES,
         slm_width=912, slm_height=1140, slm_h_front=16, slm_h_sync=16, slm_h_back=32,
         slm_v_front=2, slm_v_sync=4, slm_v_back=8,
         macropixel=12, modes_x=64, modes_y=64, signal_x=8, signal_y=186,
         anchor_x=780, anchor_y=60, anchor_width=120, anchor_height=1020,
+        camera_width=640, camera_height=528, crop_x=64, crop_y=8, crop_width=512, crop_height=512, bin=8,
+        store_bytes=32768, raw_rows=24,
+    ),
+    # DLP7000 behind a DLPC410: 1024 x 768. Four words of 256 bits at 100 MHz make a row of 40 ns; 200 of them settle.
+    "dlp7000": Geometry(
+        panel_kind=PanelKind.ROW_BUS, row_word_bits=256,
+        slm_width=1024, slm_height=768, slm_v_back=200,
+        macropixel=10, modes_x=64, modes_y=64, signal_x=32, signal_y=64,
+        anchor_x=704, anchor_y=64, anchor_width=288, anchor_height=640,
         camera_width=640, camera_height=528, crop_x=64, crop_y=8, crop_width=512, crop_height=512, bin=8,
         store_bytes=16384, raw_rows=24,
     ),

@@ -213,6 +213,7 @@ _TIMING = [
         "cycles_wait_results": "Settled, waiting for results to cross the link (both accumulator sets full).",
         "cycles_wait_input": "Busy, but no projection to load: waiting for the link to bring one.",
         "cycles_slm_frame": "Length of the last video frame sent, from its first to its last pixel.",
+        "cycles_slm_slot": "How long a packed plane is surely shown, as measured; else 0.",
         "cycles_readout": "Length of the last readout, from the end of the exposure to the end of the frame.",
         "trip_time": "Timestamp of the last trip.",
         "timestamp": "Cycles since reset, modulo 2**32.",
@@ -220,6 +221,8 @@ _TIMING = [
 ] + [
     Register("monitor_live", _K.TIMING, "Last photodiode reading (12 bit), also one between exposures: a thousand a "
              "second while the laser is on."),
+    Register("slots_missed", _K.TIMING,
+             "Times that a packed plane's slot passed before it could be exposed, so that it waits for the next one."),
 ]  # fmt: skip
 
 

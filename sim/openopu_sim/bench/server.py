@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import cocotb
 import numpy as np
 from numpy.typing import NDArray
+from openopu_rtl.protocol import PanelKind
 
 from .endpoints import Door, Ports, Replay
 from .faults import Fault, Faults, Play
@@ -27,15 +28,28 @@ TICK_CYCLES = {"verilator": 50_000, "icarus": 5_000}
 """Clocks without an event after which Python looks at the host again: some 10 to 50 ms of wall clock."""
 UART_DIVISOR = 4
 """The device's divisor after reset."""
-LAWS = (
+VIDEO_LAWS = (
     "panel: a line has too few or too many pixels",
     "panel: a frame has too few or too many lines",
     "panel: HSYNC has the wrong width",
     "panel: HSYNC is misplaced",
     "panel: VSYNC has the wrong width",
     "panel: VSYNC is misplaced",
-    "panel: a pixel came during HSYNC or VSYNC",
+    "panel: a pixel came during HSYNC or VSYNC, or continuous video has one in the wrong place",
     "panel: the pattern changed during an exposure",
+)
+ROW_LAWS = (
+    "panel: the bus paused within a row cycle",
+    "panel: the modes changed within a row cycle",
+    "panel: a row address is out of range",
+    "panel: a row was written while the mirrors settled",
+    "panel: a reset came while the one before it was active or the mirrors settled",
+    "panel: an unknown block mode",
+    "panel: a reset came before every row had been written, once",
+    "panel: the pattern changed during an exposure",
+)
+"""Of the panel, by kind."""
+LAWS = (
     "link: a byte that had been offered was withdrawn or changed, or a law of the FIFO's bus was broken",
     "DAC: SCK is too quick for the part",
     "ADC: CLK is too quick for the part, or CS was high for too short a time",
@@ -43,7 +57,7 @@ LAWS = (
     "exposure: the ID changed during an exposure, or was not valid",
     "bias DAC: SCK is too quick for the part",
 )
-"""What each bit of ``broken`` in ``hdl/bench.v`` means."""
+"""What each bit of ``broken`` in ``hdl/bench.v`` means, after the panel's eight."""
 
 
 class LawBroken(Exception):
@@ -163,7 +177,8 @@ class Bench:
 
     def _check_laws(self) -> None:
         if broken := self.signals.get("broken"):
-            names = "; ".join(text for bit, text in enumerate(LAWS) if broken >> bit & 1)
+            panel = ROW_LAWS if self.settings.geometry.panel_kind == PanelKind.ROW_BUS else VIDEO_LAWS
+            names = "; ".join(text for bit, text in enumerate(panel + LAWS) if broken >> bit & 1)
             raise LawBroken(f"after {self.signals.get('cycles')} cycles: {names}")
 
     def _shine(self, exposure: int | None, laser_on: bool) -> None:

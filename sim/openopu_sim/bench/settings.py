@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from openopu.errors import UsageError
-from openopu_rtl.protocol import Geometry, Link
+from openopu_rtl.protocol import Geometry, Link, PanelKind
 from openopu_rtl.protocol.links import FT245SYNC_HZ
 
 from .faults import Faults
@@ -21,6 +22,8 @@ SLM_CLOCK_HZ = 46_500_000
 """Default pixel clock of the simulated panel: no simple ratio to the system clock."""
 CAMERA_CLOCK_HZ = 44_100_000
 """Default pixel clock of the simulated camera: no simple ratio either, and below the system clock."""
+RESET_S, MIRROR_SETTLE_S = 4.5e-6, 8e-6
+"""How long a DMD controller's RST_ACTIVE lasts, and how long after it no row may be written (TI E2E 322935)."""
 SECONDS_PS = 10**12
 LINKS_PLAYED = (Link.UART, Link.BYTES, Link.FT245, Link.FT245SYNC)
 """Links that the bench has a model of the other end for."""
@@ -71,6 +74,12 @@ class BenchSettings:
             value = getattr(self, name)
             if not 1_000_000 <= value <= 500_000_000:
                 raise UsageError(f"{name} = {value} is out of range", "rtl bench", "Take 1 MHz to 500 MHz")
+        if self.geometry.panel_kind == PanelKind.VIDEO_CONTINUOUS and self.slm_clock_hz > CLOCK_HZ:
+            raise UsageError(
+                f"a pixel clock of {self.slm_clock_hz} Hz outruns the system clock, so that the panel lacks pixels",
+                "rtl bench",
+                f"Take slm_clock_hz up to {CLOCK_HZ}",
+            )
         if self.waves and not self.waves.endswith((".fst", ".vcd")):
             raise UsageError("waves go to a .fst or .vcd file", self.waves, "Name the file accordingly")
         Faults.parse(self.faults)
@@ -92,8 +101,19 @@ class BenchSettings:
         """Parameters of the Verilog module ``openopu_bench``."""
         g = self.geometry
         names = ("width", "height", "h_front", "h_sync", "h_back", "v_front", "v_sync", "v_back")
+        panel: dict[str, int] = {"SLM_KIND": int(g.panel_kind)}
+        if g.panel_kind == PanelKind.PACKED_PLANES:
+            panel["SLM_BUS_BITS"] = 24
+        elif g.panel_kind == PanelKind.ROW_BUS:
+            panel |= {
+                "SLM_BUS_BITS": g.row_word_bits + 20,
+                "ROW_WORD_BITS": g.row_word_bits,
+                "RST_CLOCKS": math.ceil(RESET_S * self.slm_clock_hz),
+                "SETTLE_CLOCKS": math.ceil(MIRROR_SETTLE_S * self.slm_clock_hz),
+            }
         return {
             "CLOCK_HZ": self.clock_hz,
+            **panel,
             **{f"SLM_{name.upper()}": int(getattr(g, f"slm_{name}")) for name in names},
             "CAMERA_WIDTH": g.camera_width,
             "CAMERA_HEIGHT": g.camera_height,

@@ -10,6 +10,7 @@ module openopu_sim_top (
     input [7:0] bypass_rx_payload, input bypass_rx_valid, output bypass_rx_ready,
     output [7:0] bypass_tx_payload, output bypass_tx_valid, input bypass_tx_ready,
     output reg slm_de, output reg slm_hsync, output reg slm_vsync, output reg [7:0] slm_level,
+    output slm_bus, input slm_return,
     output reg cam_trigger, input cam_fval, input cam_lval, input [7:0] cam_pixel,
     input interlock_closed, output reg laser_enable,
     output reg dac_cs_n, output reg dac_sck, output dac_sdi,
@@ -45,6 +46,7 @@ module openopu_sim_top (
     assign bypass_tx_payload = queue[tail];
     assign exposure_active = cam_trigger;
     assign idle = state == WAIT && !waiting && send_quiet && receive_quiet;
+    assign slm_bus = 0;
     assign dac_sdi = word[15];
     assign bias_cs_n = 1, bias_sck = 0, bias_sdi = 0, adc_sdi = 0;
     reg convert_n;

@@ -14,6 +14,7 @@ module openopu_bench #(
     parameter SLM_WIDTH = 64, SLM_HEIGHT = 64,
     parameter SLM_H_FRONT = 4, SLM_H_SYNC = 4, SLM_H_BACK = 8,
     parameter SLM_V_FRONT = 1, SLM_V_SYNC = 1, SLM_V_BACK = 2,
+    parameter SLM_KIND = 0, SLM_BUS_BITS = 1, ROW_WORD_BITS = 64, RST_CLOCKS = 1, SETTLE_CLOCKS = 1,
     parameter CAMERA_WIDTH = 80, CAMERA_HEIGHT = 72, PIXEL_BITS = 8
 ) (
 `ifndef OPENOPU_HDL_CLOCKS
@@ -114,6 +115,8 @@ module openopu_bench #(
     wire       ft_rxf_n, ft_txe_n, ft_rd_n, ft_wr_n, ft_oe_n, ft_device_drives;
     wire       slm_de, slm_hsync, slm_vsync, cam_trigger, cam_fval, cam_lval;
     wire [7:0] slm_level;
+    wire [SLM_BUS_BITS-1:0] slm_bus;
+    wire       slm_return;
     wire [PIXEL_BITS-1:0] cam_pixel;
     wire       laser_enable, dac_cs_n, dac_sck, dac_sdi, bias_cs_n, bias_sck, bias_sdi;
     wire       adc_sck, adc_sdi, photodiode_dout, thermometer_dout;
@@ -129,6 +132,7 @@ module openopu_bench #(
         .bypass_rx_payload(bypass_rx_payload), .bypass_rx_valid(bypass_rx_valid), .bypass_rx_ready(bypass_rx_ready),
         .bypass_tx_payload(bypass_tx_payload), .bypass_tx_valid(bypass_tx_valid), .bypass_tx_ready(bypass_tx_ready),
         .slm_de(slm_de), .slm_hsync(slm_hsync), .slm_vsync(slm_vsync), .slm_level(slm_level),
+        .slm_bus(slm_bus), .slm_return(slm_return),
         .cam_trigger(cam_trigger), .cam_fval(cam_fval), .cam_lval(cam_lval), .cam_pixel(cam_pixel),
         .interlock_closed(interlock_now), .laser_enable(laser_enable),
         .dac_cs_n(dac_cs_n), .dac_sck(dac_sck), .dac_sdi(dac_sdi),
@@ -143,11 +147,14 @@ module openopu_bench #(
     wire [7:0] panel_broken;
     wire [31:0] panel_latched;
 
-    openopu_panel #(
+    openopu_modulator #(
+        .KIND(SLM_KIND), .BUS_BITS(SLM_BUS_BITS), .ROW_WORD_BITS(ROW_WORD_BITS),
+        .RST_CLOCKS(RST_CLOCKS), .SETTLE_CLOCKS(SETTLE_CLOCKS),
         .WIDTH(SLM_WIDTH), .HEIGHT(SLM_HEIGHT), .H_FRONT(SLM_H_FRONT), .H_SYNC(SLM_H_SYNC), .H_BACK(SLM_H_BACK),
         .V_FRONT(SLM_V_FRONT), .V_SYNC(SLM_V_SYNC), .V_BACK(SLM_V_BACK)
-    ) panel (
-        .pixel_clk(slm_clk), .de(slm_de), .hsync(slm_hsync), .vsync(slm_vsync), .level(slm_level),
+    ) modulator (
+        .clk(slm_clk), .de(slm_de), .hsync(slm_hsync), .vsync(slm_vsync), .level(slm_level),
+        .bus(slm_bus), .answer(slm_return),
         .exposing(cam_trigger), .latched(panel_latched), .broken(panel_broken)
     );
 
@@ -249,6 +256,6 @@ module openopu_bench #(
         if (asks) status[27:20] <= status[27:20] + 1;            // exposures begun that were not foreseen, modulo 256
         if (wake) attention <= !attention;
         // Stored last: the file lies ready when Python wakes.
-        if (exposure_ended) panel.write;
+        if (exposure_ended) modulator.kind.panel.write;
     end
 endmodule
