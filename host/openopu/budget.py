@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from openopu_rtl.protocol import REGISTERS, Format, Link, Packet, PacketType, codec, encode_project, packets
-from openopu_rtl.protocol.ft245 import FT232H, burst_clocks, pair_cycle_clocks, read_cycle_clocks, write_cycle_clocks
+from openopu_rtl.protocol.ft245 import FT232H, pair_cycle_clocks, read_cycle_clocks, write_cycle_clocks
 from openopu_rtl.protocol.links import FT245SYNC_HZ, LINKS
 from openopu_rtl.protocol.registers import RESULT_BITS
 from rich.console import Console
@@ -64,8 +64,9 @@ def line_of(link: Link, clock_hz: int, baud: int | None = None) -> Line:
         models = (read_cycle_clocks, write_cycle_clocks, pair_cycle_clocks)
         return Line(LINKS[link], *(model(FT232H, clock_hz) / clock_hz for model in models))
     if link == Link.FT245SYNC:
-        # At the pins. Over USB 2.0 high speed FTDI promises 40 MB/s; a system clock below 60 MHz holds it up.
-        byte_s = max(burst_clocks(1000, 1000) / 2000 / FT245SYNC_HZ, 1 / clock_hz)
+        # At the pins; turns cost next to nothing where one direction has more to say. Over USB 2.0 high speed FTDI
+        # promises 40 MB/s. A system clock below 60 MHz holds it up.
+        byte_s = max(1 / FT245SYNC_HZ, 1 / clock_hz)
         return Line(LINKS[link], byte_s, byte_s, 2 * byte_s)
     byte_s = 1 / USB_BULK_BYTES_PER_S
     return Line(LINKS[Link.USB], byte_s, byte_s, 2 * byte_s)

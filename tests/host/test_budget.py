@@ -31,7 +31,7 @@ def test_rates_of_the_lines():
     # Both directions of these share one bus.
     assert rate(Link.USB, form) == pytest.approx(1.216e6 / (1044.9 + 261.5), rel=2e-3)
     assert rate(Link.FT245, form) == pytest.approx(48e6 / (7 * 1044.9 + 3 * 261.2), rel=2e-3)
-    assert rate(Link.FT245SYNC, form, clock_hz=100_000_000) == pytest.approx(60e6 / 1.008 / 1306.4, rel=2e-3)
+    assert rate(Link.FT245SYNC, form, clock_hz=100_000_000) == pytest.approx(60e6 / 1306.1, rel=2e-3)
     assert rate(Link.FT245SYNC, form) < rate(Link.FT245SYNC, form, clock_hz=100_000_000)
 
 

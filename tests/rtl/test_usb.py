@@ -3,8 +3,7 @@
 import pytest
 from amaranth.sim import Simulator
 from openopu_rtl.usb import UsbSerial
-
-from .usb_host import ACK, OUT, UsbHost
+from openopu_sim.usb_host import ACK, OUT, UsbHost
 
 CLOCK_HZ = 48_000_000
 

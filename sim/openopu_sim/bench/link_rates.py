@@ -6,8 +6,8 @@ took in steady state, beside the bytes that crossed to the device (`budget.Line`
 - UART: baud / 10 in each direction, whatever the other does.
 - FT245, asynchronous: one byte in the clocks of the data sheet's cycle, rounded up to the system clock, with the two
   clocks of the synchroniser: 7 at 48 MHz. A byte the other way costs what does not fit into a write's recovery.
-- FT245, synchronous: one byte at each edge of CLKOUT, in either direction, but for 2 edges at each turn after at most
-  256 bytes.
+- FT245, synchronous: one byte at each edge of CLKOUT, in either direction; turns count as lost.
+- USB: 19 transactions of 64 bytes in a frame of 1 ms, of both directions together.
 
 Panel, camera and program are so small that the link decides; results of 1,024 outputs and 8 bits go back, 32 planes of
 64 modes (256 bytes: as two of 1,024) come.
@@ -21,6 +21,8 @@ import numpy as np
 import openopu
 from openopu.budget import line_of, traffic
 from openopu_rtl.protocol import Link, Program, Shot
+
+from .usb_rate import usb_rate
 
 GEOMETRY = {
     "n": 64, "m": 1024, "macropixel": 1, "bin": 1, "camera_width": 34, "camera_height": 34, "crop_x": 1, "crop_y": 1,
@@ -81,5 +83,5 @@ def measure(link: Link, clock_hz: int, baud: int, rows: int) -> dict[str, Any]:
 
 def link_rates() -> dict[str, Any]:
     """All cases; ``link_payload`` is the least share of payload."""
-    runs = {name: measure(*case) for name, case in CASES.items()}
+    runs = {name: measure(*case) for name, case in CASES.items()} | {"USB full speed": usb_rate()}
     return {"link_payload": min(run["payload_share"] for run in runs.values()), "links": runs}

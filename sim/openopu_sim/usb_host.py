@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
+from typing import Any
+
+Level = tuple[int, int]
+"""Of D+ and D-."""
 
 CLOCKS_A_BIT = 4
 J, K, SE0 = (1, 0), (0, 1), (0, 0)
@@ -29,9 +32,10 @@ def crc(bits: list[int], polynomial: int, width: int) -> list[int]:
     return [register >> k & 1 for k in reversed(range(width))]
 
 
-def levels_of(content: list[int]) -> list[tuple[int, int]]:
+def levels_of(content: list[int]) -> list[Level]:
     """Line states of a packet, a bit each: sync pattern, stuffed content, end."""
-    state, ones, levels = 1, 0, []
+    state, ones = 1, 0
+    levels: list[Level] = []
     for bit in [0, 0, 0, 0, 0, 0, 0, 1, *content]:
         if not bit:
             state ^= 1
@@ -63,29 +67,29 @@ class UsbError(AssertionError):
 
 
 class UsbHost:
-    """``lines(level)`` is called once a clock of 48 MHz with what the host drives, or None; it returns the bus."""
+    """Drives a :class:`openopu_rtl.usb.UsbSerial` in Amaranth's simulator; ``ctx`` is a testbench's."""
 
-    def __init__(self, ctx, dut) -> None:
+    def __init__(self, ctx: Any, dut: Any) -> None:
         self.ctx, self.dut = ctx, dut
         self.address = 0
         self.toggles: dict[tuple[str, int], int] = {}
-        self.bits = 0
+        self.bits = 0.0
         """Bit times gone by."""
         self.naks = 0
 
-    async def clock(self, drive=None):
+    async def clock(self, drive: Level | None = None) -> tuple[Level, bool]:
         """One clock; returns what is on the bus, and whether the device drives it."""
         dut = self.dut
         oe = self.ctx.get(dut.d_oe)
         if oe and drive not in (None, J):
             raise UsbError("host and device drive the bus")
-        bus = (self.ctx.get(dut.d_p_o), self.ctx.get(dut.d_n_o)) if oe else drive or J
+        bus: Level = (self.ctx.get(dut.d_p_o), self.ctx.get(dut.d_n_o)) if oe else drive or J
         self.ctx.set(dut.d_p_i, bus[0])
         self.ctx.set(dut.d_n_i, bus[1])
         await self.ctx.tick("usb_io")
         return bus, oe
 
-    async def idle(self, bits: float, level=None) -> None:
+    async def idle(self, bits: float, level: Level | None = None) -> None:
         for _ in range(round(bits * CLOCKS_A_BIT)):
             await self.clock(level)
         self.bits += bits
@@ -106,7 +110,8 @@ class UsbHost:
                 raise UsbError("no answer")
             bus, oe = await self.clock()
         # Sampled in the middle of each bit, aligned anew at each change.
-        states, before, phase = [], J, 0
+        states: list[Level] = []
+        before, phase = J, 0
         while oe:
             phase = 0 if bus != before else (phase + 1) % CLOCKS_A_BIT
             before = bus
@@ -116,13 +121,15 @@ class UsbHost:
         self.bits += len(states) + waited / CLOCKS_A_BIT
         if SE0 not in states:
             raise UsbError("a packet without an end")
-        raw, level = [], J
+        raw: list[int] = []
+        level = J
         for state in states[: states.index(SE0)]:
             raw.append(int(state == level))
             level = state
         if raw[:8] != [0, 0, 0, 0, 0, 0, 0, 1]:
             raise UsbError(f"not the sync pattern: {raw[:8]}")
-        bits, ones = [], 1
+        bits: list[int] = []
+        ones = 1
         for bit in raw[8:]:
             if ones == 6:
                 if bit:
@@ -203,7 +210,7 @@ class UsbHost:
                 pass
         return data
 
-    async def enumerate(self) -> dict[str, object]:
+    async def enumerate(self) -> dict[str, Any]:
         """Reset, address, descriptors, configuration; returns what a host learns."""
         await self.reset()
         device = await self.control(bytes([0x80, 6, 0, 1, 0, 0, 18, 0]), 18)
@@ -215,10 +222,11 @@ class UsbHost:
         configuration = await self.control(bytes([0x80, 6, 0, 2, 0, 0, length & 255, length >> 8]), length)
         number = await self.control(bytes([0x80, 6, device[16], 3, 9, 4, 255, 0]), 255)
         await self.control(bytes([0, 9, configuration[5], 0, 0, 0, 0, 0]))
-        endpoints, at = [], 0
+        endpoints: list[int] = []
+        at = 0
         while at < len(configuration):
             size, kind = configuration[at], configuration[at + 1]
             if kind == 5 and configuration[at + 3] & 3 == 2:
                 endpoints.append(configuration[at + 2])
             at += size
-        return {"device": device, "serial": number[2:].decode("utf-16-le"), "bulk": deque(endpoints)}
+        return {"device": device, "serial": number[2:].decode("utf-16-le"), "bulk": endpoints}
