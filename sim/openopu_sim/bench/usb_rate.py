@@ -46,10 +46,12 @@ def usb_rate(transactions: int = TRANSACTIONS) -> dict[str, Any]:
     found: dict[str, Any] = {}
 
     async def give(ctx: Any) -> None:
+        ctx.set(dut.i.valid, 1)
         for byte in waiting:
             ctx.set(dut.i.payload, byte)
-            ctx.set(dut.i.valid, 1)
-            await ctx.tick().until(dut.i.ready)
+            taken = 0
+            while not taken:
+                _, _, taken = await ctx.tick().sample(dut.i.ready)
 
     async def take(ctx: Any) -> None:
         ctx.set(dut.o.ready, 1)
