@@ -164,7 +164,7 @@ class FrameMatcher(wiring.Component):
             with m.State("WAIT"):
                 m.d.sync += timer.eq(timer - 1)
                 m.d.comb += receiving.eq(1)
-                with m.If(self.i.valid):
+                with m.If(self.i.valid & ~self.exposure_ended):
                     with m.If(word.first):
                         m.d.sync += [self.pixel_valid.eq(1), self.pixel_first.eq(1)]
                         m.next = "PIXELS"
@@ -175,8 +175,9 @@ class FrameMatcher(wiring.Component):
                         extra()
                         m.next = "FINISH"
                 with m.Elif((timer == 0) | self.exposure_ended):
-                    m.d.comb += self.missing.eq(1)
-                    lose_track(Code.FRAME_MISSING)
+                    # A frame that begins in the very clock in which the next exposure ends is late, not missing.
+                    m.d.comb += [self.missing.eq(~self.i.valid), self.late.eq(self.i.valid)]
+                    lose_track(Mux(self.i.valid, Code.FRAME_LATE, Code.FRAME_MISSING))
                     m.next = "FINISH"
             with m.State("PIXELS"):
                 m.d.sync += timer.eq(timer - 1)
