@@ -10,12 +10,13 @@ from amaranth.lib.cdc import ResetSynchronizer
 from amaranth.lib.wiring import In
 from openopu_rtl.dvi import CLOCK_LANE, LANES, DviOutput, DviSerialiser
 from openopu_rtl.opu import Opu
+from openopu_rtl.protocol import Link
 from openopu_rtl.top import build_id
 from openopu_rtl.uart import UartReceiver, UartTransmitter
 
 from .board import Board, Clocks
 
-INNER = ("link_i", "link_o", "link_is_bytes", "link_reset", "uart_divisor", "exposure_id", "exposure_active", "idle")
+INNER = ("link_i", "link_o", "link_kind", "link_reset", "uart_divisor", "exposure_id", "exposure_active", "idle")
 """Ports of the gateware that are no pins, but the link's inside or for a bench that watches."""
 _TOP_LINES = ("cam_clk", "slm_clk", "link_rx", "link_tx")
 """Lines that the top itself drives or reads."""
@@ -29,7 +30,14 @@ class BoardTop(Elaboratable):  # type: ignore[misc]
 
     def __init__(self, board: Board):
         self.board = board
-        self.opu = Opu(board.geometry, clock_hz=board.clock_hz, board=board.number, build=build_id(), adc=board.adc)
+        self.opu = Opu(
+            board.geometry,
+            clock_hz=board.clock_hz,
+            board=board.number,
+            build=build_id(),
+            adc=board.adc,
+            baud=board.baud,
+        )
         self.clocks: Clocks | None = None
         """Once elaborated."""
         ports = {name: m for name, m in self.opu.signature.members.items() if name not in INNER}
@@ -59,6 +67,7 @@ class BoardTop(Elaboratable):  # type: ignore[misc]
         m.d.comb += [
             receiver.divisor.eq(opu.uart_divisor),
             receiver.rx.eq(link_rx.i),
+            opu.link_kind.eq(Link.UART),
             opu.link_reset.eq(receiver.line_break),
             transmitter.divisor.eq(opu.uart_divisor),
             link_tx.o.eq(transmitter.tx),

@@ -32,6 +32,7 @@ class Opu(wiring.Component):
     clock_hz : frequency of ``sync``.
     board, build : values of the identity registers.
     adc : driver of the board's ADC.
+    baud : rate of a UART behind the link after reset; None: the clock over the declared divisor.
 
     Ports
     -----
@@ -54,8 +55,10 @@ class Opu(wiring.Component):
         board: int = 0,
         build: int = 0,
         adc: type[AdcDriver] = Mcp3201,
+        baud: int | None = None,
     ):
         self.geometry = geometry
+        self.resets = {} if baud is None else {"uart_divisor": round(clock_hz / baud)}
         self.clock_hz = clock_hz
         self.adc = adc
         self.monitor_cycles = monitor_cycles(adc, clock_hz)
@@ -102,7 +105,7 @@ class Opu(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         g = self.geometry
-        m.submodules.registers = regs = RegisterFile(g, self.identity)
+        m.submodules.registers = regs = RegisterFile(g, self.identity, self.resets)
         m.submodules.control = control = ControlPath(g, regs)
         m.submodules.display = display = DisplayPath(g, regs, self.monitor_cycles)
         m.submodules.laser = laser = LaserPath(self.clock_hz, regs, self.adc)

@@ -48,7 +48,8 @@ class RegisterFile(wiring.Component):
     when written), ``NAME_code`` (in, commands: why one is refused now, or OK), ``NAME_try`` (out,
     commands: one is written, refused or not, in the clock in which ``NAME_code`` is asked; ``try_data`` is the
     value), ``NAME_inc`` (in, counters), and for each window ``NAME_we`` with the common ``w_offset`` and
-    ``w_value``. ``link`` is the identity register that depends on a pin.
+    ``w_value``. ``link`` is the identity register that depends on a pin. ``resets``: values after reset other than
+    the declared ones.
 
     It is slow on purpose: decoding, checking and answering each end in a register, so that neither the number of
     registers nor what drives them limits the clock. Counters follow their events by a clock.
@@ -56,7 +57,7 @@ class RegisterFile(wiring.Component):
 
     LATENCY = 3
 
-    def __init__(self, geometry: Geometry, identity: Mapping[str, int]):
+    def __init__(self, geometry: Geometry, identity: Mapping[str, int], resets: Mapping[str, int] | None = None):
         self.geometry = geometry
         self.identity = identity
         ports = {
@@ -78,7 +79,7 @@ class RegisterFile(wiring.Component):
                 ports[f"{r.name}_inc"] = In(1)
             elif r.kind is Kind.SETTING:
                 _, high = r.bounds(geometry)
-                ports[r.name] = Out(max(1, high.bit_length()), init=r.reset)
+                ports[r.name] = Out(max(1, high.bit_length()), init=(resets or {}).get(r.name, r.reset))
                 ports[f"{r.name}_stb"] = Out(1)
             elif r.kind is Kind.COMMAND:
                 ports[f"{r.name}_stb"] = Out(1)

@@ -98,7 +98,8 @@ def _identity() -> list[Register]:
 
 _K = Kind
 _SETTINGS = [
-    Register("uart_divisor", _K.SETTING, "System clocks per bit of the UART; a change takes effect after its reply.",
+    Register("uart_divisor", _K.SETTING,
+             "System clocks per bit of the UART; a change takes effect after its reply. A board may start at another.",
              "cycles", reset=4, minimum=4, maximum=0xFFFF),
     Register("link_gap_cycles", _K.SETTING, "A packet in which no byte arrives for so long is dropped.",
              "cycles", reset=1 << 20, minimum=64),
