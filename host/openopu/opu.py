@@ -19,7 +19,7 @@ from openopu_rtl.protocol.shots import complement
 from . import laser, levels, measure
 from . import layout as layouts
 from .device import Device, open_device
-from .encoding import Encoding, Key, array_of, check_errors
+from .encoding import Encoding, Key, array_of, check_errors, check_planes
 from .errors import LaserDark, UsageError, whole
 from .measure import ExposureReport
 from .pending import Pending
@@ -377,7 +377,7 @@ class Opu:
         """
         if not isinstance(program, Program | None):
             raise UsageError(f"{program!r} is none", "program", "Give an openopu Program")
-        bits = self._check_planes(planes, program or self._settings.program)
+        bits = check_planes(planes, (program or self._settings.program).planes, self.geometry.modes)
         with self._lock:
             with self.using(self._settings.replace(program=program)) if program else contextlib.nullcontext():
                 record = self._submit(bits).result()
@@ -389,18 +389,6 @@ class Opu:
         self._next = job.exposure(len(planes))
         self._worker.submit(job)
         return job.future
-
-    def _check_planes(self, planes: ArrayLike, program: Program) -> NDArray[np.bool_]:
-        array = array_of(planes, "planes")
-        if array.ndim != 3 or array.shape[1:] != (program.planes, self.geometry.modes):
-            raise UsageError(
-                f"expected (rows, {program.planes}, {self.geometry.modes}), got {array.shape}",
-                "planes",
-                "Rows, the program's planes, one bit for each mode",
-            )
-        if array.dtype != np.bool_ and not np.isin(array, (0, 1)).all():
-            raise UsageError("bits must be 0 or 1", "planes")
-        return array.astype(np.bool_)
 
     def check_light(self, record: Record) -> None:
         """Raise :class:`LaserDark` if a row was exposed with the laser off, unless that is allowed."""
