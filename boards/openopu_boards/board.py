@@ -83,6 +83,8 @@ class Board:
     """Of the UART after reset: the fastest that an FT231X makes."""
     dvi: bool = False
     """True: the panel is behind the board's own DVI connector."""
+    plants: tuple[str, ...] = ()
+    """Of :data:`openopu_rtl.plant.SIMULATED_PLANTS`, those that are built in."""
     seed: int = 1
     """Of place and route: the one that meets the timing."""
     sources: tuple[str, ...] = ()

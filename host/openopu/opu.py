@@ -68,7 +68,7 @@ class Opu:
             check_geometry(device.url, self.identity)
             self._session.write(laser_disarm=0)
             self._session.wait_idle(SETTLE_S)
-            self._settings = Settings.default(self.geometry)
+            self._settings = Settings.default(self.geometry, **device.registers)
             self._level_table = levels.identity()
             self._restore()
             self._session.write(counters_clear=0)
@@ -101,6 +101,7 @@ class Opu:
 
     def _restore(self) -> None:
         """Write every setting to an idle device, which may have just got its power."""
+        self._session.write(plant_source=self.device.plant_source)
         self._settings.write(self._session, self.geometry, None)
         self._session.write_window("level_table", self._level_table)
 
@@ -294,6 +295,7 @@ class Opu:
             settings.registers["frame_timeout_cycles"],
             settings.registers["camera_readout_cycles"],
             settings.registers["panel_timeout_cycles"],
+            self.device.rows_per_packet,
         )
 
     @contextlib.contextmanager

@@ -68,6 +68,8 @@ class Setup:
     frame_timeout_cycles: int = 1 << 22
     readout_cycles: int = 0
     panel_timeout_cycles: int = 1 << 22
+    rows_limit: int | None = None
+    """Most projections in one packet."""
 
     @cached_property
     def row_bytes(self) -> int:
@@ -77,7 +79,8 @@ class Setup:
     @cached_property
     def rows_per_packet(self) -> int:
         """Projections in one packet: as many as fill a packet or its result, two packets in the store."""
-        return rows_of_a_packet(self.row_bytes, self.form.record_bytes, self.geometry.store_bytes)
+        most = rows_of_a_packet(self.row_bytes, self.form.record_bytes, self.geometry.store_bytes)
+        return min(most, self.rows_limit or most)
 
     @cached_property
     def row_seconds(self) -> float:

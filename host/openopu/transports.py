@@ -12,9 +12,11 @@ import time
 from collections.abc import Callable
 
 import serial
+from openopu_rtl.protocol.registers import PLANT_SOURCES
 
 from .device import COMMON_KEYS, Device, Transport
 from .errors import DeviceError, LinkLost, PortBusy, PortDenied, PortNotFound, UrlError
+from .injection import PLANT_KEYS, inject, plant_source
 from .url import DeviceUrl
 from .usb import Lister, path_of, ports, serial_number_of
 
@@ -151,12 +153,14 @@ def open_serial(url: DeviceUrl, lister: Lister = ports) -> Device:
     """Open ``serial:PORT?baud=``, ``serial:usb=SERIAL_NUMBER`` or ``socket://HOST:PORT``.
 
     A device that is unplugged is found again by its USB serial number, or else at the same path, for ``reconnect_s``
-    seconds. The laser is never armed without the user's word.
+    seconds. The laser is never armed without the user's word. With ``plant=chip`` or ``plant=host`` the device works
+    without optics; see :mod:`openopu.injection`.
     """
     is_socket = url.scheme == "socket"
-    known = (*COMMON_KEYS, "reconnect_s")
+    known = (*COMMON_KEYS, *PLANT_KEYS, "reconnect_s")
     url.refuse_unknown(known if is_socket else (*known, "baud"))
     reconnect_s = url.get_int("reconnect_s", RECONNECT_S, 0, 86400)
+    source = plant_source(url)
     baud = url.get_int("baud", DEFAULT_BAUD, 300, HIGHEST_BAUD)
     if not url.rest:
         raise UrlError("no port is given", str(url), "Write for example `serial:/dev/ttyUSB0`; `openopu doctor` lists")
@@ -181,7 +185,9 @@ def open_serial(url: DeviceUrl, lister: Lister = ports) -> Device:
             raise explain(error, url, path, lister) from error
 
     transport = SerialTransport(connect(), str(url), connect)
-    return Device(url, f"{url.scheme} {url.rest}", transport, reconnect_s=reconnect_s)
+    name = f"{url.scheme} {url.rest}"
+    device = Device(url, name, transport, reconnect_s=reconnect_s, plant_source=PLANT_SOURCES[source])
+    return inject(device) if source == "host" else device
 
 
 def explain(error: Exception, url: DeviceUrl, path: str, lister: Lister = ports) -> DeviceError | UrlError:

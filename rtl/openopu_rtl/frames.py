@@ -28,7 +28,7 @@ class FrameMatcher(wiring.Component):
     A frame must begin after its exposure has ended, and end before the next one does and within
     ``timeout``. Whatever else happens (a frame too many, none, one too late) makes it impossible to
     know whose the next frame is: every projection under way fails, frames are discarded until the
-    camera has been silent for ``timeout``, and no exposure begins meanwhile (``resync``).
+    camera has been silent for ``silence``, and no exposure begins meanwhile (``resync``).
     A malformed frame fails its projection only.
 
     Every exposure also has a reading of the photodiode (``reading_stb``), in the same order, before the next exposure
@@ -58,6 +58,7 @@ class FrameMatcher(wiring.Component):
                 "monitor": Out(ADC_BITS),
                 "timestamp": In(32),
                 "timeout": In(32),
+                "silence": In(32),
                 "accumulator_saturated": In(1),
                 "busy": Out(1),
                 "resync": Out(1),
@@ -123,7 +124,7 @@ class FrameMatcher(wiring.Component):
 
         def lose_track(code):
             fail(code)
-            m.d.sync += [self.resync.eq(1), quiet.eq(self.timeout), self.readout_known.eq(0)]
+            m.d.sync += [self.resync.eq(1), quiet.eq(self.silence), self.readout_known.eq(0)]
 
         def extra():
             m.d.comb += self.extra.eq(1)
@@ -236,7 +237,7 @@ class FrameMatcher(wiring.Component):
         # Realign once the camera has been silent, with no exposure that could still cause a frame.
         with m.If(self.resync):
             with m.If(self.i.valid | self.trigger | due.r_rdy):
-                m.d.sync += quiet.eq(self.timeout)
+                m.d.sync += quiet.eq(self.silence)
             with m.Elif(quiet != 0):
                 m.d.sync += quiet.eq(quiet - 1)
             with m.Else():

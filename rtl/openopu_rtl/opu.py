@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
-from amaranth import Module, Signal
+from amaranth import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -15,6 +15,7 @@ from .imaging import ImagingPath
 from .laser import LaserPath
 from .monitor import monitor_cycles
 from .panel import panel_pins
+from .plant import PlantPath, plant_features, plants_of
 from .protocol.declaration import MAGIC, PROTOCOL_HASH
 from .protocol.geometry import Geometry
 from .protocol.registers import STATUS_BITS
@@ -33,6 +34,7 @@ class Opu(wiring.Component):
     board, build : values of the identity registers.
     adc : driver of the board's ADC.
     baud : rate of a UART behind the link after reset; None: the clock over the declared divisor.
+    plants : simulated plants that are built in, for loops without optics; None: all that the panel allows.
 
     Ports
     -----
@@ -43,7 +45,8 @@ class Opu(wiring.Component):
         exposes while it is high.
     interlock_closed, laser_enable, dac_*, bias_*, adc_* : laser, its power and bias, and the ADC of photodiode and
         thermometer.
-    exposure_id, exposure_active : which exposure is under way; a bench may watch it, no board needs it.
+    exposure_id, exposure_active : which exposure is under way, also where the light is simulated and ``cam_trigger``
+        stays low; a bench may watch it, no board needs it.
     idle : nothing received in part, to do, or to send.
     """
 
@@ -56,11 +59,13 @@ class Opu(wiring.Component):
         build: int = 0,
         adc: type[AdcDriver] = Mcp3201,
         baud: int | None = None,
+        plants: Collection[str] | None = None,
     ):
         self.geometry = geometry
         self.resets = {} if baud is None else {"uart_divisor": round(clock_hz / baud)}
         self.clock_hz = clock_hz
         self.adc = adc
+        self.plants = plants_of(geometry, plants)
         self.monitor_cycles = monitor_cycles(adc, clock_hz)
         self.identity: Mapping[str, int] = identity_values(
             geometry,
@@ -71,6 +76,7 @@ class Opu(wiring.Component):
             link=0,
             clock_hz=clock_hz,
             monitor_cycles=self.monitor_cycles,
+            features=plant_features(self.plants),
         )
         super().__init__(
             {
@@ -110,10 +116,11 @@ class Opu(wiring.Component):
         m.submodules.display = display = DisplayPath(g, regs, self.monitor_cycles)
         m.submodules.laser = laser = LaserPath(self.clock_hz, regs, self.adc)
         m.submodules.exposer = exposer = Exposer()
+        m.submodules.plant = plant = PlantPath(g, regs, self.plants)
         m.submodules.imaging = imaging = ImagingPath(g, regs)
 
         # Pins of the same name.
-        for path in (control, display, laser, imaging):
+        for path in (control, display, laser, plant):
             for name in sorted(path.signature.members.keys() & self.signature.members.keys()):
                 if self.signature.members[name].is_signature:
                     connect(m, getattr(path, name), flipped(getattr(self, name)))
@@ -135,12 +142,15 @@ class Opu(wiring.Component):
             laser.shot_exposure_cycles.eq(exposer.i.p.shot.exposure_cycles),
             laser.trigger.eq(exposer.trigger),
             laser.timestamp.eq(timestamp),
-            busy.eq(display.loading | exposer.busy | imaging.busy),
+            busy.eq(display.loading | exposer.busy | imaging.busy | plant.busy),
         ]
 
         # Patterns.
-        connect(m, display.shot, exposer.i)
         m.d.comb += [
+            # A simulated plant reads the pattern from the panel: the next one is not shown before.
+            exposer.i.payload.eq(display.shot.payload),
+            exposer.i.valid.eq(display.shot.valid & ~plant.busy),
+            display.shot.ready.eq(exposer.i.ready & ~plant.busy),
             display.push.eq(control.push),
             display.push_data.eq(control.push_data),
             display.commit.eq(control.commit),
@@ -174,10 +184,29 @@ class Opu(wiring.Component):
             exposer.resync.eq(imaging.resync),
             exposer.release.eq(imaging.release),
             exposer.release_set.eq(imaging.release_set),
-            self.cam_trigger.eq(exposer.trigger),
+            self.cam_trigger.eq(exposer.trigger & ~plant.simulated),
             self.exposure_id.eq(exposer.exposure_id),
             self.exposure_active.eq(exposer.trigger),
         ]
+
+        # What stands between panel and camera.
+        m.d.comb += [
+            *(
+                getattr(plant, name).eq(getattr(display, f"slm_{name}"))
+                for name in ("de", "vsync", "level")
+                if self.plants
+            ),
+            plant.flush.eq(exposer.flush),
+            plant.trigger.eq(exposer.trigger),
+            plant.exposure_id.eq(exposer.exposure_id),
+            plant.resync.eq(imaging.resync),
+            plant.frame_monitor.eq(control.frame_monitor),
+            control.frame_wanted.eq(plant.frame_wanted),
+            control.frame_exposure.eq(exposer.exposure_id),
+            control.frame_offset.eq(plant.frame_offset),
+        ]
+        connect(m, plant.patterns, control.patterns)
+        connect(m, control.pixels, plant.pixels)
 
         # Frames and results.
         connect(m, exposer.o, imaging.exposed)
@@ -189,9 +218,15 @@ class Opu(wiring.Component):
             imaging.claim_id.eq(exposer.claim_id),
             imaging.exposure_ended.eq(exposer.ended),
             imaging.trigger.eq(exposer.trigger),
-            imaging.laser_on.eq(laser.state.laser_on),
-            imaging.reading.eq(laser.reading),
-            imaging.reading_stb.eq(laser.reading_stb),
+            *(
+                getattr(imaging, name).eq(getattr(plant, name))
+                for name in ("fval", "lval", "pixel", "simulated", "deserted", "reads", "weight")
+            ),
+            imaging.laser_on.eq(laser.state.laser_on | plant.simulated),
+            # With frames from the host its readings come with them.
+            imaging.reading.eq(Mux(plant.reads, plant.reading, laser.reading)),
+            imaging.reading_stb.eq(Mux(plant.reads, plant.reading_stb, laser.reading_stb)),
+            regs.monitor.eq(imaging.reading),
             imaging.timestamp.eq(timestamp),
         ]
 

@@ -12,6 +12,7 @@ fault           faults to inject: see :mod:`openopu_sim.bench.faults`
 waves           write all signals to this file, .fst or .vcd
 slm_clock_hz    pixel clock of the panel
 camera_clock_hz pixel clock of the camera
+netlist         simulate this Verilog of the gateware, such as what synthesis made of it (see ``make netlist``)
 =============== ==========================================================================================
 """
 
@@ -22,16 +23,28 @@ from pathlib import Path
 import serial
 from openopu.device import Device, Transport
 from openopu.errors import LinkLost, UrlError
+from openopu.injection import inject
 from openopu.transports import SerialTransport
 from openopu.url import DeviceUrl
 from openopu_rtl.protocol import REGISTERS, Link
+from openopu_rtl.protocol.registers import PLANT_SOURCES
 
 from .bench.process import Simulation
 from .bench.settings import CAMERA_CLOCK_HZ, CLOCK_HZ, LINKS_PLAYED, SIMULATORS, SLM_CLOCK_HZ, BenchSettings
-from .options import KEYS, geometry_of, plant_options
+from .options import KEYS, geometry_of, plant_options, plant_source_of
 from .plant.medium import refuse_too_large
 
-BENCH_KEYS = ("link", "clock_hz", "time", "interlock", "fault", "waves", "slm_clock_hz", "camera_clock_hz")
+BENCH_KEYS = (
+    "link",
+    "clock_hz",
+    "time",
+    "interlock",
+    "fault",
+    "waves",
+    "slm_clock_hz",
+    "camera_clock_hz",
+    "netlist",
+)
 TIME_FACTOR = {"verilator": 500.0, "icarus": 20_000.0}
 """Wall seconds for a second of the device's clock, at most, also on a machine with other work to do."""
 _CLOCKS_HZ = (1_000_000, 500_000_000)
@@ -46,7 +59,8 @@ def settings_of(url: DeviceUrl) -> BenchSettings:
         raise UrlError(f"there is no simulator `{simulator}`", str(url), f"Write rtl:{' or rtl:'.join(SIMULATORS)}")
     waves = url.parameters.get("waves", "")
     geometry = geometry_of(url)
-    refuse_too_large(geometry)  # before minutes of building
+    if plant_source_of(url) != "chip":
+        refuse_too_large(geometry)  # before minutes of building
     return BenchSettings(
         simulator=simulator,
         geometry=geometry,
@@ -123,17 +137,23 @@ def open_rtl(url: DeviceUrl) -> Device:
         The simulator could not be built or started.
     """
     settings = settings_of(url)
-    simulation = Simulation(settings)
+    source = plant_source_of(url)
+    netlist = Path(url.parameters["netlist"]) if "netlist" in url.parameters else None
+    if netlist and not netlist.is_file():
+        raise UrlError(f"there is no netlist {netlist}", str(url), "Make one: make netlist")
+    simulation = Simulation(settings, netlist)
     try:
         transport = RtlTransport(simulation, str(url), settings.clock_hz // UART_DIVISOR)
     except BaseException:
         simulation.stop()
         raise
-    return Device(
+    device = Device(
         url=url,
         name=f"rtl:{settings.simulator}",
         transport=transport,
-        arms_itself=True,
+        arms_itself=source == "camera",
+        plant_source=PLANT_SOURCES[source],
         realtime=settings.free_running,
         time_factor=TIME_FACTOR[settings.simulator],
     )
+    return inject(device) if source == "host" else device
