@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from openopu_rtl import accumulator, binner, chip_medium, expander, results
-from openopu_rtl.plant import plant_features
+from openopu_rtl.plant import plants_of
 from openopu_rtl.protocol import PROTOCOL_HASH, Code, ErrorReply, Format, PacketType
 from openopu_rtl.protocol.packets import FRAME_REPLY_PAYLOAD, Pattern, decode_records, encode_project, frame_payload
 from openopu_rtl.protocol.patterns import panel_crc, panel_frame
@@ -156,7 +156,7 @@ def test_what_is_not_built_in_is_refused(plants):
 
     bench.run(script)
     with pytest.raises(ValueError, match="no plant"):
-        plant_features(("glass",))
+        plants_of(SMALL, ("glass",))
 
 
 class Optics:
