@@ -17,8 +17,8 @@ PANELS: dict[str, tuple[str, dict[str, int], int, int]] = {
     "packed_patterns_per_s": (
         "geometry=dlp4500&slm_clock_hz=67600000",
         {"settle_cycles": round(13e-6 * CLOCK_HZ), "exposure_cycles": round(500e-6 * CLOCK_HZ)},
-        12,
-        36,
+        6,
+        24,
     ),
     "row_bus_patterns_per_s": (
         "geometry=dlp7000&slm_clock_hz=100000000",
