@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Module
+from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Module, Signal
 from amaranth.lib import io
 from amaranth.lib.cdc import ResetSynchronizer
 from amaranth.lib.wiring import In
@@ -17,6 +17,8 @@ from .board import Board, Clocks
 
 INNER = ("link_i", "link_o", "link_is_bytes", "link_reset", "uart_divisor", "exposure_id", "exposure_active", "idle")
 """Ports of the gateware that are no pins, but the link's inside or for a bench that watches."""
+_HOPS = 2
+"""Registers on the way from the serialiser to the pins: at five times the pixel clock a signal gets not far in one."""
 _TOP_LINES = ("cam_clk", "slm_clk", "link_rx", "link_tx")
 """Lines that the top itself drives or reads."""
 
@@ -115,7 +117,12 @@ class BoardTop(Elaboratable):  # type: ignore[misc]
         for lane in range(LANES):
             port = connector.clk if lane == CLOCK_LANE else connector.d[lane]
             m.submodules[f"lane{lane}"] = buffer = io.DDRBuffer("o", port, o_domain="slm_x5")
-            m.d.comb += [buffer.o[0].eq(serialiser.o[lane][0]), buffer.o[1].eq(serialiser.o[lane][1])]
+            pair = serialiser.o[lane]
+            for stage in range(_HOPS):
+                hop = Signal(2, name=f"hop{lane}_{stage}")
+                m.d.slm_x5 += hop.eq(pair)
+                pair = hop
+            m.d.comb += [buffer.o[0].eq(pair[0]), buffer.o[1].eq(pair[1])]
 
     def _forward_clock(self, m: Module, platform: Any) -> None:
         """The panel takes pixels at the rising edge of its clock, half a clock after they changed."""

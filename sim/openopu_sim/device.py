@@ -10,6 +10,7 @@ fault           faults to inject: see :mod:`openopu_sim.bench.faults`
 waves           write all signals to this file, .fst or .vcd
 slm_clock_hz    pixel clock of the panel
 camera_clock_hz pixel clock of the camera
+netlist         simulate this Verilog of the gateware, such as what synthesis made of it (see ``make netlist``)
 =============== ==========================================================================================
 """
 
@@ -30,7 +31,7 @@ from .bench.settings import CAMERA_CLOCK_HZ, SIMULATORS, SLM_CLOCK_HZ, BenchSett
 from .options import KEYS, geometry_of, plant_options, plant_source_of
 from .plant.medium import refuse_too_large
 
-BENCH_KEYS = ("link", "time", "interlock", "fault", "waves", "slm_clock_hz", "camera_clock_hz")
+BENCH_KEYS = ("link", "time", "interlock", "fault", "waves", "slm_clock_hz", "camera_clock_hz", "netlist")
 TIME_FACTOR = {"verilator": 500.0, "icarus": 20_000.0}
 """Wall seconds for a second of the device's clock, at most, also on a machine with other work to do."""
 _CLOCKS_HZ = (1_000_000, 500_000_000)
@@ -122,7 +123,10 @@ def open_rtl(url: DeviceUrl) -> Device:
     """
     settings = settings_of(url)
     source = plant_source_of(url)
-    simulation = Simulation(settings)
+    netlist = Path(url.parameters["netlist"]) if "netlist" in url.parameters else None
+    if netlist and not netlist.is_file():
+        raise UrlError(f"there is no netlist {netlist}", str(url), "Make one: make netlist")
+    simulation = Simulation(settings, netlist)
     try:
         transport = RtlTransport(simulation, str(url))
     except BaseException:
