@@ -5,7 +5,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 OUT ?= build
 BOARD ?= ulx3s
 
-.PHONY: help setup demo test lint sim bench mutants formal bitstream netlist docs clean
+.PHONY: help setup demo test lint sim bench fuzz mutants formal bitstream netlist docs clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -26,6 +26,9 @@ lint: setup ## style and types
 
 sim: setup ## the RTL bench behind a serial port, until interrupted
 	@.venv/bin/openopu cosim --simulator verilator
+
+fuzz: setup ## damaged packets in both directions, a million corrupted bytes
+	@$(PY) tools/fuzz_link.py --out $(OUT)/fuzz
 
 bench: setup ## the measurements of docs/results.md, in build/bench/summary.json
 	@$(PY) tools/bench.py --out $(OUT)/bench

@@ -10,12 +10,13 @@ from amaranth.lib.cdc import ResetSynchronizer
 from amaranth.lib.wiring import In
 from openopu_rtl.dvi import CLOCK_LANE, LANES, DviOutput, DviSerialiser
 from openopu_rtl.opu import Opu
+from openopu_rtl.protocol import Link
 from openopu_rtl.top import build_id
 from openopu_rtl.uart import UartReceiver, UartTransmitter
 
 from .board import Board, Clocks
 
-INNER = ("link_i", "link_o", "link_is_bytes", "link_reset", "uart_divisor", "exposure_id", "exposure_active", "idle")
+INNER = ("link_i", "link_o", "link_kind", "link_reset", "uart_divisor", "exposure_id", "exposure_active", "idle")
 """Ports of the gateware that are no pins, but the link's inside or for a bench that watches."""
 _HOPS = 2
 """Registers on the way from the serialiser to the pins: at five times the pixel clock a signal gets not far in one."""
@@ -37,6 +38,7 @@ class BoardTop(Elaboratable):  # type: ignore[misc]
             board=board.number,
             build=build_id(),
             adc=board.adc,
+            baud=board.baud,
             plants=board.plants,
         )
         self.clocks: Clocks | None = None
@@ -68,6 +70,7 @@ class BoardTop(Elaboratable):  # type: ignore[misc]
         m.d.comb += [
             receiver.divisor.eq(opu.uart_divisor),
             receiver.rx.eq(link_rx.i),
+            opu.link_kind.eq(Link.UART),
             opu.link_reset.eq(receiver.line_break),
             transmitter.divisor.eq(opu.uart_divisor),
             link_tx.o.eq(transmitter.tx),

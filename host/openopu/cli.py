@@ -29,6 +29,7 @@ BUILT_IN = {
     "demo": "openopu.train.demo",
     "compare": "openopu.compare",
     "doctor": "openopu.doctor",
+    "budget": "openopu.budget",
     "selftest": "openopu.selftest.command",
 }
 EXIT_FAILURE = 1
