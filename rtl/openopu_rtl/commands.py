@@ -78,18 +78,22 @@ class CommandProcessor(wiring.Component):
         kind, sequence = Signal(8), Signal(8)
         head = Signal(8 * PROJECT_HEADER.size)
         plane_byte = Signal(range(self.geometry.plane_bytes + 1))
-        plane = Signal(9)
+        plane, last_plane = Signal(9), Signal(9)
         complete, expected = Signal(16), Signal(32)
         at_plane = Signal()
         m.d.comb += [
-            at_plane.eq((kind == Type.PROJECT) & (index >= HEADER.size + PROJECT_HEADER.size)),
             write.en.eq(self.valid & (index < COMMAND_BYTES)),
             write.addr.eq(index),
             write.data.eq(self.data),
             self.push.eq(self.valid & at_plane),
             self.push_data.eq(self.data),
         ]
+        m.d.sync += last_plane.eq(self.planes - 1)
         with m.If(self.valid):
+            with m.If(index == 0):
+                m.d.sync += at_plane.eq(0)
+            with m.Elif(index == HEADER.size + PROJECT_HEADER.size - 1):
+                m.d.sync += at_plane.eq(kind == Type.PROJECT)
             with m.If(index != COMMAND_BYTES + 1):
                 m.d.sync += index.eq(index + 1)
             with m.If(index == 0):
@@ -108,7 +112,7 @@ class CommandProcessor(wiring.Component):
                 m.d.sync += plane_byte.eq(plane_byte + 1)
                 with m.If(plane_byte == self.geometry.plane_bytes - 1):
                     m.d.sync += [plane_byte.eq(0), plane.eq(plane + 1)]
-                    with m.If(plane + 1 == self.planes):
+                    with m.If(plane == last_plane):
                         m.d.sync += [
                             plane.eq(0),
                             complete.eq(complete + 1),
@@ -128,13 +132,14 @@ class CommandProcessor(wiring.Component):
             m.d.comb += self.refused.eq(1)
             answer(Type.ERROR, code, detail)
 
-        # Wide comparisons, one clock ahead: nothing in them changes between a packet's last byte and its dispatch.
-        unprogrammed, short, mismatch, incomplete = Signal(), Signal(), Signal(), Signal()
+        # Wide comparisons, clocks ahead: nothing in them changes between a packet's last byte and its dispatch.
+        unprogrammed, short, mismatch, incomplete, acceptable = (Signal() for _ in range(5))
         m.d.sync += [
             unprogrammed.eq((self.program_length == 0) | ((self.selection_length == 0) & ~self.result_raw)),
             short.eq(index < HEADER.size + PROJECT_HEADER.size),
             mismatch.eq(first_exposure != self.exposure_next),
             incomplete.eq((count == 0) | (complete != count) | (plane_byte != 0) | (plane != 0)),
+            acceptable.eq(~(unprogrammed | short | mismatch | incomplete | self.store_full) & self.o_batch.ready),
         ]
 
         position = Signal(range(COMMAND_BYTES + 1))
@@ -157,10 +162,12 @@ class CommandProcessor(wiring.Component):
                 with m.If(self.end):
                     with m.If(self.ok):
                         m.d.comb += self.accepted.eq(1)
-                        m.next = "DISPATCH"
+                        m.next = "CHECK"
                     with m.Else():
                         m.d.comb += [self.damaged.eq(1), self.rollback.eq(1)]
                         answer(Type.ERROR, self.error, sequence=0)
+            with m.State("CHECK"):
+                m.next = "DISPATCH"
             with m.State("DISPATCH"):
                 with m.Switch(kind):
                     with m.Case(Type.READ):
@@ -178,7 +185,11 @@ class CommandProcessor(wiring.Component):
                             m.next = "ADDRESS"
                     with m.Case(Type.PROJECT):
                         m.next = "REPLY"
-                        with m.If(unprogrammed):
+                        with m.If(acceptable):
+                            m.d.comb += [self.commit.eq(1), self.o_batch.valid.eq(1)]
+                            m.d.sync += [self.exposure_next.eq(expected), index.eq(0)]
+                            m.next = "RECEIVE"
+                        with m.Elif(unprogrammed):
                             refuse(Code.NO_PROGRAM)
                         with m.Elif(short):
                             refuse(Code.LENGTH, kind)
@@ -186,12 +197,8 @@ class CommandProcessor(wiring.Component):
                             refuse(Code.EXPOSURE_MISMATCH, self.exposure_next)
                         with m.Elif(incomplete):
                             refuse(Code.LENGTH, kind)
-                        with m.Elif(self.store_full | ~self.o_batch.ready):
-                            refuse(Code.NO_SPACE)
                         with m.Else():
-                            m.d.comb += [self.commit.eq(1), self.o_batch.valid.eq(1)]
-                            m.d.sync += [self.exposure_next.eq(expected), index.eq(0)]
-                            m.next = "RECEIVE"
+                            refuse(Code.NO_SPACE)
                         with m.If(~self.commit):
                             m.d.comb += self.rollback.eq(1)
                     with m.Default():

@@ -140,7 +140,9 @@ class ControlPath(wiring.Component):
         m.submodules.arbiter = arbiter = PacketArbiter()
         m.submodules.transmitter = transmitter = PacketTransmitter()
         connect(m, replies.o, arbiter.a)
-        connect(m, flipped(self.results), arbiter.b)
+        m.submodules.results_skid = results_skid = Skid(LINK_BYTE)
+        connect(m, flipped(self.results), results_skid.i)
+        connect(m, results_skid.o, arbiter.b)
         m.submodules.content_skid = content_skid = Skid(LINK_BYTE)
         m.submodules.link_skid = link_skid = Skid(8)
         connect(m, arbiter.o, content_skid.i)
@@ -149,7 +151,14 @@ class ControlPath(wiring.Component):
         connect(m, link_skid.o, flipped(self.link_o))
         quiet = Signal()
         m.d.comb += [
-            quiet.eq(~replies.busy & ~reply_queue.r_rdy & ~content_skid.busy & ~transmitter.busy & ~link_skid.busy),
+            quiet.eq(
+                ~replies.busy
+                & ~reply_queue.r_rdy
+                & ~results_skid.busy
+                & ~content_skid.busy
+                & ~transmitter.busy
+                & ~link_skid.busy
+            ),
             self.idle.eq(
                 quiet
                 & ~self.busy

@@ -132,12 +132,15 @@ class DviSerialiser(wiring.Component):
             ring.eq((Cat(ring[4], ring[:4]) & ~strayed.replicate(5)) | Cat(Const(0, 2), strayed)),
         ]
 
-        load = ring[4]
+        # As ring[4]; two of them, told apart by what they begin with, so that synthesis does not make one of both: one
+        # signal to all lanes is slower than anything else here.
+        loads = [Signal(name=f"load{i}", init=i) for i in range(2)]
+        m.d.slm_x5 += [load.eq(ring[3] & ~strayed) for load in loads]
         for lane in range(LANES):
             shift = Signal(10, name=f"shift{lane}")
             # Rotated, not shifted: with zeros drawn in, synthesis makes a reset of them, slower than the multiplexer.
             m.d.slm_x5 += shift.eq(shift.rotate_right(2))
-            with m.If(load):
+            with m.If(loads[lane % 2]):
                 m.d.slm_x5 += shift.eq(self.words[lane])
             m.d.comb += self.o[lane].eq(shift[:2])
         return m

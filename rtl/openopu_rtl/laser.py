@@ -104,8 +104,6 @@ class LaserPath(wiring.Component):
             interlock.refresh.eq(self.refresh),
             interlock.heartbeat_cycles.eq(regs.heartbeat_cycles),
             self.laser_enable.eq(interlock.laser_on),
-            dac.code.eq(Mux(interlock.laser_on, regs.laser_power, 0)),
-            bias.code.eq(Mux(interlock.laser_on, regs.laser_bias, 0)),
             self.analog_ready.eq(dac.settled & bias.settled),
             self.dac_cs_n.eq(dac.cs_n),
             self.dac_sck.eq(dac.sck),
@@ -140,6 +138,10 @@ class LaserPath(wiring.Component):
             self.state.interlock_closed.eq(interlock.closed),
             self.state.heartbeat_fresh.eq(interlock.fresh),
             self.state.tripped.eq(interlock.tripped),
+        ]
+        m.d.sync += [
+            dac.code.eq(Mux(interlock.laser_on, regs.laser_power, 0)),
+            bias.code.eq(Mux(interlock.laser_on, regs.laser_bias, 0)),
         ]
         with m.If(interlock.trip):
             m.d.sync += regs.trip_time.eq(self.timestamp)
