@@ -90,9 +90,7 @@ class CommandProcessor(wiring.Component):
         ]
         m.d.sync += last_plane.eq(self.planes - 1)
         with m.If(self.valid):
-            with m.If(index == 0):
-                m.d.sync += at_plane.eq(0)
-            with m.Elif(index == HEADER.size + PROJECT_HEADER.size - 1):
+            with m.If(index == HEADER.size + PROJECT_HEADER.size - 1):
                 m.d.sync += at_plane.eq(kind == Type.PROJECT)
             with m.If(index != COMMAND_BYTES + 1):
                 m.d.sync += index.eq(index + 1)
@@ -118,6 +116,8 @@ class CommandProcessor(wiring.Component):
                             complete.eq(complete + 1),
                             expected.eq(expected + self.program_length),
                         ]
+        with m.If(self.end):
+            m.d.sync += at_plane.eq(0)
         first_exposure, count = head[:32], head[32:]
 
         reply = self.o_reply.p
