@@ -139,7 +139,11 @@ class CommandProcessor(wiring.Component):
             short.eq(index < HEADER.size + PROJECT_HEADER.size),
             mismatch.eq(first_exposure != self.exposure_next),
             incomplete.eq((count == 0) | (complete != count) | (plane_byte != 0) | (plane != 0)),
-            acceptable.eq(~(unprogrammed | short | mismatch | incomplete | self.store_full) & self.o_batch.ready),
+            acceptable.eq(
+                (kind == Type.PROJECT)
+                & ~(unprogrammed | short | mismatch | incomplete | self.store_full)
+                & self.o_batch.ready
+            ),
         ]
 
         position = Signal(range(COMMAND_BYTES + 1))
@@ -169,7 +173,11 @@ class CommandProcessor(wiring.Component):
             with m.State("CHECK"):
                 m.next = "DISPATCH"
             with m.State("DISPATCH"):
-                with m.Switch(kind):
+                with m.If(acceptable):
+                    m.d.comb += [self.commit.eq(1), self.o_batch.valid.eq(1)]
+                    m.d.sync += [self.exposure_next.eq(expected), index.eq(0)]
+                    m.next = "RECEIVE"
+                with m.Else(), m.Switch(kind):
                     with m.Case(Type.READ):
                         with m.If(
                             (index != HEADER.size + READ_PAYLOAD.size) | (head[32:] == 0) | (head[32:] > READ_WORDS_MAX)
@@ -185,11 +193,8 @@ class CommandProcessor(wiring.Component):
                             m.next = "ADDRESS"
                     with m.Case(Type.PROJECT):
                         m.next = "REPLY"
-                        with m.If(acceptable):
-                            m.d.comb += [self.commit.eq(1), self.o_batch.valid.eq(1)]
-                            m.d.sync += [self.exposure_next.eq(expected), index.eq(0)]
-                            m.next = "RECEIVE"
-                        with m.Elif(unprogrammed):
+                        m.d.comb += self.rollback.eq(1)
+                        with m.If(unprogrammed):
                             refuse(Code.NO_PROGRAM)
                         with m.Elif(short):
                             refuse(Code.LENGTH, kind)
@@ -199,8 +204,6 @@ class CommandProcessor(wiring.Component):
                             refuse(Code.LENGTH, kind)
                         with m.Else():
                             refuse(Code.NO_SPACE)
-                        with m.If(~self.commit):
-                            m.d.comb += self.rollback.eq(1)
                     with m.Default():
                         refuse(Code.UNKNOWN_TYPE, kind)
 

@@ -84,8 +84,6 @@ class ControlPath(wiring.Component):
             fifo.r_en.eq(received.i.ready),
             feed.eq(received.o.valid & commands.accept & (guard == 0)),
             received.o.ready.eq(feed),
-            receiver.i.valid.eq(feed),
-            receiver.i.payload.eq(received.o.payload),
             receiver.gap_cycles.eq(regs.link_gap_cycles),
             commands.data.eq(receiver.data),
             commands.valid.eq(receiver.valid),
@@ -93,6 +91,7 @@ class ControlPath(wiring.Component):
             commands.ok.eq(receiver.ok),
             commands.error.eq(receiver.error),
         ]
+        m.d.sync += [receiver.i.valid.eq(feed), receiver.i.payload.eq(received.o.payload)]
         with m.If(feed & (received.o.payload == 0)):
             m.d.sync += guard.eq(_PACKET_GUARD_CLOCKS)
         with m.Elif(guard != 0):
@@ -171,5 +170,8 @@ class ControlPath(wiring.Component):
             ),
         ]
         # The reply to a new divisor still goes out at the old one.
-        m.d.sync += self.uart_divisor.eq(Mux(quiet & commands.accept, regs.uart_divisor, self.uart_divisor))
+        rests = Signal()
+        m.d.sync += rests.eq(quiet & commands.accept)
+        with m.If(rests):
+            m.d.sync += self.uart_divisor.eq(regs.uart_divisor)
         return m

@@ -96,7 +96,6 @@ class LaserPath(wiring.Component):
             regs.laser_arm_code.eq(interlock.arm_code),
             interlock.interlock_closed.eq(self.interlock_closed),
             interlock.link_reset.eq(self.link_reset),
-            interlock.over_power.eq(monitor.light_stb & (adc.value > regs.monitor_limit)),
             interlock.sequencer_fault.eq(self.panel_fault | watchdog.fault),
             watchdog.take.eq(self.shot_take),
             watchdog.exposure_cycles.eq(self.shot_exposure_cycles),
@@ -140,6 +139,7 @@ class LaserPath(wiring.Component):
             self.state.tripped.eq(interlock.tripped),
         ]
         m.d.sync += [
+            interlock.over_power.eq(monitor.light_stb & (adc.value > regs.monitor_limit)),
             dac.code.eq(Mux(interlock.laser_on, regs.laser_power, 0)),
             bias.code.eq(Mux(interlock.laser_on, regs.laser_bias, 0)),
         ]

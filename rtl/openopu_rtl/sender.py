@@ -97,14 +97,6 @@ class ResultSender(wiring.Component):
                 with m.If(left == 1):
                     m.next = following
 
-        def end():
-            m.d.comb += [self.release.eq(1), self.ended.ready.eq(1)]
-            m.d.sync += remaining.eq(remaining - 1)
-            m.next = "NEXT"
-            with m.If(final):
-                m.d.comb += self.batch.ready.eq(1)
-                m.next = "IDLE"
-
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.busy.eq(self.batch.valid)
@@ -144,7 +136,7 @@ class ResultSender(wiring.Component):
                     with m.If(self.monitors):
                         m.next = "READING"
                     with m.Else():
-                        end()
+                        m.next = "END"
             with m.State("READING"):
                 m.next = "READING_LOW"
             with m.State("READING_LOW"):
@@ -159,5 +151,13 @@ class ResultSender(wiring.Component):
                     m.d.sync += number.eq(number + 1)
                     m.next = "READING"
                     with m.If(number + 1 == self.program_length):
-                        end()
+                        m.next = "END"
+            with m.State("END"):
+                # A clock of its own, to keep the queues off the link's path.
+                m.d.comb += [self.release.eq(1), self.ended.ready.eq(1)]
+                m.d.sync += remaining.eq(remaining - 1)
+                m.next = "NEXT"
+                with m.If(final):
+                    m.d.comb += self.batch.ready.eq(1)
+                    m.next = "IDLE"
         return m
