@@ -59,7 +59,7 @@ def test_over_power_trips_after_the_same_exposure_on_twin_and_rtl(
             record = opu.project_raw(planes)
             found.append((record, opu.status(), opu.counters(timing=False)))
     (twin, twin_status, twin_counters), (rtl, rtl_status, rtl_counters) = found
-    # A trip within a projection takes the light from that one too; within an exposure, if the reading comes before its end.
+    # A trip within a projection takes the light from that one too; within an exposure, if it comes before the end.
     after = raw and exposure_cycles < CONVERSION_CYCLES
     assert (twin.head["flags"] & 1).tolist() == [1, 1, 1, int(after), 0, 0]
     assert twin_status["trip_over_power"]
