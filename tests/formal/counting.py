@@ -93,16 +93,22 @@ def length(b: Bench) -> None:
     b.claim(implies(b.past(dut.trigger) & ~dut.trigger & b.started, b.past(dut.ended)))
     b.claim(implies(b.past(dut.ended), ~dut.trigger))
     b.claim(implies(dut.trigger, (counter + high == whole + 1) & (counter != 0)))
+    # What is decided a clock ahead.
+    b.claim(implies(b.state(dut, "READY"), b.inside(dut, "shortest") == (cycles <= 1)))
+    b.claim(implies(dut.trigger, b.inside(dut, "last_clock") == (counter == 1)))
 
 
 TAGS = 1 << 4
 """Exposures are told apart by the field ``shift``, four bits wide, which the matcher only hands through."""
 GAP = _DRAIN_CLOCKS + 6
 """Clocks between the ends of two exposures, which the margin of the readout's time keeps."""
+TIMEOUT = 9
+"""Of a frame, in clocks: short, so that it passes within the proof."""
 
 
 def attribution(b: Bench) -> None:
-    dut = b.add(FrameMatcher(SMALL))
+    dut = b.add(FrameMatcher(SMALL), driven=("timeout", "o"))
+    b.m.d.comb += [dut.timeout.eq(TIMEOUT), dut.o.ready.eq(1)]
     tag = Signal(range(TAGS))
     """Of the exposure that ended last; 0: none has."""
     ends = dut.exposed.valid & ~dut.exposed.p.skipped
@@ -114,7 +120,6 @@ def attribution(b: Bench) -> None:
     b.assume(implies(dut.exposed.valid, gap == GAP))
     # A skipped shot comes when no frame is due.
     b.assume(implies(dut.exposed.valid & dut.exposed.p.skipped, dut.none_due))
-    b.assume(dut.o.ready)
     # Its pixels leave a clock after they came.
     b.claim(implies(dut.pixel_valid, dut.shot.shift == b.past(tag)))
     b.claim(implies(dut.pixel_valid, ~dut.shot.skipped & (b.past(tag) != 0)))
@@ -194,7 +199,7 @@ PROOFS = [
         "exposure-length",
         "The trigger is high for exactly the shot's exposure, and the exposure's end is told once.",
         length,
-        (Mutant("exposer.py", "with m.If(counter == 1):", "with m.If(counter <= 2):"),),
+        (Mutant("exposer.py", "last_clock.eq(counter == 2)", "last_clock.eq(counter <= 3)"),),
         depth=2,
     ),
     Proof(
@@ -205,8 +210,8 @@ PROOFS = [
             Mutant("frames.py", "with m.If(self.i.valid & ~self.exposure_ended):", "with m.If(self.i.valid):"),
             Mutant("frames.py", "with m.Elif(self.resync | self.i.valid):", "with m.Elif(self.i.valid):"),
         ),
-        depth=2 * GAP + 12,
-        bounded="two exposures, their frames and a third exposure, with every fault between",
+        depth=GAP + 14,
+        bounded="two exposures, and whatever the camera sends around the end of the second",
     ),
     Proof(
         "pixels-once",
