@@ -152,6 +152,18 @@ STATUS_BITS = {
 TRIP_CAUSES = {"interlock_open": 0, "heartbeat_lost": 1}
 """Bits of the register ``trip_cause``."""
 
+I2C_STATES = {
+    "idle": 0,
+    "busy": 1,
+    "ok": 2,
+    "nack_address": 3,
+    "nack_data": 4,
+    "clock_stuck": 5,
+    "bus_stuck": 6,
+    "arbitration_lost": 7,
+}
+"""Values of the register ``i2c_state``."""
+
 _STATUS = [
     Register("status", _K.STATUS, "Bits: " + ", ".join(f"{b} {n}" for n, b in STATUS_BITS.items()) + "."),
     Register("trip_cause", _K.STATUS, "Why the laser tripped: " + ", ".join(f"{b} {n}" for n, b in TRIP_CAUSES.items())
