@@ -1,4 +1,4 @@
-"""Writes docs/reference.md from the declaration. ``--check`` fails if the page is stale instead."""
+"""Writes docs/reference.md and docs/registers.rdl from the declaration. ``--check`` fails if one is stale instead."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import itertools
 import sys
 from pathlib import Path
 
+import register_rdl
 from openopu_rtl.protocol import ERRORS, PROTOCOL_HASH, REGISTERS, WINDOWS, packets, registers
 from openopu_rtl.protocol.shots import SHOT_FIELDS, Shot
 
-PAGE = Path(__file__).parent.parent / "docs" / "reference.md"
+DOCS = Path(__file__).parent.parent / "docs"
 
 
 def _table(head: list[str], rows: list[list[object]]) -> str:
@@ -58,7 +59,8 @@ Fields left out when twin and RTL are compared: {", ".join(f"`{n}`" for n in pac
 
 ## Registers
 
-32-bit words at word addresses. Of the kinds, *event counters* are equal on twin and RTL, *timing* is not compared.
+32-bit words at word addresses. [registers.rdl](registers.rdl) is the same map in SystemRDL, for other tools.
+Of the kinds, *event counters* are equal on twin and RTL, *timing* is not compared.
 
 {_table(["address", "name", "kind", "unit", "reset", "bounds", "meaning"], rows)}
 ## Windows
@@ -90,12 +92,15 @@ def _field_documents() -> list[tuple[str, str]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="fail if the page is stale")
+    parser.add_argument("--check", action="store_true", help="fail if a file is stale")
+    files = {"reference.md": page(), "registers.rdl": register_rdl.text()}
     if parser.parse_args().check:
-        if not PAGE.exists() or PAGE.read_text() != page():
-            sys.exit(f"{PAGE.name} is stale: run `make docs`")
+        stale = [n for n, text in files.items() if not (DOCS / n).exists() or (DOCS / n).read_text() != text]
+        if stale:
+            sys.exit(f"{' and '.join(stale)} are stale: run `make docs`")
     else:
-        PAGE.write_text(page())
+        for name, text in files.items():
+            (DOCS / name).write_text(text)
 
 
 if __name__ == "__main__":

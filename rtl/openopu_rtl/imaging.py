@@ -1,0 +1,204 @@
+"""Imaging path: the camera's frames become the results of projections."""
+
+from __future__ import annotations
+
+from amaranth import Module, Mux, Signal
+from amaranth.lib import memory, stream, wiring
+from amaranth.lib.fifo import AsyncFIFOBuffered
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from .accumulator import Accumulator
+from .binner import Binner
+from .camera import CameraPort
+from .commands import BATCH
+from .frames import FrameMatcher
+from .protocol.geometry import Geometry
+from .queues import add_queue
+from .registerfile import RegisterFile
+from .results import Packer, ResultReader
+from .sender import ResultSender
+from .shapes import EXPOSED, LINK_BYTE, camera_word
+
+_READOUT_MARGIN_CLOCKS = 16
+"""Jitter of a readout between two asynchronous clocks that is allowed for, beside 1/64 of its length."""
+
+
+class ImagingPath(wiring.Component):
+    """From the camera's pins to packets of results.
+
+    Parameters
+    ----------
+    regs : the register file, a sibling.
+
+    Ports
+    -----
+    cam_* : the sensor's pins, domain ``cam``.
+    exposed, claim, claim_set, claim_id, exposure_ended, trigger : from the exposer.
+    resync, none_due, readout_cycles, release, release_set : to the exposer; ``readout_cycles`` is how long a readout
+        takes at most, the largest number as long as none has been timed: then each frame is waited for.
+    batch : queued packets of projections. o : their packets of results.
+    laser_on, monitor, monitor_busy, timestamp : what the records say.
+    busy : a projection is under way or to be sent.
+    """
+
+    def __init__(self, geometry: Geometry, regs: RegisterFile):
+        self.geometry = geometry
+        self.regs = regs
+        super().__init__(
+            {
+                "cam_fval": In(1),
+                "cam_lval": In(1),
+                "cam_pixel": In(geometry.pixel_bits),
+                "exposed": In(stream.Signature(EXPOSED, always_ready=True)),
+                "claim": In(1),
+                "claim_set": In(1),
+                "claim_id": In(32),
+                "exposure_ended": In(1),
+                "trigger": In(1),
+                "resync": Out(1),
+                "none_due": Out(1),
+                "readout_cycles": Out(32),
+                "release": Out(1),
+                "release_set": Out(1),
+                "batch": In(stream.Signature(BATCH)),
+                "o": Out(stream.Signature(LINK_BYTE)),
+                "laser_on": In(1),
+                "monitor": In(12),
+                "monitor_busy": In(1),
+                "timestamp": In(32),
+                "busy": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        g, regs = self.geometry, self.regs
+        m.submodules.camera = camera = CameraPort(g)
+        m.submodules.frames = frames = FrameMatcher(g)
+        m.submodules.binner = binner = Binner(g)
+        m.submodules.accumulator = accumulator = Accumulator(g)
+
+        # Out of the camera's clock.
+        m.submodules.camera_fifo = camera_fifo = AsyncFIFOBuffered(
+            width=camera_word(g).size, depth=64, w_domain="cam", r_domain="sync"
+        )
+        m.d.comb += [
+            camera.fval.eq(self.cam_fval),
+            camera.lval.eq(self.cam_lval),
+            camera.pixel.eq(self.cam_pixel),
+            camera_fifo.w_data.eq(camera.o.payload),
+            camera_fifo.w_en.eq(camera.o.valid),
+            camera.o.ready.eq(camera_fifo.w_rdy),
+            frames.i.payload.eq(camera_fifo.r_data),
+            frames.i.valid.eq(camera_fifo.r_rdy),
+            camera_fifo.r_en.eq(1),
+            frames.claim.eq(self.claim),
+            frames.claim_set.eq(self.claim_set),
+            frames.claim_id.eq(self.claim_id),
+            frames.exposure_ended.eq(self.exposure_ended),
+            frames.trigger.eq(self.trigger),
+            frames.laser_on.eq(self.laser_on),
+            frames.monitor.eq(self.monitor),
+            frames.monitor_busy.eq(self.monitor_busy),
+            frames.timestamp.eq(self.timestamp),
+            frames.timeout.eq(regs.frame_timeout_cycles),
+            frames.accumulator_saturated.eq(accumulator.saturated),
+            self.resync.eq(frames.resync),
+            self.none_due.eq(frames.none_due),
+            binner.pixel.eq(frames.pixel),
+            binner.valid.eq(frames.pixel_valid),
+            binner.start.eq(frames.pixel_first),
+            accumulator.valid.eq(binner.o_valid),
+            accumulator.index.eq(binner.o_index),
+            accumulator.value.eq(binner.o_value),
+            accumulator.set.eq(frames.shot.set),
+            accumulator.bank.eq(frames.shot.bank),
+            accumulator.negative.eq(frames.shot.negative),
+            accumulator.shift.eq(frames.shot.shift),
+            accumulator.fresh.eq(frames.shot.fresh),
+        ]
+        connect(m, flipped(self.exposed), frames.exposed)
+        readout_timed = Signal(32)
+        m.d.sync += [
+            readout_timed.eq(frames.readout_cycles + (frames.readout_cycles >> 6) + _READOUT_MARGIN_CLOCKS),
+            self.readout_cycles.eq(
+                Mux(
+                    frames.readout_known,
+                    Mux(readout_timed > regs.camera_readout_cycles, readout_timed, regs.camera_readout_cycles),
+                    (1 << 32) - 1,
+                )
+            ),
+        ]
+
+        # One buffer for a raw readout: the window's rows of whatever frame came last.
+        m.submodules.raw = raw = memory.Memory(shape=g.pixel_bits, depth=g.raw_rows * g.camera_width, init=[])
+        raw_write, raw_read = raw.write_port(), raw.read_port(domain="sync")
+        raw_next = Signal(range(g.raw_rows * g.camera_width + 1))
+        raw_at = Signal.like(raw_next)
+        in_window = Signal()
+        m.d.comb += [
+            raw_at.eq(Mux(frames.pixel_first, 0, raw_next)),
+            in_window.eq((binner.row >= regs.raw_first_row) & (binner.row < regs.raw_first_row + g.raw_rows)),
+            raw_write.en.eq(frames.pixel_valid & regs.result_raw & in_window & (binner.column < g.camera_width)),
+            raw_write.addr.eq(raw_at),
+            raw_write.data.eq(frames.pixel),
+        ]
+        with m.If(frames.pixel_valid):
+            m.d.sync += raw_next.eq(raw_at + raw_write.en)
+
+        # Results.
+        m.submodules.results = results = ResultReader(g)
+        m.submodules.packer = packer = Packer()
+        m.submodules.sender = sender = ResultSender()
+        add_queue(m, "ended_queue", frames.o, sender.ended, 2)
+        m.d.comb += [
+            raw_read.addr.eq(results.raw_addr),
+            raw_read.en.eq(results.r_en),
+            results.raw_data.eq(raw_read.data),
+            results.start.eq(sender.read_start),
+            results.count_only.eq(sender.read_count_only),
+            results.set.eq(sender.ended.p.set),
+            results.used.eq(sender.ended.p.used),
+            results.length.eq(regs.selection_length),
+            results.two_banks.eq(regs.result_banks == 2),
+            results.shift.eq(regs.result_shift),
+            results.format.eq(regs.result_format),
+            results.raw.eq(regs.result_raw),
+            results.selection_we.eq(regs.selection_we),
+            results.selection_addr.eq(regs.w_offset),
+            results.selection_data.eq(regs.w_value),
+            accumulator.r_set.eq(results.r_set),
+            accumulator.r_index.eq(results.r_index),
+            accumulator.r_bank.eq(results.r_bank),
+            accumulator.r_en.eq(results.r_en),
+            results.r_data.eq(accumulator.r_data),
+            packer.format.eq(sender.packed_format),
+            packer.i_last.eq(results.o_last),
+            sender.packed_last.eq(packer.o_last),
+            sender.raw.eq(regs.result_raw),
+            sender.format.eq(regs.result_format),
+            sender.read_busy.eq(results.busy),
+            sender.read_saturations.eq(results.saturations),
+            self.release.eq(sender.release),
+            self.release_set.eq(sender.release_set),
+            self.busy.eq(frames.busy | sender.busy),
+        ]
+        connect(m, results.o, packer.i)
+        connect(m, packer.o, sender.packed)
+        connect(m, flipped(self.batch), sender.batch)
+        connect(m, sender.o, flipped(self.o))
+
+        m.d.comb += [
+            regs.cycles_readout.eq(frames.readout_cycles),
+            regs.projections_inc.eq(frames.o.valid & frames.o.ready),
+            regs.projections_failed_inc.eq(frames.failed),
+            regs.frames_inc.eq(frames.frame),
+            regs.frames_missing_inc.eq(frames.missing),
+            regs.frames_extra_inc.eq(frames.extra),
+            regs.frames_late_inc.eq(frames.late),
+            regs.frames_malformed_inc.eq(frames.malformed),
+            regs.camera_overflows_inc.eq(frames.overflow),
+            regs.accumulator_saturations_inc.eq(accumulator.saturated),
+            regs.result_saturations_inc.eq(results.saturated),
+        ]
+        return m
