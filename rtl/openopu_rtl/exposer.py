@@ -24,7 +24,7 @@ class Exposer(wiring.Component):
     A panel that makes no progress for ``panel_timeout`` (``panel_progress`` is low so long while its pattern is
     waited for) has stalled: ``flush`` empties everything on the way to it, and until that has been
     done (``flushed``) and nothing is left to show, shots are skipped: they take their ID, and their
-    projections fail.
+    projections fail. So are those that wait for a camera that was given up (``hopeless``).
     """
 
     def __init__(self, monitor_clocks: int):
@@ -47,6 +47,7 @@ class Exposer(wiring.Component):
                 "analog_ready": In(1),
                 "monitor_busy": In(1),
                 "resync": In(1),
+                "hopeless": In(1),
                 "release": In(1),
                 "release_set": In(1),
                 "trigger": Out(1),
@@ -122,7 +123,7 @@ class Exposer(wiring.Component):
             with m.State("SKIP"):
                 # As a shot that was exposed, but for the exposure; its projection still needs a set of accumulators.
                 m.d.comb += self.waits_results.eq(~set_ready)
-                with m.If(set_ready & self.none_due & ~self.resync):
+                with m.If(set_ready & self.none_due & (~self.resync | self.hopeless)):
                     m.d.comb += [self.claim.eq(now.first), self.o.valid.eq(1), self.o.p.skipped.eq(1)]
                     m.d.sync += next_id.eq(next_id + 1)
                     m.next = "IDLE"
@@ -154,6 +155,8 @@ class Exposer(wiring.Component):
                         counter.eq(Mux(now.shot.exposure_cycles == 0, 1, now.shot.exposure_cycles)),
                     ]
                     m.next = "EXPOSE"
+                with m.Elif(self.hopeless):
+                    m.next = "SKIP"
             with m.State("EXPOSE"):
                 m.d.comb += self.exposing.eq(1)
                 m.d.sync += counter.eq(counter - 1)

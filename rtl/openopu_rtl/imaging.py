@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from amaranth import Module, Mux, Signal
 from amaranth.lib import memory, stream, wiring
+from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.fifo import AsyncFIFOBuffered
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -19,8 +20,9 @@ from .results import Packer, ResultReader
 from .sender import ResultSender
 from .shapes import EXPOSED, LINK_BYTE, camera_word
 
-_READOUT_MARGIN_CLOCKS = 16
-"""Jitter of a readout between two asynchronous clocks that is allowed for, beside 1/64 of its length."""
+_IN_FRAME_STAGES = 4
+"""Of the synchroniser of FVAL: as slow as the exposure's way to the matcher, so that a camera may answer at once, and
+quicker than the crossing's FIFO, so that FVAL is seen to fall before the frame's end."""
 
 
 class ImagingPath(wiring.Component):
@@ -34,8 +36,8 @@ class ImagingPath(wiring.Component):
     -----
     cam_* : the sensor's pins, domain ``cam``.
     exposed, claim, claim_set, claim_id, exposure_ended, trigger : from the exposer.
-    resync, none_due, readout_cycles, release, release_set : to the exposer; ``readout_cycles`` is how long a readout
-        takes at most, the largest number as long as none has been timed: then each frame is waited for.
+    resync, hopeless, none_due, readout_cycles, release, release_set : to the exposer; ``readout_cycles`` is how long a
+        readout takes at most, the largest number as long as none has been timed: then each frame is waited for.
     batch : queued packets of projections. o : their packets of results.
     laser_on, monitor, monitor_busy, timestamp : what the records say.
     busy : a projection is under way or to be sent.
@@ -48,6 +50,7 @@ class ImagingPath(wiring.Component):
             {
                 "cam_fval": In(1),
                 "cam_lval": In(1),
+                "cam_dval": In(1, init=1),
                 "cam_pixel": In(geometry.pixel_bits),
                 "exposed": In(stream.Signature(EXPOSED, always_ready=True)),
                 "claim": In(1),
@@ -56,6 +59,7 @@ class ImagingPath(wiring.Component):
                 "exposure_ended": In(1),
                 "trigger": In(1),
                 "resync": Out(1),
+                "hopeless": Out(1),
                 "none_due": Out(1),
                 "readout_cycles": Out(32),
                 "release": Out(1),
@@ -85,6 +89,7 @@ class ImagingPath(wiring.Component):
         m.d.comb += [
             camera.fval.eq(self.cam_fval),
             camera.lval.eq(self.cam_lval),
+            camera.dval.eq(self.cam_dval),
             camera.pixel.eq(self.cam_pixel),
             camera_fifo.w_data.eq(camera.o.payload),
             camera_fifo.w_en.eq(camera.o.valid),
@@ -102,8 +107,10 @@ class ImagingPath(wiring.Component):
             frames.monitor_busy.eq(self.monitor_busy),
             frames.timestamp.eq(self.timestamp),
             frames.timeout.eq(regs.frame_timeout_cycles),
+            frames.jitter.eq(regs.camera_jitter_cycles),
             frames.accumulator_saturated.eq(accumulator.saturated),
             self.resync.eq(frames.resync),
+            self.hopeless.eq(frames.hopeless),
             self.none_due.eq(frames.none_due),
             binner.pixel.eq(frames.pixel),
             binner.valid.eq(frames.pixel_valid),
@@ -117,10 +124,11 @@ class ImagingPath(wiring.Component):
             accumulator.shift.eq(frames.shot.shift),
             accumulator.fresh.eq(frames.shot.fresh),
         ]
+        m.submodules += FFSynchronizer(camera.in_frame, frames.in_frame, stages=_IN_FRAME_STAGES)
         connect(m, flipped(self.exposed), frames.exposed)
         readout_timed = Signal(32)
         m.d.sync += [
-            readout_timed.eq(frames.readout_cycles + (frames.readout_cycles >> 6) + _READOUT_MARGIN_CLOCKS),
+            readout_timed.eq(frames.readout_cycles + frames.margin_cycles),
             self.readout_cycles.eq(
                 Mux(
                     frames.readout_known,
@@ -195,6 +203,7 @@ class ImagingPath(wiring.Component):
             regs.frames_inc.eq(frames.frame),
             regs.frames_missing_inc.eq(frames.missing),
             regs.frames_extra_inc.eq(frames.extra),
+            regs.frames_early_inc.eq(frames.early),
             regs.frames_late_inc.eq(frames.late),
             regs.frames_malformed_inc.eq(frames.malformed),
             regs.camera_overflows_inc.eq(frames.overflow),

@@ -33,7 +33,7 @@ class Opu(wiring.Component):
     link_i, link_o : bytes of the link; ``link_i`` may stall it only for the length of one command.
     link_is_bytes : identity register ``link``. uart_divisor: setting for a UART behind the link.
     slm_* : panel, in ``slm``. cam_* : sensor, in ``cam``, but ``cam_trigger`` in ``sync``: the sensor
-        exposes while it is high.
+        exposes while it is high. ``cam_dval`` is high where the sensor has none.
     interlock_closed, laser_enable, dac_*, adc_* : laser and its monitor photodiode.
     exposure_id, exposure_active : which exposure is under way; a bench may watch it, no board needs it.
     idle : nothing received in part, to do, or to send.
@@ -58,6 +58,7 @@ class Opu(wiring.Component):
                 "cam_trigger": Out(1),
                 "cam_fval": In(1),
                 "cam_lval": In(1),
+                "cam_dval": In(1, init=1),
                 "cam_pixel": In(geometry.pixel_bits),
                 "interlock_closed": In(1),
                 "laser_enable": Out(1),
@@ -134,6 +135,7 @@ class Opu(wiring.Component):
             exposer.analog_ready.eq(laser.analog_ready),
             exposer.monitor_busy.eq(laser.monitor_busy),
             exposer.resync.eq(imaging.resync),
+            exposer.hopeless.eq(imaging.hopeless),
             exposer.release.eq(imaging.release),
             exposer.release_set.eq(imaging.release_set),
             self.cam_trigger.eq(exposer.trigger),

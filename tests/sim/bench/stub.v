@@ -8,7 +8,7 @@ module openopu_sim_top (
     input [7:0] bypass_rx_payload, input bypass_rx_valid, output bypass_rx_ready,
     output [7:0] bypass_tx_payload, output bypass_tx_valid, input bypass_tx_ready,
     output reg slm_de, output reg slm_hsync, output reg slm_vsync, output reg [7:0] slm_level,
-    output reg cam_trigger, input cam_fval, input cam_lval, input [7:0] cam_pixel,
+    output reg cam_trigger, input cam_fval, input cam_lval, input cam_dval, input [7:0] cam_pixel,
     input interlock_closed, output reg laser_enable,
     output reg dac_cs_n, output reg dac_sck, output dac_sdi,
     output reg adc_cs_n, output reg adc_sck, input adc_dout,

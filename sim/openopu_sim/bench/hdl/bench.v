@@ -53,9 +53,16 @@ module openopu_bench #(
     reg [11:0] adc_value;
     reg  [7:0] play_times;
     reg [31:0] play_delay;
+    reg [31:0] play_gap;
     reg [15:0] play_lines;
     reg [15:0] odd_line;
     reg [15:0] odd_line_pixels;
+    reg [15:0] cut_line;
+    reg [15:0] cut_pixels;
+    reg [15:0] glitch_line;
+    reg [15:0] noise_clocks;
+    reg  [7:0] dval_pauses;
+    reg [15:0] gap_jitter;
     reg [31:0] stop_after;
     reg [31:0] stop_cycles;
     reg [15:0] fval_lead;
@@ -91,7 +98,7 @@ module openopu_bench #(
     reg  [4:0] reset_left;
     wire       uart_rx, uart_tx, bypass_rx_valid, bypass_rx_ready, bypass_tx_valid, bypass_tx_ready;
     wire [7:0] bypass_rx_payload, bypass_tx_payload;
-    wire       slm_de, slm_hsync, slm_vsync, cam_trigger, cam_fval, cam_lval;
+    wire       slm_de, slm_hsync, slm_vsync, cam_trigger, cam_fval, cam_lval, cam_dval;
     wire [7:0] slm_level;
     wire [PIXEL_BITS-1:0] cam_pixel;
     wire       laser_enable, dac_cs_n, dac_sck, dac_sdi, adc_cs_n, adc_sck, adc_dout;
@@ -104,7 +111,8 @@ module openopu_bench #(
         .bypass_rx_payload(bypass_rx_payload), .bypass_rx_valid(bypass_rx_valid), .bypass_rx_ready(bypass_rx_ready),
         .bypass_tx_payload(bypass_tx_payload), .bypass_tx_valid(bypass_tx_valid), .bypass_tx_ready(bypass_tx_ready),
         .slm_de(slm_de), .slm_hsync(slm_hsync), .slm_vsync(slm_vsync), .slm_level(slm_level),
-        .cam_trigger(cam_trigger), .cam_fval(cam_fval), .cam_lval(cam_lval), .cam_pixel(cam_pixel),
+        .cam_trigger(cam_trigger), .cam_fval(cam_fval), .cam_lval(cam_lval), .cam_dval(cam_dval),
+        .cam_pixel(cam_pixel),
         .interlock_closed(interlock_now), .laser_enable(laser_enable),
         .dac_cs_n(dac_cs_n), .dac_sck(dac_sck), .dac_sdi(dac_sdi),
         .adc_cs_n(adc_cs_n), .adc_sck(adc_sck), .adc_dout(adc_dout),
@@ -126,11 +134,13 @@ module openopu_bench #(
 
     openopu_camera #(.WIDTH(CAMERA_WIDTH), .HEIGHT(CAMERA_HEIGHT), .PIXEL_BITS(PIXEL_BITS)) camera (
         .clk(clk), .trigger(cam_trigger), .ended(exposure_ended), .exposed_cycles(exposed_cycles), .load(frame_load_now),
-        .play_times(play_times), .play_delay(play_delay), .play_lines(play_lines),
-        .odd_line(odd_line), .odd_line_pixels(odd_line_pixels), .stop_after(stop_after), .stop_cycles(stop_cycles),
+        .play_times(play_times), .play_delay(play_delay), .play_gap(play_gap), .play_lines(play_lines),
+        .odd_line(odd_line), .odd_line_pixels(odd_line_pixels), .cut_line(cut_line), .cut_pixels(cut_pixels),
+        .glitch_line(glitch_line), .noise_clocks(noise_clocks), .dval_pauses(dval_pauses), .gap_jitter(gap_jitter),
+        .stop_after(stop_after), .stop_cycles(stop_cycles),
         .stopped(cam_stopped), .quiet(camera_quiet), .overrun(camera_overrun),
         .pixel_clk(cam_clk), .fval_lead(fval_lead), .line_gap(line_gap),
-        .fval(cam_fval), .lval(cam_lval), .pixel(cam_pixel)
+        .fval(cam_fval), .lval(cam_lval), .dval(cam_dval), .pixel(cam_pixel)
     );
 
     openopu_link link (
@@ -163,7 +173,8 @@ module openopu_bench #(
         attention = 0;
         bypass = 0; interlock_closed = 1; host_divisor = 4; input_load = 0; input_count = 0; frame_load = 0;
         adc_value = 0; play_times = 1; play_delay = 1; play_lines = CAMERA_HEIGHT; odd_line = 16'hffff;
-        odd_line_pixels = 0; stop_after = 0; stop_cycles = 0; fval_lead = 4; line_gap = 4;
+        odd_line_pixels = 0; play_gap = 0; cut_line = 16'hffff; cut_pixels = 0; glitch_line = 16'hffff;
+        noise_clocks = 0; dval_pauses = 0; gap_jitter = 0; stop_after = 0; stop_cycles = 0; fval_lead = 4; line_gap = 4;
         tick_cycles = 16;              // Python sets up the models at the first tick, within the reset
         bypass_now = 0; interlock_now = 0; input_load_now = 0; input_count_now = 0; frame_load_now = 0;
         divisor_now = 4; adc_now = 0; tick_now = 16;
