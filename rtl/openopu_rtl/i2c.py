@@ -71,7 +71,7 @@ def levels(sequence: list[str], answers: Iterator[int] | None = None) -> Iterato
 
 
 class I2cMaster(wiring.Component):
-    """One transfer at a time: ``start`` for a clock while not ``busy``; settings must hold until it is over.
+    """One transfer at a time: ``start`` for a clock while not ``busy``, with the settings.
 
     Every wait is bounded: by ``stretch_clocks`` where a slave holds SCL low, by
     :data:`RECOVERY_CLOCKS` where one holds SDA low before the transfer. It is the bus' only master as a rule;
@@ -151,6 +151,8 @@ class I2cMaster(wiring.Component):
         def wait(clocks):
             m.d.sync += timer.eq(clocks - 1)
 
+        settings = ("read", "target", "wide_register", "wide_value", "register", "value")
+        now = {name: Signal.like(getattr(self, name), name=f"now_{name}") for name in settings}
         op = Signal(Op)
         byte, bits = Signal(8), Signal(range(9))
         receiving = Signal()
@@ -192,26 +194,26 @@ class I2cMaster(wiring.Component):
         def next_byte():
             with m.Switch(step):
                 with m.Case(ADDRESS):
-                    send(self.register[8:], REGISTER_HIGH)
-                    with m.If(~self.wide_register):
-                        send(self.register[:8], REGISTER_LOW)
+                    send(now["register"][8:], REGISTER_HIGH)
+                    with m.If(~now["wide_register"]):
+                        send(now["register"][:8], REGISTER_LOW)
                     low(Op.BIT)
                 with m.Case(REGISTER_HIGH):
-                    send(self.register[:8], REGISTER_LOW)
+                    send(now["register"][:8], REGISTER_LOW)
                     low(Op.BIT)
                 with m.Case(REGISTER_LOW):
-                    with m.If(self.read):
+                    with m.If(now["read"]):
                         low(Op.START)
                     with m.Else():
-                        send(self.value[8:], VALUE_HIGH)
-                        with m.If(~self.wide_value):
-                            send(self.value[:8], VALUE_LOW)
+                        send(now["value"][8:], VALUE_HIGH)
+                        with m.If(~now["wide_value"]):
+                            send(now["value"][:8], VALUE_LOW)
                         low(Op.BIT)
                 with m.Case(AGAIN):
-                    m.d.sync += [bits.eq(0), receiving.eq(1), step.eq(Mux(self.wide_value, VALUE_HIGH, VALUE_LOW))]
+                    m.d.sync += [bits.eq(0), receiving.eq(1), step.eq(Mux(now["wide_value"], VALUE_HIGH, VALUE_LOW))]
                     low(Op.BIT)
                 with m.Case(VALUE_HIGH):
-                    m.d.sync += [bits.eq(0), byte.eq(self.value[:8]), step.eq(VALUE_LOW)]
+                    m.d.sync += [bits.eq(0), byte.eq(now["value"][:8]), step.eq(VALUE_LOW)]
                     low(Op.BIT)
                 with m.Default():
                     stop("ok")
@@ -220,6 +222,7 @@ class I2cMaster(wiring.Component):
             with m.State("IDLE"):
                 with m.If(self.start):
                     m.d.sync += [
+                        *(now[name].eq(getattr(self, name)) for name in settings),
                         self.busy.eq(1),
                         self.state.eq(I2C_STATES["busy"]),
                         recovery.eq(RECOVERY_CLOCKS),
@@ -231,7 +234,7 @@ class I2cMaster(wiring.Component):
                 with m.If(scl):
                     with m.If(sda):
                         m.d.sync += self.sda_oe.eq(1)
-                        send(Cat(0, self.target), ADDRESS)
+                        send(Cat(0, now["target"]), ADDRESS)
                         wait(2 * self.high)
                         m.next = "HOLD"
                     with m.Elif(recovery != 0):
@@ -294,7 +297,7 @@ class I2cMaster(wiring.Component):
                     with m.Switch(op):
                         with m.Case(Op.START):
                             m.d.sync += self.sda_oe.eq(1)
-                            send(Cat(1, self.target), AGAIN)
+                            send(Cat(1, now["target"]), AGAIN)
                             m.next = "HOLD"
                             with m.If(~sda):
                                 stop("bus_stuck")

@@ -130,6 +130,11 @@ _SETTINGS = [
              reset=1 << 22, minimum=64, idle_only=True),
     Register("heartbeat_cycles", _K.SETTING, "The laser trips when no valid packet arrives for so long.", "cycles",
              reset=1 << 26, minimum=64),
+    Register("i2c_target", _K.SETTING,
+             "Slave of the next I2C transfer: bits 6:0 its address; bit 7: registers, bit 8: values of 16 bits, not 8.",
+             maximum=0x1FF),
+    Register("i2c_register", _K.SETTING, "Register of the slave.", maximum=0xFFFF),
+    Register("i2c_value", _K.SETTING, "Value to write.", maximum=0xFFFF),
     Register("laser_power", _K.SETTING, "Code of the laser's power DAC (12 bit), applied while the laser is on.",
              maximum=4095, idle_only=True),
 ]  # fmt: skip
@@ -137,6 +142,7 @@ _SETTINGS = [
 _COMMANDS = [
     Register("laser_arm", _K.COMMAND, "Arm the laser: the value must be the declaration's hash."),
     Register("laser_disarm", _K.COMMAND, "Disarm the laser, whatever the value."),
+    Register("i2c_start", _K.COMMAND, "Begin an I2C transfer: 0 writes `i2c_value`, 1 reads.", maximum=1),
     Register("counters_clear", _K.COMMAND, "Set event and timing counters to zero, whatever the value.",
              idle_only=True),
 ]  # fmt: skip
@@ -172,6 +178,8 @@ _STATUS = [
     Register("trip_cause", _K.STATUS, "Why the laser tripped: " + ", ".join(f"{b} {n}" for n, b in TRIP_CAUSES.items())
              + "; kept until the next arming."),
     Register("exposure_next", _K.STATUS, "ID that the next accepted projection begins with."),
+    Register("i2c_state", _K.STATUS, "I2C: " + ", ".join(f"{v} {n}" for n, v in I2C_STATES.items()) + "."),
+    Register("i2c_result", _K.STATUS, "What the last I2C transfer read; 0 after a write."),
     Register("monitor", _K.STATUS, "Last reading of the photodiode's ADC (12 bit)."),
 ]  # fmt: skip
 
