@@ -4,7 +4,7 @@ PY := .venv/bin/python
 export OPENBLAS_NUM_THREADS ?= 1
 OUT ?= build
 
-.PHONY: help setup demo test lint sim bench docs clean
+.PHONY: help setup demo test lint sim bench mutants docs clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -29,8 +29,12 @@ sim: setup ## the RTL bench behind a serial port, until interrupted
 bench: setup ## the measurements of docs/results.md, in build/bench/summary.json
 	@$(PY) tools/bench.py --out $(OUT)/bench
 
-docs: setup ## reference pages from the declaration
+docs: setup ## reference pages from the declaration, timing diagrams from simulation
 	@$(PY) tools/reference.py
+	@$(PY) tools/timing.py
+
+mutants: setup ## seed faults into the gateware, one at a time: do the tests notice?
+	@$(PY) tools/mutants.py --out $(OUT)/mutants.json
 
 clean: ## what the verbs made, but .venv
 	@rm -rf build .pytest_cache .hypothesis .mypy_cache .ruff_cache

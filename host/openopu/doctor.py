@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from . import laser
 from .device import open_device, schemes
 from .errors import DeviceError, DeviceSilent, IdentityMismatch, LaserDark, LinkGarbled, OpenopuError
 from .opu import Opu
@@ -99,8 +100,9 @@ def _examine(opu: Opu) -> dict[str, Any]:
         opu.registers(["magic"])
         times.append(time.perf_counter() - start)
     warnings = []
-    if not status["interlock_closed"]:
-        warnings.append("laser interlock open: close the loop (door, key switch, emergency stop) before arming")
+    if not status["interlock_closed"] or status["tripped"]:
+        why, step = laser.why_dark(status)
+        warnings.append(f"laser: {'; '.join(why)}. {step}")
     if status["resync"]:
         warnings.append("the device is realigning itself after a fault: wait, then look again")
     damaged = opu.registers(["packets_damaged"])["packets_damaged"]

@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from types import TracebackType
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from openopu_rtl.protocol import PROTOCOL_HASH, REGISTERS, Code, Kind, Program, Record
+from openopu_rtl.protocol import REGISTERS, Kind, Program, Record
 from openopu_rtl.protocol.packets import RECORD_FLAGS
 from openopu_rtl.protocol.registers import STATUS_BITS, TRIP_CAUSES
 from openopu_rtl.protocol.shots import complement
 
+from . import laser, measure, sensor_setup
 from . import layout as layouts
-from . import measure
 from .device import Device, open_device
 from .encoding import Encoding, Key, array_of, check_errors
-from .errors import DeviceRefused, LaserDark, UsageError, whole
+from .errors import LaserDark, UsageError, whole
 from .measure import ExposureReport
 from .pending import Pending
 from .pipeline import EXPOSURE_IDS, Job, Setup
+from .sensor_setup import SensorReport
 from .session import Identity, Session
 from .settings import Settings, linear_weight, lossless
 from .url import DeviceUrl
 from .worker import Worker
+
+T = TypeVar("T")
 
 SETTLE_S = 5.0
 """Device seconds that projections of an earlier host may still take when a device is opened."""
@@ -55,7 +59,6 @@ class Opu:
         self.device = device
         self.allow_dark = allow_dark
         self._lock = threading.RLock()
-        self._armed = False
         self._closed = False
         self._session = Session(device)
         try:
@@ -360,15 +363,8 @@ class Opu:
             raise self._dark(f"the laser was off in {len(dark)} of {len(record.head)} projections")
 
     def _dark(self, what: str) -> LaserDark:
-        status = self.status()
-        causes = [n for n in TRIP_CAUSES if status[f"trip_{n}"]]
-        if not status["interlock_closed"]:
-            step = "Close the interlock loop (door, key switch, emergency stop), then call `arm()`"
-        elif causes:
-            step = f"It tripped ({', '.join(causes)}): find out why, then call `arm()`"
-        else:
-            step = "Pass `--arm` (or `arm=True`), or open with `allow_dark=True` for measurements in the dark"
-        return LaserDark(what, str(self.device.url), step)
+        why, step = laser.why_dark(self.status())
+        return LaserDark("; ".join([what, *why]), str(self.device.url), step)
 
     # Measurements
 
@@ -408,19 +404,12 @@ class Opu:
     # Laser and state
 
     def arm(self) -> None:
-        """Arm the laser. Raises :class:`LaserDark` if the interlock loop is open."""
-        try:
-            self._worker.call(lambda: self._session.write(laser_arm=PROTOCOL_HASH))
-        except DeviceRefused as error:
-            if error.code == Code.INTERLOCK_OPEN:
-                raise LaserDark(error.what, error.where, error.next_step) from error
-            raise
-        self._armed = True
+        """Arm the laser, in two steps. Raises :class:`LaserDark` where the device does not arm now, and says why."""
+        self._worker.call(lambda: laser.arm(self._session))
 
     def disarm(self) -> None:
         """Switch the laser off."""
         self._worker.call(lambda: self._session.write(laser_disarm=0))
-        self._armed = False
 
     def _set_keep_alive(self) -> None:
         cycles = self._settings.registers["heartbeat_cycles"]
@@ -451,6 +440,14 @@ class Opu:
     def repeated(self) -> int:
         """Times that packets had to be repeated because of damage, loss or a fault."""
         return self._worker.pipeline.repeated
+
+    def on_link(self, action: Callable[[Session], T]) -> T:
+        """``action(session)`` in the link's thread, after the projections before it."""
+        return self._worker.call(lambda: action(self._session))
+
+    def configure_sensor(self, name: str, **settings: Any) -> SensorReport:
+        """Configure the camera's sensor over I2C; see :func:`openopu.sensor_setup.configure` for the settings."""
+        return sensor_setup.configure(self, name, **settings)
 
     def set_baud(self, baud: int) -> None:
         """Change the rate of a serial line on both ends."""

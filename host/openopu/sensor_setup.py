@@ -125,13 +125,29 @@ def configure(
     opu: Opu,
     name: str,
     *,
-    exposure_us: float | None,
-    gain: float,
-    test_pattern: bool,
-    address: int | None,
-    input_clock_hz: float | None,
+    exposure_us: float | None = None,
+    gain: float = 1.0,
+    test_pattern: bool = False,
+    address: int | None = None,
+    input_clock_hz: float | None = None,
 ) -> SensorReport:
-    """See :meth:`openopu.Opu.configure_sensor`."""
+    """Configure the camera's sensor, one of :data:`openopu.sensors.SENSORS`, and the exposure of the shots.
+
+    Its identity is checked before anything is written, and every register is read back.
+
+    Parameters
+    ----------
+    exposure_us : whole rows of it are exposed; None: what ``opu.exposure_cycles`` has room for.
+    address : 7-bit I2C address; None: that with its address pins low.
+    input_clock_hz : clock that the sensor is given; None: its usual one.
+
+    Raises
+    ------
+    UsageError
+        An unknown sensor, or a value that it cannot take.
+    SensorError
+        No sensor answers, it is another one, or the bus is stuck.
+    """
     sensor = sensor_named(name)
     geometry, clock_hz = opu.geometry, opu.identity.clock_hz
     sensor.check(geometry)

@@ -23,6 +23,7 @@ TUNABLE = (
     "panel_timeout_cycles",
     "heartbeat_cycles",
     "laser_power",
+    "monitor_limit",
 )
 """Setting registers that :meth:`openopu.Opu.configure` takes by name; the others follow from its arguments."""
 

@@ -9,8 +9,6 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from .commands import BATCH, CommandProcessor
 from .framing import PacketReceiver, PacketTransmitter
-from .protocol.declaration import PROTOCOL_HASH
-from .protocol.errors import Code
 from .protocol.geometry import Geometry
 from .queues import add_queue
 from .registerfile import RegisterFile
@@ -38,7 +36,6 @@ class ControlPath(wiring.Component):
     commit_count : projections that ``commit`` keeps. batch : a queued packet of projections, for its results.
     results : packets of results, to be sent.
     busy : projections are queued or under way. accepted : strobe: a packet with a right checksum came.
-    loop_closed : the laser's loop, synchronised.
     uart_divisor : setting for a UART behind the link.
     idle : nothing received in part, to do, or to send.
     """
@@ -60,7 +57,6 @@ class ControlPath(wiring.Component):
                 "results": In(stream.Signature(LINK_BYTE)),
                 "busy": In(1),
                 "accepted": Out(1),
-                "loop_closed": In(1),
                 "uart_divisor": Out(16),
                 "idle": Out(1),
             }
@@ -104,13 +100,6 @@ class ControlPath(wiring.Component):
             regs.w_data.eq(commands.w_data),
             regs.r_stb.eq(replies.r_stb),
             regs.busy.eq(self.busy),
-            regs.laser_arm_code.eq(
-                Mux(
-                    commands.w_data != PROTOCOL_HASH,
-                    Code.ARM_KEY,
-                    Mux(self.loop_closed, Code.OK, Code.INTERLOCK_OPEN),
-                )
-            ),
             commands.code.eq(regs.code),
             replies.r_data.eq(regs.r_data),
             replies.code.eq(regs.code),

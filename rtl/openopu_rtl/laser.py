@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from .interlock import Interlock
 from .registerfile import RegisterFile
 from .spi import Mcp3201, Mcp4921
+from .watchdog import ExposureWatchdog
 
 LASER_STATE = data.StructLayout({"laser_on": 1, "armed": 1, "interlock_closed": 1, "heartbeat_fresh": 1, "tripped": 1})
 """Bits of the register ``status``, by name; ``interlock_closed`` is the loop, synchronised."""
@@ -26,6 +27,9 @@ class LaserPath(wiring.Component):
     -----
     laser_enable, dac_*, adc_* : pins. interlock_closed : the loop's pin, asynchronous.
     refresh : strobe: a valid packet came.
+    link_reset : the link is reset: the laser trips, and is not armed.
+    panel_fault : what the panel shows is not known: so too.
+    shot_take, shot_exposure_cycles, trigger : shots as the exposer takes them, and the trigger, for the watchdog.
     exposure_ended : strobe: read the photodiode.
     analog_ready : the DAC holds what it shall. monitor, monitor_busy : the photodiode's last reading; one is made.
     state : for the status register and the records.
@@ -46,6 +50,11 @@ class LaserPath(wiring.Component):
                 "adc_sck": Out(1),
                 "adc_dout": In(1),
                 "refresh": In(1),
+                "link_reset": In(1),
+                "panel_fault": In(1),
+                "shot_take": In(1),
+                "shot_exposure_cycles": In(32),
+                "trigger": In(1),
                 "exposure_ended": In(1),
                 "analog_ready": Out(1),
                 "monitor": Out(12),
@@ -64,12 +73,23 @@ class LaserPath(wiring.Component):
         m = Module()
         regs, dac, adc = self.regs, self.dac, self.adc
         m.submodules.interlock = interlock = Interlock()
+        m.submodules.watchdog = watchdog = ExposureWatchdog()
         m.submodules.dac = dac
         m.submodules.adc = adc
         m.d.comb += [
-            interlock.arm.eq(regs.laser_arm_stb),
-            interlock.disarm.eq(regs.laser_disarm_stb),
+            interlock.unlock.eq(regs.laser_unlock_try),
+            interlock.arm.eq(regs.laser_arm_try),
+            interlock.key.eq(regs.w_data),
+            interlock.disarm.eq(regs.laser_disarm_try),
+            regs.laser_unlock_code.eq(interlock.unlock_code),
+            regs.laser_arm_code.eq(interlock.arm_code),
             interlock.interlock_closed.eq(self.interlock_closed),
+            interlock.link_reset.eq(self.link_reset),
+            interlock.over_power.eq(adc.done & (adc.value > regs.monitor_limit)),
+            interlock.sequencer_fault.eq(self.panel_fault | watchdog.fault),
+            watchdog.take.eq(self.shot_take),
+            watchdog.exposure_cycles.eq(self.shot_exposure_cycles),
+            watchdog.trigger.eq(self.trigger),
             interlock.refresh.eq(self.refresh),
             interlock.heartbeat_cycles.eq(regs.heartbeat_cycles),
             self.laser_enable.eq(interlock.laser_on),

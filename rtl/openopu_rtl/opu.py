@@ -34,6 +34,7 @@ class Opu(wiring.Component):
     -----
     link_i, link_o : bytes of the link; ``link_i`` may stall it only for the length of one command.
     link_is_bytes : identity register ``link``. uart_divisor: setting for a UART behind the link.
+    link_reset : the link is reset (a break on the line, a bus reset, the cable gone): the laser goes dark.
     slm_* : panel, in ``slm``. cam_* : sensor, in ``cam``, but ``cam_trigger`` in ``sync``: the sensor
         exposes while it is high. ``cam_dval`` is high where the sensor has none.
     i2c_* : the sensor's two-wire bus; ``_oe`` pulls a line low, it is never driven high.
@@ -53,6 +54,7 @@ class Opu(wiring.Component):
                 "link_i": In(stream.Signature(8)),
                 "link_o": Out(stream.Signature(8)),
                 "link_is_bytes": In(1),
+                "link_reset": In(1),
                 "uart_divisor": Out(16),
                 "slm_de": Out(1),
                 "slm_hsync": Out(1),
@@ -94,7 +96,7 @@ class Opu(wiring.Component):
         # Pins of the same name.
         for path in (control, display, laser, imaging):
             for name in sorted(path.signature.members.keys() & self.signature.members.keys() - {"idle"}):
-                if name.startswith("link_"):
+                if self.signature.members[name].is_signature:
                     connect(m, getattr(path, name), flipped(getattr(self, name)))
                 elif self.signature.members[name].flow is In:
                     m.d.comb += getattr(path, name).eq(getattr(self, name))
@@ -107,8 +109,11 @@ class Opu(wiring.Component):
         m.d.comb += [
             regs.link_is_bytes.eq(self.link_is_bytes),
             control.busy.eq(busy),
-            control.loop_closed.eq(laser.state.interlock_closed),
             laser.refresh.eq(control.accepted),
+            laser.panel_fault.eq(exposer.stalled | exposer.flush),
+            laser.shot_take.eq(exposer.i.valid & exposer.i.ready),
+            laser.shot_exposure_cycles.eq(exposer.i.p.shot.exposure_cycles),
+            laser.trigger.eq(exposer.trigger),
             laser.exposure_ended.eq(exposer.ended),
             laser.timestamp.eq(timestamp),
             busy.eq(display.loading | exposer.busy | imaging.busy),

@@ -39,9 +39,10 @@ class RegisterFile(wiring.Component):
     answer in the next clock.
 
     Ports by register: ``NAME`` (setting: out; status and measurement: in), ``NAME_stb`` (out, one clock
-    when written), ``NAME_code`` (in, commands: why one is refused now, or OK), ``NAME_inc`` (in,
-    counters), and for each window ``NAME_we`` with the common ``w_offset`` and ``w_value``. ``link`` is
-    the identity register that depends on a pin.
+    when written), ``NAME_code`` (in, commands: why one is refused now, or OK), ``NAME_try`` (out,
+    commands: one is written, in the clock of ``w_stb``, refused or not), ``NAME_inc`` (in, counters), and
+    for each window ``NAME_we`` with the common ``w_offset`` and ``w_value``. ``link`` is the identity
+    register that depends on a pin.
     """
 
     def __init__(self, geometry: Geometry, identity: Mapping[str, int]):
@@ -69,6 +70,7 @@ class RegisterFile(wiring.Component):
             elif r.kind is Kind.COMMAND:
                 ports[f"{r.name}_stb"] = Out(1)
                 ports[f"{r.name}_code"] = In(8)
+                ports[f"{r.name}_try"] = Out(1)
             elif r.kind is not Kind.IDENTITY:
                 ports[r.name] = In(32)
         for w in WINDOWS.values():
@@ -104,6 +106,8 @@ class RegisterFile(wiring.Component):
                     else:
                         with m.If(self.w_stb):
                             self._write(m, r)
+                    if r.kind is Kind.COMMAND:
+                        m.d.comb += getattr(self, f"{r.name}_try").eq(self.w_stb)
             with m.Default():
                 for w in WINDOWS.values():
                     self._write_window(m, w)

@@ -88,6 +88,7 @@ class SimulationTop(wiring.Component):
             m.d.comb += inner.eq(outer) if member.flow is In else outer.eq(inner)
         m.d.comb += [
             opu.link_is_bytes.eq(self.bypass),
+            opu.link_reset.eq(receiver.line_break & ~self.bypass),
             receiver.divisor.eq(opu.uart_divisor),
             receiver.rx.eq(self.uart_rx),
             transmitter.divisor.eq(opu.uart_divisor),

@@ -13,6 +13,9 @@ SYNCHRONISER_CLOCKS = 2
 """Clocks from the pin to the receiver's decisions."""
 BITS = 10
 """Bit times of one byte on the line: start, eight data bits, stop."""
+BREAK_BITS = 2 * BITS
+"""A line that is low for longer than so many bit times is a break: no byte holds more than nine, and two
+characters leave room for a sender at half the rate."""
 
 
 class UartReceiver(wiring.Component):
@@ -28,6 +31,7 @@ class UartReceiver(wiring.Component):
     rx : the pin, asynchronous, high when idle.
     o : received bytes, one strobe each.
     framing_error : strobe: a byte had no stop bit; it is dropped.
+    line_break : the line has been low for longer than ``BREAK_BITS``, and still is.
     busy : a byte is being received, from its start bit to the middle of its stop bit.
     """
 
@@ -35,12 +39,22 @@ class UartReceiver(wiring.Component):
     rx: In(1)
     o: Out(stream.Signature(8, always_ready=True))
     framing_error: Out(1)
+    line_break: Out(1)
     busy: Out(1)
 
     def elaborate(self, platform):
         m = Module()
         line = Signal(init=1)
         m.submodules.synchroniser = FFSynchronizer(self.rx, line, init=1, stages=SYNCHRONISER_CLOCKS)
+
+        low_bits, low_timer = Signal(range(BREAK_BITS + 1)), Signal(16)
+        m.d.comb += self.line_break.eq(~line & (low_bits == BREAK_BITS))
+        with m.If(line):
+            m.d.sync += [low_bits.eq(0), low_timer.eq(self.divisor - 1)]
+        with m.Elif(low_timer != 0):
+            m.d.sync += low_timer.eq(low_timer - 1)
+        with m.Elif(low_bits != BREAK_BITS):
+            m.d.sync += [low_bits.eq(low_bits + 1), low_timer.eq(self.divisor - 1)]
 
         divisor = Signal(16)
         timer = Signal(16)  # clocks to the next sample, less one
@@ -161,3 +175,12 @@ def received_bytes(line: Sequence[int], divisor: int) -> Iterator[tuple[int, int
             while at < end and not line[at]:
                 at += 1
             at += 1
+
+
+def line_breaks(line: Sequence[int], divisor: int) -> list[int]:
+    """Model of ``line_break`` of :class:`UartReceiver`, ``SYNCHRONISER_CLOCKS`` early: one level for each clock."""
+    low, out = 0, []
+    for level in line:
+        out.append(int(not level and low >= BREAK_BITS * divisor))
+        low = 0 if level else low + 1
+    return out

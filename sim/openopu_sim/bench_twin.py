@@ -82,6 +82,7 @@ def configure(twin: TwinDevice, shot_words: np.ndarray, *, program_length: int, 
         "selection_length": outputs,
         "result_format": 2,
         "laser_power": 2048,
+        "laser_unlock": PROTOCOL_HASH,
         "laser_arm": PROTOCOL_HASH,
     }
     base = WINDOWS["shot_table"].address

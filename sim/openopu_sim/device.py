@@ -25,7 +25,7 @@ from openopu.url import DeviceUrl
 
 from .bench.process import Simulation
 from .bench.settings import CAMERA_CLOCK_HZ, SIMULATORS, SLM_CLOCK_HZ, BenchSettings
-from .options import KEYS, geometry_of, plant_options
+from .options import KEYS, geometry_of, plant_options, sensor_of
 from .plant.medium import refuse_too_large
 
 BENCH_KEYS = ("link", "time", "interlock", "fault", "waves", "slm_clock_hz", "camera_clock_hz")
@@ -50,6 +50,7 @@ def settings_of(url: DeviceUrl) -> BenchSettings:
         bypass=_choice(url, "link", ("uart", "bytes")) == "bytes",
         free_running=_choice(url, "time", ("lockstep", "free")) == "free",
         faults=url.parameters.get("fault", ""),
+        sensor=sensor_of(url),
         interlock_closed=_choice(url, "interlock", ("closed", "open")) == "closed",
         slm_clock_hz=url.get_int("slm_clock_hz", SLM_CLOCK_HZ, *_CLOCKS_HZ),
         camera_clock_hz=url.get_int("camera_clock_hz", CAMERA_CLOCK_HZ, *_CLOCKS_HZ),

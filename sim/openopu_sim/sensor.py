@@ -51,6 +51,9 @@ class SensorSettings:
         )
 
 
+DEFAULT_SENSOR = SensorSettings.named("mt9v034")
+
+
 @dataclass
 class SensorModel:
     """The slave, byte by byte: a pointer, then values; the pointer goes on after each."""
@@ -81,9 +84,9 @@ class SensorModel:
         s = self.settings
         head, size = 1 + s.wide_register, 1 + s.wide_value
         for i, byte in enumerate(data[:head]):
-            self._pointer = byte if head == 1 else (self._pointer & 0xFF) | byte << 8 if not i else (
-                self._pointer & 0xFF00
-            ) | byte
+            self._pointer = (
+                byte if head == 1 else (self._pointer & 0xFF) | byte << 8 if not i else (self._pointer & 0xFF00) | byte
+            )
         body = data[head:]
         for start in range(0, len(body) - size + 1, size):
             if self._pointer != s.id_register:

@@ -11,7 +11,7 @@ from openopu.device import Device, Transport
 from openopu.errors import LinkLost, UrlError
 from openopu.url import DeviceUrl
 
-from .options import KEYS, geometry_of, plant_of
+from .options import KEYS, geometry_of, plant_of, sensor_of
 from .twin_device import TwinDevice
 
 
@@ -52,7 +52,7 @@ def open_twin(url: DeviceUrl) -> Device:
     url.refuse_unknown((*KEYS, "interlock"))
     closed = url.get("interlock", _closed, True, "open or closed")
     geometry = geometry_of(url)
-    twin = TwinDevice(plant_of(url, geometry), interlock_closed=closed)
+    twin = TwinDevice(plant_of(url, geometry), interlock_closed=closed, sensor=sensor_of(url))
     return Device(
         url=url,
         name="twin",

@@ -19,6 +19,7 @@ from openopu_rtl.protocol.packets import (
 from openopu_rtl.top import SIMULATION_CLOCK_HZ, build_id
 
 from .plant import Plant
+from .sensor import DEFAULT_SENSOR, SensorModel, SensorSettings
 from .twin_program import execute, illumination
 from .twin_registers import WORD, Refusal, Registers
 
@@ -43,11 +44,15 @@ class TwinDevice:
     :meth:`run` executes them all at once.
     """
 
-    def __init__(self, plant: Plant, *, interlock_closed: bool = True) -> None:
+    def __init__(self, plant: Plant, *, interlock_closed: bool = True, sensor: SensorSettings = DEFAULT_SENSOR) -> None:
         self.plant = plant
         self.geometry = plant.geometry
         self.registers = Registers(
-            plant.geometry, clock_hz=SIMULATION_CLOCK_HZ, build=build_id(), interlock_closed=interlock_closed
+            plant.geometry,
+            clock_hz=SIMULATION_CLOCK_HZ,
+            build=build_id(),
+            sensor=SensorModel(sensor),
+            interlock_closed=interlock_closed,
         )
         self._stream = bytearray()
         self._queue: list[Batch] = []

@@ -40,6 +40,27 @@ class Records:
         return np.concatenate([heads, self.packed[start:stop]], axis=1).tobytes()
 
 
+@dataclass
+class Exposed:
+    """What camera and photodiode saw of some projections."""
+
+    binned: NDArray[np.int32]
+    """(projections, shots, outputs)."""
+    monitors: NDArray[np.uint16]
+    """(projections, shots)."""
+    pixels: NDArray[np.int32] | None
+    """Of a raw readout, (projections, pixels)."""
+
+    def darken(self, row: int, shot: int, dark: Exposed) -> None:
+        """Take all that follows shot ``shot`` of projection ``row`` from ``dark``, which begins with that row."""
+        for mine, other in ((self.binned, dark.binned), (self.monitors, dark.monitors)):
+            mine[row, shot + 1 :] = other[0, shot + 1 :]
+            mine[row + 1 :] = other[1:]
+        if self.pixels is not None and dark.pixels is not None:
+            start = int(shot + 1 == self.monitors.shape[1])  # the rows are those of the last shot
+            self.pixels[row + start :] = dark.pixels[start:]
+
+
 def load_shots(registers: Registers) -> list[LoadedShot]:
     """The program in the shot table."""
     words = registers.windows["shot_table"].reshape(-1, SHOT_WORDS)[: registers["program_length"]].tolist()
@@ -83,20 +104,32 @@ def execute(
     shots = [entry.shot for entry in loaded]
     count = len(planes)
     raw = bool(registers["result_raw"])
-    if raw:
-        binned, monitors, pixels = _expose_frames(plant, registers, loaded, planes, first_exposures)
-    else:
+
+    def expose(start: int, laser_code: int) -> Exposed:
+        """All shots of the projections from ``start`` on."""
+        rows = planes[start:], first_exposures[start:], laser_code
+        if raw:
+            return _expose_frames(plant, registers, loaded, *rows)
         binned, monitors = plant.expose_batch(
-            planes,
+            rows[0],
             [entry.illumination for entry in loaded],
-            first_exposures,
-            registers.laser_code,
+            *rows[1:],
             lambda crops: binner.bin_crop(g, crops),
             g.outputs,
         )
+        return Exposed(binned, monitors, None)
+
+    exposed = expose(0, registers.laser_code)
+    lit = np.full(count, registers.laser_on)
+    if (tripping := _over_power(registers, exposed.monitors)) is not None:
+        row, shot = tripping
+        exposed.darken(row, shot, expose(row, 0))
+        lit[row + (shot == len(loaded) - 1) :] = False
+    binned, monitors = exposed.binned, exposed.monitors
     sums, saturations = accumulator.model(shots, binned)
     if raw:
-        bits, clipped, saturated = 16, pixels, np.zeros(count, dtype=np.int64)
+        assert exposed.pixels is not None
+        bits, clipped, saturated = 16, exposed.pixels, np.zeros(count, dtype=np.int64)
     else:
         bits = RESULT_BITS[registers["result_format"]]
         clipped, saturated = results.model(
@@ -113,7 +146,7 @@ def execute(
     failed = any(entry.invalid for entry in loaded)
     heads["status"] = Code.BAD_SHOT if failed else Code.OK
     heads["flags"] = (
-        int(registers.laser_on) << RECORD_FLAGS["laser_on"]
+        lit.astype(np.uint8) << RECORD_FLAGS["laser_on"]
         | (saturations > 0).astype(np.uint8) << (RECORD_FLAGS["accumulator_saturated"])
     )
     registers.count("projections", count)
@@ -126,14 +159,25 @@ def execute(
     return Records(heads, _pack(clipped, bits))
 
 
+def _over_power(registers: Registers, monitors: NDArray[np.uint16]) -> tuple[int, int] | None:
+    """Row and shot of the first reading that trips the laser, which has then tripped; None: no reading does."""
+    over = np.flatnonzero(monitors > registers["monitor_limit"])
+    if not len(over) or not registers.laser_on:
+        return None
+    registers.trip_over_power()
+    row, shot = divmod(int(over[0]), monitors.shape[1])
+    return row, shot
+
+
 def _expose_frames(
     plant: Plant,
     registers: Registers,
     loaded: list[LoadedShot],
     planes: NDArray[np.uint8],
     first_exposures: NDArray[np.int64],
-) -> tuple[NDArray[np.int32], NDArray[np.uint16], NDArray[np.int32]]:
-    """Binned frames, monitors, and the rows of each projection's last frame that a raw readout returns."""
+    laser_code: int,
+) -> Exposed:
+    """As :meth:`Plant.expose_batch`, with the rows of each projection's last frame that a raw readout returns."""
     g: Geometry = plant.geometry
     table = registers.windows["level_table"].astype(np.uint8)
     binned = np.empty((len(planes), len(loaded), g.outputs), dtype=np.int32)
@@ -154,11 +198,11 @@ def _expose_frames(
                 table=table,
             )
             frame, monitors[b, s] = plant.expose_frame(
-                levels, (first + s) & WORD, entry.shot.exposure_cycles, registers.laser_code
+                levels, (first + s) & WORD, entry.shot.exposure_cycles, laser_code
             )
             binned[b, s] = binner.model(g, frame)
         pixels[b] = frame[rows].ravel()
-    return binned, monitors, pixels
+    return Exposed(binned, monitors, pixels)
 
 
 def _pack(values: NDArray[np.int32], bits: int) -> NDArray[np.uint8]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
+from openopu_rtl.interlock import SYNCHRONISER_CLOCKS, InterlockModel
 from openopu_rtl.protocol import (
     MAGIC,
     PROTOCOL_HASH,
@@ -16,7 +19,9 @@ from openopu_rtl.protocol import (
     Register,
     Window,
 )
-from openopu_rtl.protocol.registers import STATUS_BITS, TRIP_CAUSES
+from openopu_rtl.protocol.registers import STATUS_BITS
+
+from .sensor import SensorModel
 
 TWIN_BOARD = 1
 """Value of the register ``board``."""
@@ -37,17 +42,21 @@ class Refusal(Exception):
 class Registers:
     """Words of the device, and the laser's interlock.
 
-    The twin has no clock: timing registers stay 0, and the heartbeat is always fresh, because every look at
-    it is a packet.
+    The twin has no clock: timing registers stay 0, the heartbeat is always fresh, because every look at it is
+    a packet, and the window between the two steps of arming is open until something closes it.
 
     Attributes
     ----------
     windows : contents by name, (words,) uint32.
     interlock_closed : the loop; see :meth:`set_interlock`.
+    sensor : the model behind the I2C.
     """
 
-    def __init__(self, geometry: Geometry, *, clock_hz: int, build: int, interlock_closed: bool = True) -> None:
+    def __init__(
+        self, geometry: Geometry, *, clock_hz: int, build: int, sensor: SensorModel, interlock_closed: bool = True
+    ) -> None:
         self.geometry = geometry
+        self.sensor = sensor
         identity = {
             "magic": MAGIC,
             "protocol_hash": PROTOCOL_HASH,
@@ -65,8 +74,8 @@ class Registers:
         }
         self._spans: list[tuple[Window, int]] = [(w, w.words(geometry)) for w in WINDOWS.values()]
         self.interlock_closed = interlock_closed
-        self.armed = False
-        self.tripped = False
+        self.interlock = InterlockModel()
+        self._clock()
 
     def __getitem__(self, name: str) -> int:
         return self._values[name]
@@ -80,7 +89,7 @@ class Registers:
 
     @property
     def laser_on(self) -> bool:
-        return self.armed and self.interlock_closed and not self.tripped
+        return self.interlock.laser_on
 
     @property
     def laser_code(self) -> int:
@@ -90,10 +99,20 @@ class Registers:
     def set_interlock(self, closed: bool) -> None:
         """Open or close the loop. Opening it while armed trips the laser."""
         self.interlock_closed = closed
-        if self.armed and not closed:
-            self.armed, self.tripped = False, True
-            self["trip_cause"] = 1 << TRIP_CAUSES["interlock_open"]
-            self.count("laser_trips")
+        self._clock()
+
+    def trip_over_power(self) -> None:
+        """The photodiode has read more than ``monitor_limit``: trips the laser where it is armed."""
+        self._clock(events=frozenset({"over_power"}))
+
+    def _clock(self, **inputs: Any) -> None:
+        """Clock the interlock with these inputs, then until its synchroniser has settled."""
+        for _ in range(SYNCHRONISER_CLOCKS + 1):
+            trip = self.interlock.trip(inputs.get("events", frozenset()))
+            self.count("laser_trips", int(trip != 0))
+            self.interlock.clock(interlock_closed=self.interlock_closed, refresh=True, heartbeat_cycles=1, **inputs)
+            self["trip_cause"] = self.interlock.cause
+            inputs = {}
 
     def read(self, address: int, busy: bool) -> int:
         """The word at ``address``. Raises :class:`Refusal`."""
@@ -104,10 +123,10 @@ class Registers:
             bits = {
                 "busy": busy,
                 "laser_on": self.laser_on,
-                "armed": self.armed,
+                "armed": self.interlock.armed,
                 "interlock_closed": self.interlock_closed,
                 "heartbeat_fresh": True,
-                "tripped": self.tripped,
+                "tripped": self.interlock.tripped,
                 "resync": False,
             }
             return sum(int(on) << STATUS_BITS[name] for name, on in bits.items())
@@ -134,19 +153,39 @@ class Registers:
             self[register.name] = value
             if register.name == "exposure_base":
                 self["exposure_next"] = value
+        elif register.name == "laser_unlock":
+            code = self.interlock.unlock_code(value)
+            self._clock(unlock=True, key=value)
+            _refuse(code, register.address)
         elif register.name == "laser_arm":
-            if value != PROTOCOL_HASH:
-                raise Refusal(Code.ARM_KEY, register.address)
-            if not self.interlock_closed:
-                raise Refusal(Code.INTERLOCK_OPEN, register.address)
-            self.armed, self.tripped = True, False
-            self["trip_cause"] = 0
+            code = self.interlock.arm_code(value)
+            self._clock(arm=True, key=value)
+            _refuse(code, register.address)
         elif register.name == "laser_disarm":
-            self.armed = False
+            self._clock(disarm=True)
+        elif register.name == "i2c_start":
+            self._transfer(read=bool(value))
         elif register.name == "counters_clear":
             for r in REGISTERS.values():
                 if r.kind in (Kind.EVENT, Kind.TIMING):
                     self[r.name] = 0
+
+    def _transfer(self, read: bool) -> None:
+        """A transfer on the sensor's bus, over at once."""
+        target = self["i2c_target"]
+        self["i2c_state"], self["i2c_result"] = self.sensor.transfer(
+            target & 0x7F,
+            self["i2c_register"],
+            self["i2c_value"],
+            read=read,
+            wide_register=bool(target >> 7 & 1),
+            wide_value=bool(target >> 8 & 1),
+        )
+
+
+def _refuse(code: Code, address: int) -> None:
+    if code != Code.OK:
+        raise Refusal(code, address)
 
 
 def _check(address: int, value: int, bounds: tuple[int, int], refuse_busy: bool) -> None:

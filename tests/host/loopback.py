@@ -48,6 +48,7 @@ class LoopbackDevice:
         self.transmission = rng.normal(size=shape) + 1j * rng.normal(size=shape)
         self.fail: dict[int, list[int]] = {}
         self.stream = bytearray()
+        self.unlocked = False
         self.pattern_bytes = self.largest_in_flight = 0
 
     def get(self, name: str) -> int:
@@ -110,12 +111,18 @@ class LoopbackDevice:
         if not low <= value <= high:
             raise Refusal(Code.VALUE, address)
         on = 1 << STATUS_BITS["laser_on"]
-        if register.name == "laser_arm":
+        if register.name in ("laser_unlock", "laser_arm"):
+            unlocked, self.unlocked = self.unlocked, False
             if value != PROTOCOL_HASH:
                 raise Refusal(Code.ARM_KEY, 0)
             if not self.get("status") >> STATUS_BITS["interlock_closed"] & 1:
                 raise Refusal(Code.INTERLOCK_OPEN, 0)
-            self.set("status", self.get("status") | on)
+            if register.name == "laser_unlock":
+                self.unlocked = True
+            elif not unlocked:
+                raise Refusal(Code.ARM_ORDER, 0)
+            else:
+                self.set("status", self.get("status") | on)
         elif register.name == "laser_disarm":
             self.set("status", self.get("status") & ~on)
         elif register.name == "counters_clear":

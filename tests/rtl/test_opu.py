@@ -236,7 +236,7 @@ def test_laser_is_dark_until_armed_and_its_flag_tells():
         records = await host.project(0, np.ones((1, 1, SMALL.modes)), Format(1, 16))
         assert records.head["flags"].tolist() == [0]
         assert not host.ctx.get(opu.laser_enable)
-        await host.write(laser_power=1234, laser_arm=PROTOCOL_HASH)
+        await host.write(laser_power=1234, laser_unlock=PROTOCOL_HASH, laser_arm=PROTOCOL_HASH)
         assert host.ctx.get(opu.laser_enable)
         records = await host.project(1, np.ones((1, 1, SMALL.modes)), Format(1, 16))
         assert records.head["flags"].tolist() == [1]

@@ -78,7 +78,7 @@ class Host:
     def configure(self, program: Program, **settings: int) -> None:
         self.fill("shot_table", program.words())
         self.set(program_length=len(program), planes=program.planes, selection_length=SMALL.outputs, result_format=2)
-        self.set(laser_power=2048, laser_arm=PROTOCOL_HASH, **settings)
+        self.set(laser_power=2048, laser_unlock=PROTOCOL_HASH, laser_arm=PROTOCOL_HASH, **settings)
 
     def project(self, planes: np.ndarray, first: int | None = None) -> bytes:
         header = packets.PROJECT_HEADER.pack(self.read("exposure_next") if first is None else first, len(planes))
@@ -456,7 +456,7 @@ def test_laser_is_dark_until_armed():
     records = []
     for arm in (False, True):
         if arm:
-            host.set(laser_arm=PROTOCOL_HASH)
+            host.set(laser_unlock=PROTOCOL_HASH, laser_arm=PROTOCOL_HASH)
             assert host.status() == {"interlock_closed", "heartbeat_fresh", "armed", "laser_on"}
         host.project(planes_of(1, 1))
         (result,) = split(host.twin.run())
@@ -478,7 +478,7 @@ def test_interlock_trips_and_latches(host):
     refused(host.write(address, PROTOCOL_HASH), Code.INTERLOCK_OPEN, address)
     host.twin.registers.set_interlock(True)
     assert "laser_on" not in host.status()
-    host.set(laser_arm=PROTOCOL_HASH)
+    host.set(laser_unlock=PROTOCOL_HASH, laser_arm=PROTOCOL_HASH)
     assert {"laser_on", "armed"} <= host.status()
     assert host.read("trip_cause") == 0
 

@@ -82,6 +82,7 @@ class Client:
             "result_format": 2,
             "laser_power": 2000,
             "frame_timeout_cycles": 20_000,
+            "laser_unlock": PROTOCOL_HASH,
             "laser_arm": PROTOCOL_HASH,
         }.items():
             self.write(name, value)
@@ -193,6 +194,7 @@ def test_a_host_that_hangs_up_lets_the_laser_trip(simulator: str) -> None:
     with simulation_of(simulator) as simulation:
         client = connect(simulation)
         client.write("heartbeat_cycles", 6_000)
+        client.write("laser_unlock", PROTOCOL_HASH)
         client.write("laser_arm", PROTOCOL_HASH)
         assert client.read("status") >> STATUS_BITS["laser_on"] & 1
         time.sleep(0.3)  # the host thinks: no time passes

@@ -4,7 +4,7 @@ Pure Python and NumPy: importing it never imports Amaranth.
 """
 
 from .declaration import MAGIC, PROTOCOL_HASH, describe
-from .errors import ERRORS, Code
+from .errors import ERRORS, TRIPS, Code
 from .geometry import Geometry, GeometryError
 from .packets import (
     ErrorReply,
@@ -23,6 +23,7 @@ __all__ = [
     "MAGIC",
     "PROTOCOL_HASH",
     "REGISTERS",
+    "TRIPS",
     "WINDOWS",
     "Access",
     "Code",

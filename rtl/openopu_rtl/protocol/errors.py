@@ -23,6 +23,9 @@ class Code(enum.IntEnum):
     NO_PROGRAM = 11
     ARM_KEY = 12
     INTERLOCK_OPEN = 13
+    ARM_ORDER = 14
+    ARM_WINDOW = 15
+    ARM_FAULT = 16
     FRAME_MISSING = 32
     FRAME_EXTRA = 33
     FRAME_LATE = 34
@@ -74,10 +77,21 @@ ERRORS: dict[Code, Explanation] = {
     ),
     Code.NO_PROGRAM: Explanation("there is no program to run", "write the shot table and `program_length`"),
     Code.ARM_KEY: Explanation(
-        "the key of the arm command is not the declaration's hash", "host and gateware differ: rebuild or reflash"
+        "the key of a step of arming is not the declaration's hash", "host and gateware differ: rebuild or reflash"
     ),
     Code.INTERLOCK_OPEN: Explanation(
         "the laser interlock loop is open", "close the loop (door, key switch, emergency stop), then arm again"
+    ),
+    Code.ARM_ORDER: Explanation(
+        "the laser was to be armed without its first step, or something came between the two",
+        "write the key to `laser_unlock`, then to `laser_arm`",
+    ),
+    Code.ARM_WINDOW: Explanation(
+        "the second step of arming came too late after the first", "begin again with `laser_unlock`"
+    ),
+    Code.ARM_FAULT: Explanation(
+        "what trips the laser is present: a link reset, over-power or a sequencer fault",
+        "see that the line is idle and the panel's pixel clock runs, then arm again",
     ),
     Code.FRAME_MISSING: Explanation(
         "the camera sent no frame for an exposure",
@@ -112,3 +126,26 @@ ERRORS: dict[Code, Explanation] = {
     ),
     Code.BAD_SHOT: Explanation("a shot of the program is invalid", "write a valid shot table: see `Shot`"),
 }
+
+TRIPS: dict[str, Explanation] = {
+    "interlock_open": Explanation(
+        "the interlock loop opened", "close it (door, key switch, emergency stop) when all is safe"
+    ),
+    "heartbeat_lost": Explanation(
+        "no valid packet came for `heartbeat_cycles`",
+        "see whether the host stopped or the cable is loose; raise `heartbeat_cycles` for a slow host",
+    ),
+    "link_reset": Explanation(
+        "the link was reset (break on the line, bus reset, cable gone)",
+        "check the cable and the adapter's supply, and that no other program opens the port",
+    ),
+    "over_power": Explanation(
+        "the photodiode read more than `monitor_limit`",
+        "lower `laser_power`; check beam path, attenuators and the laser's driver before raising the limit",
+    ),
+    "sequencer_fault": Explanation(
+        "the panel stalled, or an exposure lasted longer than its shot says",
+        "check that the panel's pixel clock runs",
+    ),
+}
+"""Every cause of a trip of the laser, by its name in ``TRIP_CAUSES``."""

@@ -137,14 +137,19 @@ _SETTINGS = [
     Register("i2c_value", _K.SETTING, "Value to write.", maximum=0xFFFF),
     Register("laser_power", _K.SETTING, "Code of the laser's power DAC (12 bit), applied while the laser is on.",
              maximum=4095, idle_only=True),
+    Register("monitor_limit", _K.SETTING, "The laser trips when the photodiode's ADC reads more (12 bit); 4095: never.",
+             reset=4095, maximum=4095, idle_only=True),
 ]  # fmt: skip
 
 _COMMANDS = [
-    Register("laser_arm", _K.COMMAND, "Arm the laser: the value must be the declaration's hash."),
+    Register("laser_arm", _K.COMMAND, "Second step of arming the laser, soon after `laser_unlock`: the value must be "
+             "the declaration's hash."),
     Register("laser_disarm", _K.COMMAND, "Disarm the laser, whatever the value."),
     Register("i2c_start", _K.COMMAND, "Begin an I2C transfer: 0 writes `i2c_value`, 1 reads.", maximum=1),
     Register("counters_clear", _K.COMMAND, "Set event and timing counters to zero, whatever the value.",
              idle_only=True),
+    # Behind `laser_arm`, so that no single packet holds both steps in their order.
+    Register("laser_unlock", _K.COMMAND, "First step of arming the laser: the value must be the declaration's hash."),
 ]  # fmt: skip
 
 STATUS_BITS = {
@@ -158,7 +163,7 @@ STATUS_BITS = {
 }
 """Bits of the register ``status``."""
 
-TRIP_CAUSES = {"interlock_open": 0, "heartbeat_lost": 1}
+TRIP_CAUSES = {"interlock_open": 0, "heartbeat_lost": 1, "link_reset": 2, "over_power": 3, "sequencer_fault": 4}
 """Bits of the register ``trip_cause``."""
 
 I2C_STATES = {

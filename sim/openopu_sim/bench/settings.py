@@ -11,6 +11,7 @@ from typing import Any
 from openopu.errors import UsageError
 from openopu_rtl.protocol import Geometry
 
+from ..sensor import DEFAULT_SENSOR, SensorSettings
 from .faults import Faults
 
 SIMULATORS = ("verilator", "icarus")
@@ -38,6 +39,8 @@ class BenchSettings:
     faults: str = ""
     """Faults to inject; see :mod:`openopu_sim.bench.faults`."""
     interlock_closed: bool = True
+    sensor: SensorSettings = DEFAULT_SENSOR
+    """The model behind the I2C."""
     slm_clock_hz: int = SLM_CLOCK_HZ
     camera_clock_hz: int = CAMERA_CLOCK_HZ
     camera_delay_clocks: int = 16
@@ -97,4 +100,5 @@ class BenchSettings:
     def loads(cls, text: str) -> BenchSettings:
         values: dict[str, Any] = json.loads(text)
         values["geometry"] = Geometry(**values["geometry"])
+        values["sensor"] = SensorSettings(**values["sensor"])
         return cls(**values)

@@ -59,6 +59,7 @@ def workload(geometry: Geometry, packets: int) -> bytes:
         "planes": program.planes,
         "selection_length": geometry.outputs,
         "laser_power": 1000,
+        "laser_unlock": PROTOCOL_HASH,
         "laser_arm": PROTOCOL_HASH,
     }.items():
         data += write(name, value)

@@ -68,6 +68,9 @@ module openopu_bench #(
     reg [15:0] fval_lead;
     reg [15:0] line_gap;
     reg [31:0] tick_cycles;
+    reg        sensor_present, sensor_stuck, sensor_wide_register, sensor_wide_value;
+    reg  [6:0] sensor_address;
+    reg [15:0] sensor_id_register, sensor_id_value;
 
     // The same, a clock later. What Python can set is an input to Verilator: logic that depended on it without a
     // register would be computed again at every edge of any clock.
@@ -104,6 +107,7 @@ module openopu_bench #(
     wire       laser_enable, dac_cs_n, dac_sck, dac_sdi, adc_cs_n, adc_sck, adc_dout;
     wire [31:0] exposure_id;
     wire       exposure_active, idle;
+    wire       i2c_scl, i2c_sda, i2c_scl_oe, i2c_sda_oe, sensor_sda_low;
 
     openopu_sim_top dut (
         .clk(clk), .rst(rst), .slm_clk(slm_clk), .cam_clk(cam_clk),
@@ -113,6 +117,7 @@ module openopu_bench #(
         .slm_de(slm_de), .slm_hsync(slm_hsync), .slm_vsync(slm_vsync), .slm_level(slm_level),
         .cam_trigger(cam_trigger), .cam_fval(cam_fval), .cam_lval(cam_lval), .cam_dval(cam_dval),
         .cam_pixel(cam_pixel),
+        .i2c_scl_i(i2c_scl), .i2c_scl_oe(i2c_scl_oe), .i2c_sda_i(i2c_sda), .i2c_sda_oe(i2c_sda_oe),
         .interlock_closed(interlock_now), .laser_enable(laser_enable),
         .dac_cs_n(dac_cs_n), .dac_sck(dac_sck), .dac_sdi(dac_sdi),
         .adc_cs_n(adc_cs_n), .adc_sck(adc_sck), .adc_dout(adc_dout),
@@ -141,6 +146,16 @@ module openopu_bench #(
         .stopped(cam_stopped), .quiet(camera_quiet), .overrun(camera_overrun),
         .pixel_clk(cam_clk), .fval_lead(fval_lead), .line_gap(line_gap),
         .fval(cam_fval), .lval(cam_lval), .dval(cam_dval), .pixel(cam_pixel)
+    );
+
+    // Open drain. This sensor stretches no clock.
+    assign i2c_scl = !i2c_scl_oe;
+    assign i2c_sda = !(i2c_sda_oe || sensor_sda_low);
+    openopu_i2c_sensor sensor (
+        .clk(clk), .scl(i2c_scl), .sda(i2c_sda), .sda_low(sensor_sda_low),
+        .present(sensor_present), .stuck(sensor_stuck), .address(sensor_address),
+        .wide_register(sensor_wide_register), .wide_value(sensor_wide_value),
+        .id_register(sensor_id_register), .id_value(sensor_id_value)
     );
 
     openopu_link link (
@@ -175,6 +190,8 @@ module openopu_bench #(
         adc_value = 0; play_times = 1; play_delay = 1; play_lines = CAMERA_HEIGHT; odd_line = 16'hffff;
         odd_line_pixels = 0; play_gap = 0; cut_line = 16'hffff; cut_pixels = 0; glitch_line = 16'hffff;
         noise_clocks = 0; dval_pauses = 0; gap_jitter = 0; stop_after = 0; stop_cycles = 0; fval_lead = 4; line_gap = 4;
+        sensor_present = 0; sensor_stuck = 0; sensor_wide_register = 0; sensor_wide_value = 0; sensor_address = 0;
+        sensor_id_register = 0; sensor_id_value = 0;
         tick_cycles = 16;              // Python sets up the models at the first tick, within the reset
         bypass_now = 0; interlock_now = 0; input_load_now = 0; input_count_now = 0; frame_load_now = 0;
         divisor_now = 4; adc_now = 0; tick_now = 16;

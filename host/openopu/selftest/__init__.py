@@ -1,0 +1,1 @@
+"""Checks of a board before, and after, optics is on the table."""

@@ -1,0 +1,257 @@
+"""The checks, each a function of an opened device. They leave the settings as they found them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+from openopu_rtl.protocol import PROTOCOL_HASH, REGISTERS, Code, Kind, Program, Shot
+from openopu_rtl.protocol.packets import RECORD_FLAGS
+from openopu_rtl.protocol.registers import TRIP_CAUSES
+
+from ..encoding import generator
+from ..errors import DeviceError, DeviceRefused, ProjectionFailed
+from ..opu import Opu
+from ..session import Session
+from .report import Check, failed, left_out, passed
+
+SEED = 20_261_124
+"""Of the patterns; fixed, so that two reports can be compared."""
+LINK_PACKETS = 50
+"""Requests of each kind that the link check sends, one at a time."""
+WRITE_WORDS = 1024
+"""Words of one of its writes, in several packets."""
+SETTLED = 0.99
+"""Share of the final change of the frame at which a pattern counts as settled."""
+SETTLE_STEPS = 12
+SETTLE_REPEATS = 4
+SHORT_HEARTBEAT_S = 0.02
+"""Heartbeat of the trip check; the exposure that outlasts it is three times as long."""
+
+
+def _session(opu: Opu, action: Callable[[Session], object]) -> object:
+    """Run ``action`` on the thread that owns the link."""
+    return opu._worker.call(lambda: action(opu._session))
+
+
+def link(opu: Opu) -> Check:
+    """Rate and damage of the link, with the longest packets of each direction."""
+    name = "link"
+    readable = [r.name for r in REGISTERS.values() if r.kind is not Kind.COMMAND]
+    # What stands there already, so that nothing changes; entries behind it are not in use.
+    selection = np.zeros(min(opu.geometry.outputs, WRITE_WORDS), dtype=np.int64)
+    selection[: len(opu.outputs)] = opu.outputs[: len(selection)]
+    garbled, damaged = opu._session.damaged, opu.registers(["packets_damaged"])["packets_damaged"]
+
+    def repeat(action: Callable[[Session], object]) -> float:
+        started = time.perf_counter()
+        _session(opu, lambda s: [action(s) for _ in range(LINK_PACKETS)])
+        return time.perf_counter() - started
+
+    read_s = repeat(lambda s: s.read(*readable))
+    write_s = repeat(lambda s: s.write_window("selection", selection))
+    garbled = opu._session.damaged - garbled
+    damaged = opu.registers(["packets_damaged"])["packets_damaged"] - damaged
+    figures = {
+        "damaged_to_device": damaged,
+        "damaged_to_host": garbled,
+        "read_bytes_per_s": 4 * LINK_PACKETS * len(readable) / read_s,
+        "write_bytes_per_s": 4 * LINK_PACKETS * len(selection) / write_s,
+    }
+    if damaged or garbled:
+        return failed(
+            name,
+            f"{damaged} packets arrived damaged at the device, {garbled} at the host",
+            "Lower the baud rate, shorten the cable, or keep it away from the laser's supply",
+            **figures,
+        )
+    rates = [figures[n] / 1000 for n in ("read_bytes_per_s", "write_bytes_per_s")]
+    return passed(
+        name, f"{LINK_PACKETS} long requests each way, none damaged; {rates[0]:.0f} and {rates[1]:.0f} kB/s", **figures
+    )
+
+
+def modulator(opu: Opu) -> Check:
+    """Every test pattern is taken and shown by the panel in time."""
+    name = "modulator"
+    patterns = test_patterns(opu.geometry.modes_x, opu.geometry.modes_y)
+    program = Program((Shot(exposure_cycles=1000, settle_cycles=64),))
+    try:
+        opu.clear_counters()
+        opu.project_raw(np.stack(list(patterns.values()))[:, None, :], program)
+    except ProjectionFailed as error:
+        return failed(name, error.what, error.next_step or "Check the panel's cable and clock", code=error.code)
+    counters = opu.counters()
+    frame_us = counters["cycles_slm_frame"] / opu.identity.clock_hz * 1e6
+    return passed(
+        name,
+        f"{len(patterns)} test patterns shown" + (f", {frame_us:.0f} us a video frame" if frame_us else ""),
+        patterns=list(patterns),
+        frame_us=frame_us,
+        panel_stalls=counters["panel_stalls"],
+    )
+
+
+def test_patterns(columns: int, rows: int) -> dict[str, np.ndarray]:
+    """Patterns to look at on the panel, (modes,) bits by name; each shows one kind of wiring or scaling fault."""
+    y, x = np.mgrid[:rows, :columns]
+    shapes = {
+        "all off": np.zeros((rows, columns), dtype=bool),
+        "all on": np.ones((rows, columns), dtype=bool),
+        "checkerboard": (x + y) % 2 == 0,
+        "columns": x % 2 == 0,
+        "rows": y % 2 == 0,
+        "left half": x < columns // 2,
+        "top half": y < rows // 2,
+        "diagonal": x * rows // columns == y,
+        "first corner": (x == 0) & (y == 0),
+        "last corner": (x == columns - 1) & (y == rows - 1),
+    }
+    return {name: shape.ravel() for name, shape in shapes.items()}
+
+
+test_patterns.__test__ = False  # type: ignore[attr-defined]  # no test, whatever its name begins with
+
+
+def camera(opu: Opu) -> Check:
+    """Whole frames, dark and lit, and no bit of a pixel that never moves."""
+    name = "camera"
+    g = opu.geometry
+    try:
+        opu.clear_counters()
+        dark = opu.capture(np.zeros(g.modes), 1)
+        lit = [opu.capture(p, opu.exposure_cycles) for p in generator((SEED, 1)).random((2, g.modes)) < 0.5]
+    except ProjectionFailed as error:
+        return failed(name, error.what, error.next_step, code=error.code)
+    frames = np.stack([dark, *lit])
+    moving = np.bitwise_or.reduce(frames, axis=None) & ~np.bitwise_and.reduce(frames, axis=None)
+    stuck = [bit for bit in range(g.pixel_bits) if not moving >> bit & 1]
+    full = (1 << g.pixel_bits) - 1
+    dark_mean, lit_mean = float(dark.mean()), float(frames[1:].mean())
+    figures = {
+        "dark_mean_dn": dark_mean,
+        "lit_mean_dn": lit_mean,
+        "clipped_share": float((frames[1:] == full).mean()),
+        "readout_us": opu.counters()["cycles_readout"] / opu.identity.clock_hz * 1e6,
+        "stuck_bits": stuck,
+    }
+    found = f"whole frames; mean {dark_mean:.1f} DN dark, {lit_mean:.1f} DN lit"
+    if frames.min() == frames.max():
+        return failed(
+            name, f"every pixel reads {frames.min()}", "Check the data lines, and that light comes", **figures
+        )
+    # Upper bits stay still in a dim frame; the lower ones never do.
+    if any(bit < g.pixel_bits // 2 for bit in stuck):
+        return failed(name, f"pixel bits {stuck} never move", "Check these data lines of the camera's cable", **figures)
+    if lit_mean <= dark_mean:
+        return failed(name, f"{found}: no light arrives", "Arm the laser (--arm); check shutter and beam", **figures)
+    return passed(name, found, **figures)
+
+
+def settle(opu: Opu) -> Check:
+    """Shortest settling time after which a frame no longer depends on it, clocked by the gateware.
+
+    A half of the panel is switched from dark to lit and exposed after waits that double. The change of the frame is
+    given as a share of its change after the longest wait.
+    """
+    name = "settle sweep"
+    g, clock = opu.geometry, opu.identity.clock_hz
+    exposure = max(1, opu.exposure_cycles // 4)
+    bits = generator((SEED, 2)).random(g.modes) < 0.5
+    longest = round(0.05 * clock)
+    waits = sorted({1, *(longest >> k for k in range(SETTLE_STEPS))})
+    response = []
+    for wait in waits:
+        # The complement first, well settled, so that every mode switches; its frame goes to the other bank.
+        before = Shot(invert=True, bank=1, exposure_cycles=exposure, settle_cycles=longest)
+        after = Shot(bank=0, exposure_cycles=exposure, settle_cycles=wait)
+        settings = opu.settings.replace(
+            program=Program((before, after)), selection=np.arange(g.outputs), banks=2, bits=16, shift=0
+        )
+        with opu.using(settings):
+            values = opu.project_raw(np.repeat(bits[None, None, :], SETTLE_REPEATS, axis=0)).values
+        response.append(values[:, 0::2] - values[:, 1::2])
+    final = response[-1].mean(axis=0)
+    power = float(final @ final)
+    if not power:
+        return failed(name, "the frames do not depend on the pattern", "Check the light's way and the exposure")
+    shares = np.array([r @ final / power for r in response])
+    share = shares.mean(axis=1).tolist()
+    # Noise of the means; the reference is as noisy as they are.
+    noise = float(shares.std(axis=1, ddof=1).mean() / np.sqrt(SETTLE_REPEATS))
+    allowed = max(1 - SETTLED, 5 * noise)
+    settled = next(w for i, w in enumerate(waits) if all(abs(1 - s) <= allowed for s in share[i:]) or w == longest)
+    figures = {
+        "settle_us": [w / clock * 1e6 for w in waits],
+        "share": share,
+        "noise": noise,
+        "settled_us": settled / clock * 1e6,
+    }
+    if settled == longest:
+        return failed(
+            name,
+            f"the pattern still changes after {longest / clock * 1e3:.0f} ms",
+            "Give the shots more video frames (`frames`), or look for vibration and drift",
+            **figures,
+        )
+    return passed(name, f"settled to {1 - allowed:.1%} after {settled / clock * 1e6:.1f} us", **figures)
+
+
+def interlock(opu: Opu) -> Check:
+    """A wrong key never arms; an armed laser goes dark and stays dark when the host falls silent."""
+    name = "interlock"
+    status = opu.status()
+    try:
+        _session(opu, lambda s: s.write(laser_arm=PROTOCOL_HASH ^ 1))
+    except DeviceRefused as error:
+        if error.code != Code.ARM_KEY:
+            return failed(name, f"a wrong key was refused, but as {error.what}", "Reflash the board")
+    else:
+        return failed(name, "a wrong key armed the laser", "Do not use this board with a laser: reflash it")
+    if not status["interlock_closed"]:
+        return left_out(name, "a wrong key was refused; the loop is open, so the trip cannot be tried")
+    if not status["armed"]:
+        return left_out(name, "a wrong key was refused; give --arm to try the trip with the laser's enable on")
+    if opu.device.name == "twin":
+        return left_out(name, "a wrong key was refused; the twin has no clock, so its heartbeat never runs out")
+    return _trip(opu, name)
+
+
+def _trip(opu: Opu, name: str) -> Check:
+    """Expose for longer than the heartbeat lasts, and say nothing meanwhile."""
+    beat = round(SHORT_HEARTBEAT_S * opu.identity.clock_hz)
+    usual = opu.settings.registers["heartbeat_cycles"]
+
+    def set_heartbeat(session: Session, cycles: int, keep_alive: bool) -> None:
+        session.write(heartbeat_cycles=cycles)
+        if not keep_alive:
+            opu._worker.keep_alive(None)
+
+    settings = opu.settings.replace(program=Program((Shot(exposure_cycles=3 * beat),)))
+    allowed, opu.allow_dark = opu.allow_dark, True
+    try:
+        with opu.using(settings):
+            _session(opu, lambda s: set_heartbeat(s, beat, False))
+            record = opu.project_raw(np.zeros((1, 1, opu.geometry.modes)))
+            status = opu.status()
+    finally:
+        opu.allow_dark = allowed
+        _session(opu, lambda s: set_heartbeat(s, usual, True))
+        opu._set_keep_alive()
+    lit = bool(record.head["flags"][0] >> RECORD_FLAGS["laser_on"] & 1)
+    causes = [c for c in TRIP_CAUSES if status[f"trip_{c}"]]
+    if not status["tripped"] or status["laser_on"] or lit or causes != ["heartbeat_lost"]:
+        return failed(
+            name,
+            f"after a lost heartbeat the laser is {'on' if status['laser_on'] else 'off'}, tripped: {causes or 'no'}",
+            "Do not use this board with a laser: reflash it",
+        )
+    again = opu.status()  # a packet came meanwhile: the heartbeat is fresh again
+    if again["laser_on"] or not again["tripped"]:
+        return failed(name, "the trip did not latch", "Do not use this board with a laser: reflash it")
+    try:
+        opu.arm()
+    except DeviceError as error:
+        return failed(name, f"it tripped, but could not be armed again: {error.what}", error.next_step)
+    return passed(name, "a wrong key was refused; the lost heartbeat tripped, latched, and only arming ended it")

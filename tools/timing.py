@@ -1,0 +1,234 @@
+"""Draws docs/timing/*.svg: what each interface does, recorded from a simulation of the gateware.
+
+Each diagram is a function that runs a block in Amaranth's simulator and returns its signals, a value a clock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from amaranth.sim import Simulator
+from openopu_rtl.camera import CameraPort
+from openopu_rtl.interlock import Interlock
+from openopu_rtl.protocol import Geometry
+from openopu_rtl.spi import Mcp3201, Mcp4921
+from openopu_rtl.uart import UartTransmitter
+from openopu_rtl.video import VideoPort
+from waveforms import Mark, Trace, draw
+
+FOLDER = Path(__file__).parent.parent / "docs" / "timing"
+SMALL = Geometry.fitting(
+    64, 16, macropixel=1, slm_width=12, slm_height=8, anchor_x=9, anchor_y=0, anchor_width=2, anchor_height=8,
+    signal_x=0, signal_y=0, slm_h_front=2, slm_h_sync=2, slm_h_back=3, slm_v_front=1, slm_v_sync=1, slm_v_back=1,
+)  # fmt: skip
+"""So few pixels that a frame can be drawn."""
+
+
+@dataclass
+class Diagram:
+    title: str
+    traces: list[Trace]
+    marks: list[Mark] = field(default_factory=list)
+    clock: str = "system clock"
+
+
+def record(
+    dut: Any, signals: dict[str, Any], stimulus: Callable[[Any, int], Any], length: int, domain: str = "sync"
+) -> dict[str, list[int]]:
+    """Values of ``signals`` in each of ``length`` clocks; ``stimulus(ctx, clock)`` sets inputs before each."""
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-8, domain=domain)
+    found: dict[str, list[int]] = {name: [] for name in signals}
+
+    async def testbench(ctx):
+        for clock in range(length):
+            stimulus(ctx, clock)
+            for name, signal in signals.items():
+                found[name].append(int(ctx.get(signal)))
+            await ctx.tick(domain)
+
+    simulator.add_testbench(testbench)
+    simulator.run()
+    return found
+
+
+def first(samples: list[int], level: int, start: int = 0) -> int:
+    """Index of the first sample of ``level`` from ``start`` on."""
+    return next(i for i in range(start, len(samples)) if samples[i] == level)
+
+
+def levels(found: dict[str, list[int]], *buses: str) -> list[Trace]:
+    return [Trace(name, samples, name in buses) for name, samples in found.items()]
+
+
+def video() -> Diagram:
+    """Three lines of a frame on demand, and its vertical sync, held back until the exposure has ended."""
+    dut = VideoPort(SMALL)
+    sent = iter(range(1 << 30))
+
+    def stimulus(ctx, clock):
+        if clock == 0 or ctx.get(dut.i.ready):
+            number = next(sent)
+            ctx.set(dut.i.p.level, number % 256)
+        ctx.set(dut.i.p.await_latch, 1)
+        ctx.set(dut.i.p.final, 1)
+        ctx.set(dut.i.valid, 1)
+        ctx.set(dut.grant, clock > 190)
+
+    signals = {"de": dut.de, "hsync": dut.hsync, "vsync": dut.vsync, "level": dut.level, "grant": dut.grant}
+    found = record(dut, signals | {"latched": dut.latched}, stimulus, 240, "slm")
+    start = 120
+    cut = {name: samples[start:] for name, samples in found.items()}
+    cut["level"] = [v if de else None for v, de in zip(cut["level"], cut["de"], strict=True)]
+    rise = first(cut["vsync"], 1)
+    return Diagram(
+        "Panel port, video on demand: a frame's end; its vertical sync waits for `grant`, `latched` toggles with it",
+        levels(cut, "level"),
+        [Mark("vsync", rise, first(cut["vsync"], 0, rise), "v_sync lines")],
+        "pixel clock",
+    )
+
+
+def camera() -> Diagram:
+    """A frame of three lines at the sensor's pins, and the words that the camera port makes of it."""
+    size = {"camera_width": 6, "camera_height": 3, "crop_width": 6, "crop_height": 3, "crop_x": 0, "crop_y": 0}
+    dut = CameraPort(Geometry.fitting(64, 16, **size, bin=1, raw_rows=3))
+
+    def stimulus(ctx, clock):
+        line, column = divmod(clock - 6, 9)
+        ctx.set(dut.fval, 3 <= clock < 36)
+        inside = 0 <= line < 3 and column < 6
+        ctx.set(dut.lval, inside)
+        ctx.set(dut.pixel, 16 * line + column + 1 if inside else 0)
+        ctx.set(dut.o.ready, 1)
+
+    signals = {"FVAL": dut.fval, "LVAL": dut.lval, "pixel": dut.pixel}
+    signals |= {
+        "word valid": dut.o.valid,
+        "word pixel": dut.o.p.pixel,
+        "word first": dut.o.p.first,
+        "word end": dut.o.p.end,
+    }
+    found = record(dut, signals, stimulus, 44, "cam")
+    for bus, valid in (("pixel", "LVAL"), ("word pixel", "word valid")):
+        found[bus] = [v if on else None for v, on in zip(found[bus], found[valid], strict=True)]
+    return Diagram(
+        "Camera port: FVAL, LVAL and pixels become words; one `end` word closes every frame",
+        levels(found, "pixel", "word pixel"),
+        clock="pixel clock of the sensor",
+    )
+
+
+def dac() -> Diagram:
+    """A word to the laser's power DAC."""
+    dut = Mcp4921(100_000_000)
+    signals = {"/CS": dut.cs_n, "SCK": dut.sck, "SDI": dut.sdi, "code": dut.code, "settled": dut.settled}
+    found = record(dut, signals, lambda ctx, clock: ctx.set(dut.code, 0xA5C), dut.word_clocks + 8)
+    low = first(found["/CS"], 0)
+    return Diagram(
+        "Laser power DAC (MCP4921), 100 MHz system clock: 16 bits, then the rising /CS sets the output",
+        levels(found, "code"),
+        [Mark("/CS", low, first(found["/CS"], 1, low), "one word")],
+    )
+
+
+def adc() -> Diagram:
+    """A conversion of the monitor photodiode."""
+    dut = Mcp3201(20_000_000)
+    value = 0xB53
+    shown: list[int] = []
+
+    def stimulus(ctx, clock):
+        # The part: a null bit after the second falling clock, then twelve bits, each after a falling clock.
+        ctx.set(dut.start, clock == 20)
+        falls = sum(a and not b for a, b in itertools.pairwise(shown))
+        bit = value >> (14 - falls) & 1 if 3 <= falls <= 14 else 0
+        ctx.set(dut.dout, bit)
+        shown.append(int(ctx.get(dut.sck)))
+
+    signals = {
+        "start": dut.start,
+        "/CS": dut.cs_n,
+        "CLK": dut.sck,
+        "DOUT": dut.dout,
+        "busy": dut.busy,
+        "value": dut.value,
+    }
+    found = record(dut, signals, stimulus, dut.conversion_clocks + 40)
+    low = first(found["/CS"], 0)
+    return Diagram(
+        "Photodiode ADC (MCP3201), 20 MHz system clock: one conversion",
+        levels(found, "value"),
+        [Mark("/CS", low, first(found["/CS"], 1, low), "15 clocks of at most 1.6 MHz")],
+    )
+
+
+def uart() -> Diagram:
+    """Two bytes of the serial line."""
+    dut = UartTransmitter()
+    data = iter((0x4F, 0x00))
+
+    def stimulus(ctx, clock):
+        ctx.set(dut.divisor, 8)
+        if clock == 2 or (clock > 2 and ctx.get(dut.i.ready) and ctx.get(dut.i.valid)):
+            byte = next(data, None)
+            ctx.set(dut.i.valid, byte is not None)
+            ctx.set(dut.i.payload, byte or 0)
+
+    found = record(dut, {"valid": dut.i.valid, "ready": dut.i.ready, "tx": dut.tx}, stimulus, 176)
+    start = first(found["tx"], 0)
+    return Diagram(
+        "UART, 8 system clocks a bit: start bit, 0x4F with the lowest bit first, stop bit; then 0x00",
+        levels(found),
+        [Mark("tx", start, start + 80, "10 bits")],
+    )
+
+
+def interlock() -> Diagram:
+    """The laser's enable when the loop opens; closing it again does not bring the light back."""
+    dut = Interlock()
+
+    def stimulus(ctx, clock):
+        ctx.set(dut.heartbeat_cycles, 1000)
+        ctx.set(dut.interlock_closed, 2 <= clock < 14 or clock >= 22)
+        ctx.set(dut.arm, clock == 6)
+
+    signals = {"interlock_closed": dut.interlock_closed, "arm": dut.arm, "armed": dut.armed, "closed": dut.closed}
+    signals |= {"tripped": dut.tripped, "laser_on": dut.laser_on}
+    found = record(dut, signals, stimulus, 32)
+    fall = first(found["interlock_closed"], 0, 10)
+    dark = first(found["laser_on"], 0, fall)
+    return Diagram(
+        "Interlock: the loop opens at its pin, the enable falls; the trip stays when the loop closes",
+        levels(found),
+        [Mark("laser_on", fall, dark, f"{dark - fall} clocks")],
+    )
+
+
+DIAGRAMS: dict[str, Callable[[], Diagram]] = {f.__name__: f for f in (video, camera, dac, adc, uart, interlock)}
+
+
+def draw_all(folder: Path) -> Iterator[Path]:
+    """Draw every diagram into ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, make in DIAGRAMS.items():
+        d = make()
+        path = folder / f"{name}.svg"
+        draw(path, d.title, d.traces, d.marks, d.clock)
+        yield path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=FOLDER, help="folder (default: docs/timing)")
+    for path in draw_all(parser.parse_args().out):
+        print(path)
+
+
+if __name__ == "__main__":
+    main()
