@@ -33,8 +33,8 @@ class FrameMatcher(wiring.Component):
     ``timeout``, and no exposure begins meanwhile (``resync``). A frame that only lost pixels on its way
     (``overflow``) fails its projection alone.
 
-    After a projection's last frame half of the margin passes before it counts as ended: a frame that follows at
-    once shows that the last one was not the one that was due. A camera that is not silent for
+    A projection ends not with its last frame, but when the next exposure does, or an eighth of a readout later: a
+    frame that follows at once shows that the last one was not the one that was due. A camera that is not silent for
     ``_ROUNDS`` times ``timeout`` is given up (``hopeless``) until it is.
 
     ``readout_cycles`` is how long the last readout took, from the end of the exposure to the end of the
@@ -188,7 +188,7 @@ class FrameMatcher(wiring.Component):
                     lose_track(Code.FRAME_LATE)
                     m.next = "FINISH"
             with m.State("DRAIN"):
-                m.d.sync += [drain.eq(drain + 1), hold.eq(self.margin_cycles >> 1)]
+                m.d.sync += [drain.eq(drain + 1), hold.eq(self.readout_cycles >> 3)]
                 with m.If(self.i.valid & ~self.resync):
                     extra()
                 with m.If(drain == _DRAIN_CLOCKS - 1):
@@ -200,7 +200,7 @@ class FrameMatcher(wiring.Component):
                 with m.If(stray):
                     extra()
                     m.next = "FINISH"
-                with m.Elif(hold == 0):
+                with m.Elif((hold == 0) | self.exposure_ended | due.r_rdy):
                     m.next = "FINISH"
             with m.State("FINISH"):
                 # The projection's last frame also waits for its photodiode reading.
