@@ -15,7 +15,7 @@ from typing import Any
 from amaranth.sim import Simulator
 from openopu_rtl.camera import CameraPort
 from openopu_rtl.interlock import Interlock
-from openopu_rtl.protocol import Geometry
+from openopu_rtl.protocol import PROTOCOL_HASH, Geometry
 from openopu_rtl.spi import Mcp3201, Mcp4921
 from openopu_rtl.uart import UartTransmitter
 from openopu_rtl.video import VideoPort
@@ -153,7 +153,7 @@ def adc() -> Diagram:
 
     signals = {
         "start": dut.start,
-        "/CS": dut.cs_n,
+        "/CS": dut.cs_n[0][0],
         "CLK": dut.sck,
         "DOUT": dut.dout,
         "busy": dut.busy,
@@ -196,9 +196,17 @@ def interlock() -> Diagram:
     def stimulus(ctx, clock):
         ctx.set(dut.heartbeat_cycles, 1000)
         ctx.set(dut.interlock_closed, 2 <= clock < 14 or clock >= 22)
-        ctx.set(dut.arm, clock == 6)
+        ctx.set(dut.key, PROTOCOL_HASH)
+        ctx.set(dut.unlock, clock == 5)
+        ctx.set(dut.arm, clock == 7)
 
-    signals = {"interlock_closed": dut.interlock_closed, "arm": dut.arm, "armed": dut.armed, "closed": dut.closed}
+    signals = {
+        "interlock_closed": dut.interlock_closed,
+        "unlock": dut.unlock,
+        "arm": dut.arm,
+        "armed": dut.armed,
+        "closed": dut.closed,
+    }
     signals |= {"tripped": dut.tripped, "laser_on": dut.laser_on}
     found = record(dut, signals, stimulus, 32)
     fall = first(found["interlock_closed"], 0, 10)

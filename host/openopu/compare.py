@@ -1,7 +1,7 @@
 """Run the same random projections on two devices and compare every integer.
 
 Programs, patterns, encodings, output selections, number formats, raw readouts and noise are drawn from the seed.
-Equal means: payload integers, status, flags, exposure IDs, monitor, and event counters. Fields that the
+Equal means: payload integers, status, flags, exposure IDs, photodiode readings, and event counters. Fields that the
 declaration calls timing are left out.
 """
 
@@ -85,7 +85,9 @@ class Tally:
             self.first_difference = what
 
 
-def draw(rng: np.random.Generator, base: Settings, geometry: Geometry, rows: int, number: int) -> Trial:
+def draw(
+    rng: np.random.Generator, base: Settings, geometry: Geometry, monitor_cycles: int, rows: int, number: int
+) -> Trial:
     """The next random trial; ``number`` counts them, and the first ones are one of each kind."""
     kinds = list(KINDS_OF_TRIAL)
     kind = kinds[number] if number < len(kinds) else str(rng.choice(kinds, p=list(KINDS_OF_TRIAL.values())))
@@ -124,7 +126,12 @@ def draw(rng: np.random.Generator, base: Settings, geometry: Geometry, rows: int
         banks = 1
     bits = int(rng.choice(RESULT_BITS))
     # Half of the time so that results saturate now and then, half of the time never.
-    _, shift = lossless(program, geometry, bits, banks)
+    normalise, monitors = rng.random() < 0.3, rng.random() < 0.3
+    if normalise:
+        shortest = monitor_cycles + 1
+        longer = (s if s.exposure_cycles >= shortest else _lengthened(s, shortest) for s in program)
+        program = Program(tuple(longer), program.planes)
+    _, shift = lossless(program, geometry, bits, banks, normalise)
     shift = int(rng.integers(0, shift + 1)) if rng.random() < 0.5 else shift
     if kind == "saturated":
         bits, shift = 8, int(rng.integers(0, 20))
@@ -137,9 +144,13 @@ def draw(rng: np.random.Generator, base: Settings, geometry: Geometry, rows: int
         banks=banks,
         raw=kind == "raw",
         raw_first_row=int(rng.integers(0, geometry.last_raw_first_row + 1)),
+        normalise=normalise,
+        monitors=monitors,
         registers=base.registers
         | {
             "laser_power": int(rng.integers(500, 4096)),
+            "laser_bias": int(rng.integers(0, 4096)),
+            "monitor_reference": int(rng.integers(1, 4096)),
             "slm_preload": int(rng.integers(0, 2)),
             "camera_readout_cycles": int(rng.choice([0, 0, 0, 5000])),
         },
@@ -166,6 +177,10 @@ def _shot(rng: np.random.Generator, planes: int) -> Shot:
     )
 
 
+def _lengthened(shot: Shot, cycles: int) -> Shot:
+    return dataclasses.replace(shot, exposure_cycles=shot.exposure_cycles + cycles)
+
+
 def _exposure(rng: np.random.Generator) -> int:
     return int(np.exp(rng.uniform(*np.log(EXPOSURE_CYCLES))))
 
@@ -184,6 +199,8 @@ def perform(opu: Opu, trial: Trial) -> Record:
         shift=s.shift,
         encoding=trial.encoding,
         layout_seed=trial.key[0],
+        normalise=s.normalise,
+        monitors=s.monitors,
         **s.registers,
     )
     return opu.submit(trial.errors, trial.key).record()
@@ -203,7 +220,10 @@ def check(tally: Tally, trial: Trial, a: Record, b: Record, where: dict[str, Any
         place = {**where, "row": row, "exposure": int(a.head["exposure"][row])}
         fields = [n for n in HEAD_FIELDS if a.head[n][row] != b.head[n][row]]
         unequal = np.flatnonzero(a.values[row] != b.values[row])
-        if fields:
+        read = [None if r.monitors is None else r.monitors[row].tolist() for r in (a, b)]
+        if read[0] != read[1]:
+            tally.differ(**place, field="monitors", a=read[0], b=read[1])
+        elif fields:
             n = fields[0]
             tally.differ(**place, field=n, a=int(a.head[n][row]), b=int(b.head[n][row]))
         elif len(unequal):
@@ -251,7 +271,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
                 end, number = tally.projections + count, 0
                 while tally.projections < end:
                     rows = min(int(rng.integers(ROWS[0], ROWS[1] + 1)), end - tally.projections)
-                    trial = draw(rng, base, a.geometry, rows, number)
+                    trial = draw(rng, base, a.geometry, a.identity.monitor_cycles, rows, number)
                     number += 1
                     exposure = int(rng.integers(1 << 32)) if rng.random() < 0.2 else a.exposure_next
                     a.exposure_next = b.exposure_next = exposure
@@ -273,7 +293,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 def _check_counters(tally: Tally, a: Opu, b: Opu, where: dict[str, Any]) -> None:
     """Compare event counters, and where both devices stand."""
-    states = [opu.counters(timing=False) | opu.registers(["exposure_next", "monitor"]) for opu in (a, b)]
+    states = [opu.counters(timing=False) | opu.registers(["exposure_next", "monitor", "temperature"]) for opu in (a, b)]
     for name, value in states[0].items():
         if states[1][name] != value:
             tally.differ(**where, field=name, a=value, b=states[1][name])

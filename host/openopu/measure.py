@@ -66,7 +66,7 @@ def capture(opu: Opu, pattern: NDArray[np.generic], exposure_cycles: int) -> NDA
     row = 0
     while row < geometry.camera_height:
         first = min(row, geometry.last_raw_first_row)
-        settings = opu.settings.replace(program=Program((shot,)), raw=True, raw_first_row=first)
+        settings = opu.settings.replace(program=Program((shot,)), raw=True, raw_first_row=first, normalise=False)
         # Every part has the same exposure ID: where noise is keyed by it, the parts are one frame.
         with opu.using(settings, exposure_base=base):
             record = opu.project_raw(pattern.reshape(1, 1, -1))
@@ -101,7 +101,7 @@ def matrix(opu: Opu, measured: bool, repeats: int) -> NDArray[np.float64]:
         **{n: getattr(shot, n) for n in ("exposure_cycles", "settle_cycles", "frames")},
         **{n: getattr(shot, n) for n in ("level_on", "level_off", "level_anchor", "level_border")},
     )
-    bits, shift = lossless(program, opu.geometry)
+    bits, shift = lossless(program, opu.geometry, normalise=opu.settings.normalise)
     basis = hadamard(opu.components)
     columns = basis[:, : opu.components]
     planes = opu.layout.expand(columns > 0)[:, None, :]
@@ -111,6 +111,21 @@ def matrix(opu: Opu, measured: bool, repeats: int) -> NDArray[np.float64]:
         for _ in range(repeats):
             total += (opu.project_raw(planes).values.T * 2.0**shift) @ columns / len(basis)
     return total / repeats
+
+
+def monitor_reference(opu: Opu, projections: int) -> int:
+    """See :meth:`openopu.Opu.refer_monitor`; does not configure anything itself."""
+    settings = opu.settings.replace(monitors=True, normalise=False)
+    planes = np.zeros((projections, settings.program.planes, opu.geometry.modes), dtype=np.bool_)
+    with opu.using(settings, exposure_base=CALIBRATION_EXPOSURES):
+        record = opu.project_raw(planes)
+    assert record.monitors is not None
+    reference = round(float(record.monitors.mean()))
+    if reference < 1:
+        raise LaserDark(
+            "the photodiode reads nothing", str(opu.device.url), "Check `laser_power` and the photodiode's wiring"
+        )
+    return reference
 
 
 def expose_to(opu: Opu, target_fill: float) -> ExposureReport:

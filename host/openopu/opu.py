@@ -26,7 +26,7 @@ from .pending import Pending
 from .pipeline import EXPOSURE_IDS, Job, Setup
 from .sensor_setup import SensorReport
 from .session import Identity, Session
-from .settings import Settings, linear_weight, lossless
+from .settings import Settings, linear_weight, lossless, selection_of
 from .url import DeviceUrl
 from .worker import Worker
 
@@ -162,6 +162,8 @@ class Opu:
         encoding: Encoding | None = None,
         layout_seed: int = 0,
         exposure_cycles: int | None = None,
+        normalise: bool | None = None,
+        monitors: bool | None = None,
         **registers: int,
     ) -> None:
         """Set what the following projections do. Waits for those under way.
@@ -185,9 +187,14 @@ class Opu:
             Of the layout's permutation.
         exposure_cycles
             Exposure of every shot, kept for later programs; None: as calibrated, or as ``program`` says.
+        normalise
+            Weight each frame by ``monitor_reference`` over its photodiode reading; None: as before, at first not.
+            Set the reference with :meth:`refer_monitor`.
+        monitors
+            Return the photodiode reading of every shot (``monitors`` of a record); None: as before, at first not.
         registers
             Further settings by their register's name, such as ``laser_power`` (code of the DAC) or
-            ``camera_readout_cycles``.
+            ``monitor_reference``. Kept until they are set again.
 
         Raises
         ------
@@ -210,18 +217,28 @@ class Opu:
         for name, number in (("bits", bits), ("shift", shift), ("banks", banks)):
             if number is not None:
                 whole(number, name)
-        selection = _selection(outputs, self.geometry.outputs)
+        selection = selection_of(outputs, self.geometry.outputs)
+        normalise = self._settings.normalise if normalise is None else bool(normalise)
         if bits is None or shift is None:
-            width, fitting = lossless(program, self.geometry, bits, banks)
+            width, fitting = lossless(program, self.geometry, bits, banks, normalise)
             bits, shift = width, fitting if shift is None else shift
-        settings = Settings(program, selection, bits, shift, banks, registers={**self._settings.registers, **registers})
+        settings = Settings(
+            program,
+            selection,
+            bits,
+            shift,
+            banks,
+            normalise=normalise,
+            monitors=self._settings.monitors if monitors is None else bool(monitors),
+            registers={**self._settings.registers, **registers},
+        )
         with self._lock:
             self.apply(settings)
             self._encoding, self._layout, self._exposure_cycles = new_encoding, layout, cycles
 
     def apply(self, settings: Settings) -> None:
         """Write settings that were made elsewhere; :meth:`configure` makes them from arguments."""
-        settings.check(self.geometry)
+        settings.check(self.geometry, self.identity.monitor_cycles)
         setup = self._setup(settings)
         if not self._session.realtime:
             # A device whose clock stands still while the host thinks gets no keep-alive, which would make its
@@ -401,6 +418,17 @@ class Opu:
             self._exposure_cycles = report.exposure_cycles
         return report
 
+    def refer_monitor(self, projections: int = 16) -> int:
+        """Set ``monitor_reference`` to the mean photodiode reading of the configured program's shots; returns it.
+
+        Frames that are normalised then keep their mean. Raises :class:`LaserDark` where there is no light.
+        """
+        reference = measure.monitor_reference(self, whole(projections, "projections", 1))
+        with self._lock:
+            registers = {**self._settings.registers, "monitor_reference": reference}
+            self.apply(self._settings.replace(registers=registers))
+        return reference
+
     # Laser and state
 
     def arm(self) -> None:
@@ -421,11 +449,11 @@ class Opu:
         return self._worker.call(lambda: self._session.read(*names))
 
     def status(self) -> dict[str, int | bool]:
-        """Bits of the status register by name, causes of the last trip (``trip_...``), exposure_next and monitor."""
+        """Bits of the status register by name, causes of the last trip (``trip_...``), exposure_next and readings."""
         values = self.registers([r.name for r in REGISTERS.values() if r.kind is Kind.STATUS])
         out: dict[str, int | bool] = {n: bool(values["status"] >> b & 1) for n, b in STATUS_BITS.items()}
         out |= {f"trip_{n}": bool(values["trip_cause"] >> b & 1) for n, b in TRIP_CAUSES.items()}
-        return out | {n: values[n] for n in ("exposure_next", "monitor")}
+        return out | {n: values[n] for n in ("exposure_next", "monitor", "temperature")}
 
     def counters(self, *, timing: bool = True) -> dict[str, int]:
         """Event counters and, with ``timing``, cycle counters, since the device was opened or they were cleared."""
@@ -452,21 +480,6 @@ class Opu:
     def set_baud(self, baud: int) -> None:
         """Change the rate of a serial line on both ends."""
         self._worker.call(lambda: self._session.set_baud(baud, self.identity.clock_hz))
-
-
-def _selection(outputs: int | ArrayLike | None, available: int) -> NDArray[np.intp]:
-    if outputs is None:
-        return np.arange(available)
-    chosen = array_of(outputs, "outputs")
-    if chosen.dtype.kind not in "iu" or chosen.ndim > 1:
-        raise UsageError("expected a count or a list of indices", "outputs")
-    if chosen.ndim == 0 and chosen > available:
-        raise UsageError(
-            f"{chosen} outputs exceed the device's {available}",
-            "outputs",
-            f"Take at most {available}, or a device with more (`twin:?m={chosen}`)",
-        )
-    return np.arange(int(chosen)) if chosen.ndim == 0 else chosen.astype(np.intp)
 
 
 def _check_geometry(url: DeviceUrl, identity: Identity) -> None:

@@ -45,6 +45,8 @@ STALLED_TRIES = 10
 """Recoveries without a new result before the link counts as unusable."""
 FAILED_TRIES = 3
 """Times that one projection may end with a fault before it is an error."""
+PERMANENT = (Code.BAD_SHOT, Code.MONITOR_LATE)
+"""Faults of the program, which do not go away by themselves."""
 EXPOSURE_IDS = 1 << 32
 SLOWEST_PIXEL_CLOCK_HZ = 10e6
 """For time-outs only: the host does not know the panel's pixel clock, and no panel's is slower."""
@@ -104,7 +106,21 @@ class Job:
     def __post_init__(self) -> None:
         self.head = np.zeros(len(self.planes), dtype=packets.RECORD_DTYPE)
         self.values = np.zeros((len(self.planes), self.setup.form.count), dtype=np.int32)
+        shots = self.setup.form.monitors
+        self.monitors = np.zeros((len(self.planes), shots), dtype=np.uint16) if shots else None
         self.sent = 0
+
+    @property
+    def record(self) -> Record:
+        return Record(self.head, self.values, self.monitors)
+
+    def take(self, row: int, record: Record, count: int) -> None:
+        """Keep the first ``count`` of some records as those from ``row`` on."""
+        rows = slice(row, row + count)
+        self.head[rows], self.values[rows] = record.head[:count], record.values[:count]
+        if self.monitors is not None and record.monitors is not None:
+            self.monitors[rows] = record.monitors[:count]
+        self.done = row + count
 
     def exposure(self, row: int) -> int:
         """ID of the first exposure of ``row``."""
@@ -159,7 +175,7 @@ class Pipeline:
                 "Use fewer planes",
             )
         if not len(job.planes):
-            job.future.set_result(Record(job.head, job.values))
+            job.future.set_result(job.record)
             return
         self._jobs.append(job)
 
@@ -263,15 +279,13 @@ class Pipeline:
             )
         bad = np.flatnonzero(~record.ok)
         good = int(bad[0]) if len(bad) else flight.count
-        job.head[flight.row : flight.row + good] = record.head[:good]
-        job.values[flight.row : flight.row + good] = record.values[:good]
-        job.done = flight.row + good
+        job.take(flight.row, record, good)
         if good:
             self._progressed()
         self._flights.popleft()
         if job.done == len(job.planes):
             self._jobs.popleft()
-            job.future.set_result(Record(job.head, job.values))
+            job.future.set_result(job.record)
         if good < flight.count:
             # What is behind the failed one is exposed again too, so that rows and IDs stay paired.
             self._flights.clear()
@@ -287,7 +301,7 @@ class Pipeline:
     def _note_failure(self, job: Job, row: int, status: int) -> None:
         exposure = job.exposure(row)
         self._failures[exposure] = tries = self._failures.get(exposure, 0) + 1
-        if tries < FAILED_TRIES and status != Code.BAD_SHOT:
+        if tries < FAILED_TRIES and status not in PERMANENT:
             return
         known = Code(status) if status in Code._value2member_map_ else None
         explanation = ERRORS.get(known) if known is not None else None

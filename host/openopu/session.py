@@ -62,6 +62,8 @@ class Identity:
     board: int
     link: int
     clock_hz: int
+    monitor_cycles: int
+    """Clocks that an exposure must exceed so that its photodiode reading can normalise it."""
     geometry: Geometry
 
     @property
@@ -320,7 +322,7 @@ class Session:
                 self.where,
                 "Flash the gateware of this version, or install the host library that came with the gateware",
             )
-        values = self.read("build", "board", "link", "clock_hz", *(f"geometry_{n}" for n in names))
+        values = self.read("build", "board", "link", "clock_hz", "monitor_cycles", *(f"geometry_{n}" for n in names))
         try:
             geometry = Geometry(**{n: values[f"geometry_{n}"] for n in names})
         except GeometryError as error:
@@ -335,7 +337,13 @@ class Session:
         divisor = self.read("uart_divisor")["uart_divisor"]
         self.baud = max(values["clock_hz"] // max(divisor, 1), 1)
         return Identity(
-            fixed["protocol_hash"], values["build"], values["board"], values["link"], values["clock_hz"], geometry
+            fixed["protocol_hash"],
+            values["build"],
+            values["board"],
+            values["link"],
+            values["clock_hz"],
+            values["monitor_cycles"],
+            geometry,
         )
 
     def set_baud(self, baud: int, clock_hz: int) -> None:

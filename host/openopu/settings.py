@@ -6,11 +6,12 @@ import dataclasses
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
-from openopu_rtl.protocol import REGISTERS, Format, Geometry, Program
-from openopu_rtl.protocol.registers import RESULT_BITS
+from numpy.typing import ArrayLike, NDArray
+from openopu_rtl.protocol import REGISTERS, Format, Geometry, PanelKind, Program
+from openopu_rtl.protocol.registers import RESULT_BITS, WEIGHT_FRACTION_BITS, WEIGHT_MAX
 from openopu_rtl.protocol.shots import complement
 
+from .encoding import array_of
 from .errors import UsageError
 from .session import Session
 
@@ -23,6 +24,8 @@ TUNABLE = (
     "panel_timeout_cycles",
     "heartbeat_cycles",
     "laser_power",
+    "laser_bias",
+    "monitor_reference",
     "monitor_limit",
 )
 """Setting registers that :meth:`openopu.Opu.configure` takes by name; the others follow from its arguments."""
@@ -42,6 +45,10 @@ class Settings:
     banks: int = 1
     raw: bool = False
     raw_first_row: int = 0
+    normalise: bool = False
+    """Weight each frame by ``monitor_reference`` over its photodiode reading."""
+    monitors: bool = False
+    """Return the photodiode reading of every shot."""
     registers: dict[str, int] = field(default_factory=dict)
 
     @classmethod
@@ -57,12 +64,24 @@ class Settings:
 
     def format(self, geometry: Geometry) -> Format:
         """How the integers of one record are packed."""
+        monitors = len(self.program) if self.monitors else 0
         if self.raw:
-            return Format(geometry.raw_rows * geometry.camera_width, 16, raw=True)
-        return Format(len(self.selection) * self.banks, self.bits)
+            return Format(geometry.raw_rows * geometry.camera_width, 16, raw=True, monitors=monitors)
+        return Format(len(self.selection) * self.banks, self.bits, monitors=monitors)
 
-    def check(self, geometry: Geometry) -> None:
-        """Raise :class:`UsageError` for what the device of this geometry cannot do."""
+    def check(self, geometry: Geometry, monitor_cycles: int = 0) -> None:
+        """Raise :class:`UsageError` for what the device of this geometry cannot do.
+
+        ``monitor_cycles`` is how long it takes to read the photodiode.
+        """
+        shortest = min(s.exposure_cycles for s in self.program)
+        if self.normalise and shortest <= monitor_cycles:
+            raise UsageError(
+                f"an exposure of {shortest} cycles is too short to be normalised: the photodiode's reading takes "
+                f"{monitor_cycles}",
+                "normalise",
+                f"Expose for at least {monitor_cycles + 1} cycles, at a lower `laser_power`, or leave `normalise` out",
+            )
         if len(self.program) > geometry.shot_depth:
             raise UsageError(
                 f"{len(self.program)} shots exceed the shot table", "program", f"It holds {geometry.shot_depth}"
@@ -93,12 +112,25 @@ class Settings:
         changed = {n: v for n, v in new.items() if old.get(n) != v}
         for name, value in changed.items():
             session.check_register(name, value)
+        if geometry.panel_kind == PanelKind.PACKED_PLANES:
+            self._check_slots(session.read("cycles_slm_slot")["cycles_slm_slot"])
         words = self.program.words()
         if before is None or not np.array_equal(words, before.program.words()):
             session.write_window("shot_table", words)
         if before is None or not np.array_equal(self.selection, before.selection):
             session.write_window("selection", self.selection)
         session.write(**changed)
+
+    def _check_slots(self, shown: int) -> None:
+        """Raise :class:`UsageError` for a shot that takes longer than the panel shows it; 0: that is not known."""
+        for i, shot in enumerate(self.program):
+            cycles = shot.settle_cycles + shot.exposure_cycles
+            if shown and cycles >= shown:
+                raise UsageError(
+                    f"shot {i} takes {cycles} cycles to settle and expose, but the panel shows a pattern for {shown}",
+                    "program",
+                    "Shorten settle_cycles or exposure_cycles, or set the panel to show patterns longer",
+                )
 
     def _values(self, geometry: Geometry) -> dict[str, int]:
         return {
@@ -110,16 +142,22 @@ class Settings:
             "result_banks": self.banks,
             "result_raw": int(self.raw),
             "raw_first_row": self.raw_first_row,
+            "result_monitors": int(self.monitors),
+            "normalise": int(self.normalise),
             **self.registers,
         }
 
 
-def lossless(program: Program, geometry: Geometry, bits: int | None = None, banks: int = 1) -> tuple[int, int]:
+def lossless(
+    program: Program, geometry: Geometry, bits: int | None = None, banks: int = 1, normalise: bool = False
+) -> tuple[int, int]:
     """Return the fewest (bits, result_shift) with which no result of ``program`` can saturate.
 
-    With ``bits`` given, only the shift is chosen.
+    With ``bits`` given, only the shift is chosen. Frames that are normalised may weigh nearly twice as much.
     """
     pixel = ((1 << geometry.pixel_bits) - 1) * geometry.bin**2
+    if normalise:
+        pixel = (pixel * WEIGHT_MAX + (1 << WEIGHT_FRACTION_BITS - 1)) >> WEIGHT_FRACTION_BITS
     largest = 0
     for bank in range(banks):
         for negative in (False, True):
@@ -133,6 +171,22 @@ def lossless(program: Program, geometry: Geometry, bits: int | None = None, bank
     # One more than the plain difference of widths where rounding up would reach the limit.
     shift = next(s for s in range(32) if (largest + (1 << s >> 1)) >> s < 1 << (width - 1))
     return width, shift
+
+
+def selection_of(outputs: int | ArrayLike | None, available: int) -> NDArray[np.intp]:
+    """Indices of the outputs to return: all, the first so many, or those named. Raises :class:`UsageError`."""
+    if outputs is None:
+        return np.arange(available)
+    chosen = array_of(outputs, "outputs")
+    if chosen.dtype.kind not in "iu" or chosen.ndim > 1:
+        raise UsageError("expected a count or a list of indices", "outputs")
+    if chosen.ndim == 0 and chosen > available:
+        raise UsageError(
+            f"{chosen} outputs exceed the device's {available}",
+            "outputs",
+            f"Take at most {available}, or a device with more (`twin:?m={chosen}`)",
+        )
+    return np.arange(int(chosen)) if chosen.ndim == 0 else chosen.astype(np.intp)
 
 
 def linear_weight(program: Program) -> int | None:

@@ -9,7 +9,7 @@ from amaranth import Cat, Module, Mux, Signal, signed
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from .binner import output_bits
+from .normaliser import value_bits
 from .protocol.geometry import Geometry
 from .protocol.shots import Shot
 
@@ -51,12 +51,13 @@ class Accumulator(wiring.Component):
     """Two sets, so that one projection's sums cross the link while the next one's are made.
 
     A bin (``valid``, ``index``, ``value``) is added to ``bank`` of set ``set``; ``fresh`` replaces the
-    sum instead. It is stored 2 clocks later, with ``saturated`` raised for one clock if it was held at
-    a limit. ``r_addr`` (bank and index: ``Cat(index, bank)``) reads the *other* use's set ``r_set``
-    with one clock of latency; reading and adding must not use the same set.
+    sum instead. It is stored ``LATENCY`` clocks later, with ``saturated`` raised for one clock if it was held
+    at a limit; until then no other bin of the same index and bank may come. ``r_index`` and ``r_bank`` read the
+    *other* use's set ``r_set``: ``r_data`` is the sum that stood there two clocks of ``r_en`` before. Reading
+    and adding must not use the same set.
     """
 
-    LATENCY = 2
+    LATENCY = 4
 
     def __init__(self, geometry: Geometry):
         self.geometry = geometry
@@ -64,7 +65,7 @@ class Accumulator(wiring.Component):
             {
                 "valid": In(1),
                 "index": In(range(max(2, geometry.outputs))),
-                "value": In(output_bits(geometry)),
+                "value": In(value_bits(geometry)),
                 "set": In(1),
                 "bank": In(1),
                 "negative": In(1),
@@ -95,41 +96,55 @@ class Accumulator(wiring.Component):
                 reads[i].addr.eq(Mux(adding, address, Cat(self.r_index, self.r_bank))),
                 reads[i].en.eq(adding | (self.r_en & (self.r_set == i))),
             ]
-        r_set = Signal()
+        # A block RAM's output takes more than half a clock: nothing but a register follows it.
+        old = [Signal(signed(ACCUMULATOR_BITS), name=f"old{i}") for i in range(2)]
+        valid1, set1, fresh1, negative1 = Signal(), Signal(), Signal(), Signal()
+        for i in range(2):
+            with m.If(self.r_en | (valid1 & (set1 == i))):
+                m.d.sync += old[i].eq(reads[i].data)
+        r_set1, r_set2 = Signal(), Signal()
         with m.If(self.r_en):
-            m.d.sync += r_set.eq(self.r_set)
-        m.d.comb += self.r_data.eq(Mux(r_set, reads[1].data, reads[0].data))
+            m.d.sync += [r_set1.eq(self.r_set), r_set2.eq(r_set1)]
+        m.d.comb += self.r_data.eq(Mux(r_set2, old[1], old[0]))
 
-        valid1, set1, fresh1 = Signal(), Signal(), Signal()
-        address1 = Signal(len(address))
-        term_bits = output_bits(self.geometry) + 15 + 1
-        term = Signal(signed(term_bits))
-        shifted = Signal(term_bits - 1)
-        m.d.comb += shifted.eq(self.value << self.shift)
-        m.d.sync += valid1.eq(self.valid)
-        with m.If(self.valid):
-            m.d.sync += [
-                set1.eq(self.set),
-                fresh1.eq(self.fresh),
-                address1.eq(address),
-                term.eq(Mux(self.negative, -shifted, shifted)),
-            ]
-        old = Signal(signed(ACCUMULATOR_BITS))
+        # Stage 1: the weighed value; 2: with its sign; 3: the sum; 4: stored within its limits.
+        address1, address2, address3 = (Signal(len(address)) for _ in range(3))
+        term_bits = value_bits(self.geometry) + 15 + 1
+        shifted1 = Signal(term_bits - 1)
+        valid2, set2, fresh2 = Signal(), Signal(), Signal()
+        term2 = Signal(signed(term_bits))
         bits = max(ACCUMULATOR_BITS, term_bits) + 1
-        total, held = Signal(signed(bits)), Signal(signed(ACCUMULATOR_BITS))
+        valid3, set3 = Signal(), Signal()
+        total3 = Signal(signed(bits))
+        m.d.sync += [
+            valid1.eq(self.valid),
+            set1.eq(self.set),
+            fresh1.eq(self.fresh),
+            negative1.eq(self.negative),
+            address1.eq(address),
+            shifted1.eq(self.value << self.shift),
+            valid2.eq(valid1),
+            set2.eq(set1),
+            fresh2.eq(fresh1),
+            address2.eq(address1),
+            term2.eq(Mux(negative1, -shifted1, shifted1)),
+            valid3.eq(valid2),
+            set3.eq(set2),
+            address3.eq(address2),
+            total3.eq(Mux(fresh2, 0, Mux(set2, old[1], old[0])) + term2),
+        ]
+        held = Signal(signed(ACCUMULATOR_BITS))
         over, under = Signal(), Signal()
         m.d.comb += [
-            old.eq(Mux(fresh1, 0, Mux(set1, reads[1].data, reads[0].data))),
-            total.eq(old + term),
-            over.eq(total > _HIGH),
-            under.eq(total < _LOW),
-            held.eq(Mux(over, _HIGH, Mux(under, _LOW, total))),
-            self.saturated.eq(valid1 & (over | under)),
+            over.eq(total3 > _HIGH),
+            under.eq(total3 < _LOW),
+            held.eq(Mux(over, _HIGH, Mux(under, _LOW, total3))),
+            self.saturated.eq(valid3 & (over | under)),
         ]
         for i in range(2):
             m.d.comb += [
-                writes[i].en.eq(valid1 & (set1 == i)),
-                writes[i].addr.eq(address1),
+                writes[i].en.eq(valid3 & (set3 == i)),
+                writes[i].addr.eq(address3),
                 writes[i].data.eq(held),
             ]
         return m

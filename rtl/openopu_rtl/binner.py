@@ -37,11 +37,11 @@ def output_bits(geometry: Geometry) -> int:
 class Binner(wiring.Component):
     """Takes a frame's pixels in raster order, one a clock at most, and emits each finished bin.
 
-    ``start`` (with the first pixel) restarts the raster. ``o_valid`` comes 2 clocks after the pixel
-    that completes the bin.
+    ``start`` (with the first pixel) restarts the raster. ``o_valid`` comes ``LATENCY`` clocks
+    after the pixel that completes the bin.
     """
 
-    LATENCY = 2
+    LATENCY = 3
 
     def __init__(self, geometry: Geometry):
         self.geometry = geometry
@@ -70,14 +70,31 @@ class Binner(wiring.Component):
         m.d.comb += [x.eq(Mux(self.start, 0, next_x)), y.eq(Mux(self.start, 0, next_y))]
         step_x, step_y = Signal(range(g.bin)), Signal(range(g.bin))
         out_x, out_base = Signal(range(g.outputs_x + 1)), Signal(range(g.outputs + g.outputs_x + 1))
-        in_row, inside = Signal(), Signal()
         # `start` may come while the counters still stand inside a frame that was cut short.
         sx, sy = Mux(self.start, 0, step_x), Mux(self.start, 0, step_y)
         ox, base = Mux(self.start, 0, out_x), Mux(self.start, 0, out_base)
+        # Registers that go with next_x and next_y: whether they lie in the crop.
+        next_in_column, next_in_row = Signal(), Signal()
+        in_row, inside, line_end = Signal(), Signal(), Signal()
         m.d.comb += [
-            in_row.eq((y >= g.crop_y) & (y < g.crop_y + g.crop_height)),
-            inside.eq(in_row & (x >= g.crop_x) & (x < g.crop_x + g.crop_width)),
+            in_row.eq(Mux(self.start, g.crop_y == 0, next_in_row)),
+            inside.eq(in_row & Mux(self.start, g.crop_x == 0, next_in_column)),
+            line_end.eq(x == g.camera_width - 1),
         ]
+        with m.If(self.valid):
+            m.d.sync += next_in_row.eq(in_row)
+            with m.If(x == g.crop_x + g.crop_width - 1):
+                m.d.sync += next_in_column.eq(0)
+            if g.crop_x:
+                with m.If(x == g.crop_x - 1):
+                    m.d.sync += next_in_column.eq(1)
+            with m.If(line_end):
+                m.d.sync += next_in_column.eq(g.crop_x == 0)
+                with m.If(y == g.crop_y + g.crop_height - 1):
+                    m.d.sync += next_in_row.eq(0)
+                if g.crop_y:
+                    with m.If(y == g.crop_y - 1):
+                        m.d.sync += next_in_row.eq(1)
         line_sum = Signal(width)
         total = Signal(width)
         m.d.comb += total.eq(Mux(sx == 0, Const(0, width), line_sum) + self.pixel)
@@ -92,7 +109,7 @@ class Binner(wiring.Component):
                 m.d.sync += [line_sum.eq(total), step_x.eq(sx + 1)]
                 with m.If(sx == g.bin - 1):
                     m.d.sync += [step_x.eq(0), out_x.eq(ox + 1)]
-            with m.If(x == g.camera_width - 1):
+            with m.If(line_end):
                 m.d.sync += [next_x.eq(0), next_y.eq(y + 1), step_x.eq(0), out_x.eq(0)]
                 with m.If(in_row):
                     m.d.sync += step_y.eq(sy + 1)
@@ -106,13 +123,26 @@ class Binner(wiring.Component):
                 x1.eq(ox),
                 index1.eq(base + ox),
             ]
-        m.d.comb += [read.addr.eq(ox), read.en.eq(1)]
+        # A block RAM's output takes more than half a clock: nothing but a register follows it.
+        finished2, first_row2, last_row2 = Signal(), Signal(), Signal()
+        old2, total2, x2, index2 = Signal(width), Signal(width), Signal.like(x1), Signal.like(index1)
         value = Signal(width)
+        m.d.sync += [
+            finished2.eq(finished1),
+            first_row2.eq(first_row1),
+            last_row2.eq(last_row1),
+            old2.eq(read.data),
+            total2.eq(total1),
+            x2.eq(x1),
+            index2.eq(index1),
+        ]
         m.d.comb += [
-            value.eq(Mux(first_row1, Const(0, width), read.data) + total1),
-            write.en.eq(finished1),
-            write.addr.eq(x1),
+            read.addr.eq(ox),
+            read.en.eq(1),
+            value.eq(Mux(first_row2, Const(0, width), old2) + total2),
+            write.en.eq(finished2),
+            write.addr.eq(x2),
             write.data.eq(value),
         ]
-        m.d.sync += [self.o_valid.eq(finished1 & last_row1), self.o_value.eq(value), self.o_index.eq(index1)]
+        m.d.sync += [self.o_valid.eq(finished2 & last_row2), self.o_value.eq(value), self.o_index.eq(index2)]
         return m

@@ -43,6 +43,7 @@ class CommandProcessor(wiring.Component):
                 "address": Out(16),
                 "w_data": Out(32),
                 "w_stb": Out(1),
+                "done": In(1),
                 "code": In(8),
                 # Pattern store.
                 "push": Out(1),
@@ -127,6 +128,15 @@ class CommandProcessor(wiring.Component):
             m.d.comb += self.refused.eq(1)
             answer(Type.ERROR, code, detail)
 
+        # Wide comparisons, one clock ahead: nothing in them changes between a packet's last byte and its dispatch.
+        unprogrammed, short, mismatch, incomplete = Signal(), Signal(), Signal(), Signal()
+        m.d.sync += [
+            unprogrammed.eq((self.program_length == 0) | ((self.selection_length == 0) & ~self.result_raw)),
+            short.eq(index < HEADER.size + PROJECT_HEADER.size),
+            mismatch.eq(first_exposure != self.exposure_next),
+            incomplete.eq((count == 0) | (complete != count) | (plane_byte != 0) | (plane != 0)),
+        ]
+
         position = Signal(range(COMMAND_BYTES + 1))
         byte, word, target = Signal(2), Signal(32), Signal(16)
         m.d.comb += [
@@ -168,13 +178,13 @@ class CommandProcessor(wiring.Component):
                             m.next = "ADDRESS"
                     with m.Case(Type.PROJECT):
                         m.next = "REPLY"
-                        with m.If((self.program_length == 0) | ((self.selection_length == 0) & ~self.result_raw)):
+                        with m.If(unprogrammed):
                             refuse(Code.NO_PROGRAM)
-                        with m.Elif(index < HEADER.size + PROJECT_HEADER.size):
+                        with m.Elif(short):
                             refuse(Code.LENGTH, kind)
-                        with m.Elif(first_exposure != self.exposure_next):
+                        with m.Elif(mismatch):
                             refuse(Code.EXPOSURE_MISMATCH, self.exposure_next)
-                        with m.Elif((count == 0) | (complete != count) | (plane_byte != 0) | (plane != 0)):
+                        with m.Elif(incomplete):
                             refuse(Code.LENGTH, kind)
                         with m.Elif(self.store_full | ~self.o_batch.ready):
                             refuse(Code.NO_SPACE)
@@ -206,7 +216,7 @@ class CommandProcessor(wiring.Component):
             with m.State("STORE"):
                 m.d.comb += self.w_stb.eq(1)
                 m.next = "STORED"
-            with m.State("STORED"):
+            with m.State("STORED"), m.If(self.done):
                 with m.If(self.code != Code.OK):
                     refuse(self.code, target)
                 with m.Elif(position == index):

@@ -14,6 +14,7 @@ from .queues import add_queue
 from .registerfile import RegisterFile
 from .replies import PacketArbiter, ReplySender
 from .shapes import LINK_BYTE
+from .skid import Skid
 
 RECEIVE_FIFO_BYTES = 256
 """Holds what a UART brings while the longest command is executed: about 3,000 clocks at 40 a byte."""
@@ -100,8 +101,10 @@ class ControlPath(wiring.Component):
             regs.w_data.eq(commands.w_data),
             regs.r_stb.eq(replies.r_stb),
             regs.busy.eq(self.busy),
+            commands.done.eq(regs.done),
             commands.code.eq(regs.code),
             replies.r_data.eq(regs.r_data),
+            replies.done.eq(regs.done),
             replies.code.eq(regs.code),
             replies.file_free.eq(~commands.executing & ~receiver.end),
             commands.program_length.eq(regs.program_length),
@@ -134,11 +137,15 @@ class ControlPath(wiring.Component):
         m.submodules.transmitter = transmitter = PacketTransmitter()
         connect(m, replies.o, arbiter.a)
         connect(m, flipped(self.results), arbiter.b)
-        connect(m, arbiter.o, transmitter.i)
-        connect(m, transmitter.o, flipped(self.link_o))
+        m.submodules.content_skid = content_skid = Skid(LINK_BYTE)
+        m.submodules.link_skid = link_skid = Skid(8)
+        connect(m, arbiter.o, content_skid.i)
+        connect(m, content_skid.o, transmitter.i)
+        connect(m, transmitter.o, link_skid.i)
+        connect(m, link_skid.o, flipped(self.link_o))
         quiet = Signal()
         m.d.comb += [
-            quiet.eq(~replies.busy & ~reply_queue.r_rdy & ~transmitter.busy & ~self.link_o.valid),
+            quiet.eq(~replies.busy & ~reply_queue.r_rdy & ~content_skid.busy & ~transmitter.busy & ~link_skid.busy),
             self.idle.eq(
                 quiet
                 & ~self.busy

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from amaranth import Cat, Module, ResetInserter, Signal
+from amaranth import Module, Signal
 from amaranth.lib import stream, wiring
-from amaranth.lib.cdc import FFSynchronizer
-from amaranth.lib.fifo import AsyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
 
-from .expander import Expander
 from .loader import Loader
-from .protocol.geometry import Geometry
+from .panel import Driver, panel_pins
+from .planepanel import PackedPlanesDriver
+from .protocol.geometry import Geometry, PanelKind
 from .queues import add_queue
 from .registerfile import RegisterFile
-from .shapes import LOADED, PANEL_PIXEL
+from .rowpanel import RowBusDriver
+from .shapes import LOADED
 from .store import PatternStore
-from .video import VideoPort
+from .videopanel import ContinuousVideoDriver, VideoOnDemandDriver
 
-_FLUSH_CLOCKS = 4
-"""Panel clocks that a reset of the panel's side must last: more than a synchroniser has stages."""
+DRIVERS: dict[int, type[Driver]] = {
+    PanelKind.VIDEO_ON_DEMAND: VideoOnDemandDriver,
+    PanelKind.VIDEO_CONTINUOUS: ContinuousVideoDriver,
+    PanelKind.PACKED_PLANES: PackedPlanesDriver,
+    PanelKind.ROW_BUS: RowBusDriver,
+}
 
 
 class DisplayPath(wiring.Component):
@@ -32,12 +37,15 @@ class DisplayPath(wiring.Component):
     -----
     push, push_data, commit, commit_count, rollback, store_full : planes from the link.
     shot : shots whose patterns are on their way, for the exposer.
-    grant, latched, progress, flush, flushed, exposing : handshake with the exposer, see there.
+    grant, latched, progress, underrun, showing_cycles, flush, flushed, exposing, exposed, exposed_last : handshake
+        with the exposer, see there; ``exposed`` pulses when a shot has been exposed or skipped,
+        ``exposed_last`` tells whether it is its projection's last.
     loading : projections wait, or are being sent to the panel.
-    slm_* : the panel's pins, domain ``slm``.
+    slm_* : the panel's pins, see :func:`panel.panel_pins`.
     """
 
-    def __init__(self, geometry: Geometry, regs: RegisterFile):
+    def __init__(self, geometry: Geometry, regs: RegisterFile, monitor_cycles: int):
+        self.monitor_cycles = monitor_cycles
         self.geometry = geometry
         self.regs = regs
         super().__init__(
@@ -52,14 +60,15 @@ class DisplayPath(wiring.Component):
                 "grant": In(1),
                 "latched": Out(1),
                 "progress": Out(1),
+                "showing_cycles": Out(32),
                 "flush": In(1),
                 "flushed": Out(1),
                 "exposing": In(1),
+                "exposed": In(1),
+                "exposed_last": In(1),
+                "underrun": Out(1),
                 "loading": Out(1),
-                "slm_de": Out(1),
-                "slm_hsync": Out(1),
-                "slm_vsync": Out(1),
-                "slm_level": Out(8),
+                **panel_pins(geometry),
             }
         )
 
@@ -67,73 +76,67 @@ class DisplayPath(wiring.Component):
         m = Module()
         g, regs = self.geometry, self.regs
         m.submodules.store = store = PatternStore(g)
-        m.submodules.loader = loader = Loader(g)
-        m.submodules.expander = expander = Expander(g)
-        # The shot whose pattern is being sent while the one before it is exposed.
-        shot_queue = add_queue(m, "shot_queue", loader.o, self.shot, 1)
+        m.submodules.loader = loader = Loader(g, self.monitor_cycles)
+        m.submodules.driver = driver = DRIVERS[g.panel_kind](g)
+        # Shots whose patterns are being sent while those before them are exposed.
+        shot_queue = add_queue(m, "shot_queue", loader.o, self.shot, driver.SHOTS_AHEAD)
 
-        video = VideoPort(g)
-        panel_fifo = AsyncFIFOBuffered(width=PANEL_PIXEL.size, depth=16, w_domain="sync", r_domain="slm")
-        # After a stall both are emptied. Held until the panel's clock, which may have stopped, has seen it for some
-        # edges, so that no old pointer is left in a synchroniser; and until no half pattern can follow.
-        flush_slm, flushed_slm, emptied = Signal(), Signal(_FLUSH_CLOCKS), Signal()
-        m.d.slm += flushed_slm.eq(Cat(flush_slm, flushed_slm[:-1]))
-        m.submodules.video = ResetInserter({"slm": flush_slm})(video)
-        m.submodules.panel_fifo = ResetInserter({"sync": self.flush, "slm": flush_slm})(panel_fifo)
-        m.submodules += [
-            FFSynchronizer(self.grant, video.grant, o_domain="slm"),
-            FFSynchronizer(video.latched, self.latched),
-            FFSynchronizer(self.flush, flush_slm, o_domain="slm"),
-            FFSynchronizer(flushed_slm[-1], emptied),
-        ]
         m.d.comb += [
             store.push.eq(self.push),
             store.data.eq(self.push_data),
             store.commit.eq(self.commit),
             store.rollback.eq(self.rollback),
             self.store_full.eq(store.full),
-            store.free.eq(loader.free),
             store.free_bytes.eq(loader.free_bytes),
-            store.r_addr.eq(expander.r_addr),
-            store.r_en.eq(expander.r_en),
-            expander.r_data.eq(store.r_data),
-            loader.tail.eq(store.tail),
+            store.r_addr.eq(driver.r_addr),
+            store.r_en.eq(driver.r_en),
+            driver.r_data.eq(store.r_data),
             loader.table_we.eq(regs.shot_table_we),
             loader.table_offset.eq(regs.w_offset),
             loader.table_data.eq(regs.w_value),
             loader.program_length.eq(regs.program_length),
             loader.planes.eq(regs.planes),
-            loader.preload.eq(regs.slm_preload),
+            loader.normalise.eq(regs.normalise),
             loader.add.eq(self.commit),
             loader.add_count.eq(self.commit_count),
             loader.exposing.eq(self.exposing | shot_queue.r_rdy),
-            loader.expander_busy.eq(expander.busy),
-            expander.start.eq(loader.start),
-            expander.shot.eq(loader.shot),
-            expander.blank.eq(loader.blank),
-            expander.await_latch.eq(loader.await_latch),
-            expander.final.eq(loader.final),
-            expander.plane_address.eq(loader.plane_address),
-            expander.table_we.eq(regs.level_table_we),
-            expander.table_addr.eq(regs.w_offset),
-            expander.table_data.eq(regs.w_value),
-            panel_fifo.w_data.eq(expander.o.payload),
-            panel_fifo.w_en.eq(expander.o.valid & ~self.flush),
-            expander.o.ready.eq(panel_fifo.w_rdy | self.flush),
-            self.progress.eq(expander.o.valid & expander.o.ready),
-            self.flushed.eq(emptied & ~loader.busy & ~expander.busy & ~shot_queue.r_rdy),
+            loader.expander_busy.eq(driver.busy),
+            driver.offered.eq(loader.o.valid & loader.o.ready),
+            driver.freed.eq(loader.free),
+            driver.table_we.eq(regs.level_table_we),
+            driver.table_addr.eq(regs.w_offset),
+            driver.table_data.eq(regs.w_value),
+            self.flushed.eq(driver.flushed & ~loader.busy & ~driver.busy & ~driver.sending & ~shot_queue.r_rdy),
             self.loading.eq(loader.busy),
-            video.i.payload.eq(panel_fifo.r_data),
-            video.i.valid.eq(panel_fifo.r_rdy),
-            panel_fifo.r_en.eq(video.i.ready),
-            self.slm_de.eq(video.de),
-            self.slm_hsync.eq(video.hsync),
-            self.slm_vsync.eq(video.vsync),
-            self.slm_level.eq(video.level),
+            regs.panel_underruns_inc.eq(driver.underrun),
+            regs.cycles_slm_slot.eq(driver.slot_cycles),
         ]
+        for name in ("start", "shot", "blank", "await_latch", "final", "plane_address"):
+            m.d.comb += getattr(driver, name).eq(getattr(loader, name))
+        for name in ("grant", "flush", "exposed"):
+            m.d.comb += getattr(driver, name).eq(getattr(self, name))
+        for name in ("latched", "progress", "underrun", "showing_cycles"):
+            m.d.comb += getattr(self, name).eq(getattr(driver, name))
+        for name, member in panel_pins(g).items():
+            inner, outer = getattr(driver, name), getattr(self, name)
+            m.d.comb += inner.eq(outer) if member.flow is In else outer.eq(inner)
+        # Continuous video has no place for a second pattern.
+        if g.panel_kind != PanelKind.VIDEO_CONTINUOUS:
+            m.d.comb += loader.preload.eq(regs.slm_preload)
+        if driver.KEEPS_PLANES:
+            next_address = Signal(ceil_log2(g.store_bytes))
+            with m.If(loader.free):
+                m.d.sync += next_address.eq(next_address + loader.free_bytes)
+            m.d.comb += [loader.tail.eq(next_address), store.free.eq(self.exposed & self.exposed_last)]
+        else:
+            m.d.comb += [loader.tail.eq(store.tail), store.free.eq(loader.free)]
+
         slm_frame = Signal(32)
-        with m.If(expander.start & ~expander.busy):
+        with m.If(driver.sending):
+            m.d.sync += [
+                slm_frame.eq(slm_frame + 1),
+                regs.cycles_slm_frame.eq(slm_frame),
+            ]
+        with m.Else():
             m.d.sync += slm_frame.eq(0)
-        with m.Elif(expander.busy):
-            m.d.sync += [slm_frame.eq(slm_frame + 1), regs.cycles_slm_frame.eq(slm_frame)]
         return m

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from amaranth import Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -43,13 +43,14 @@ class Expander(wiring.Component):
 
     ``start`` (while ``busy`` is low) begins a frame of the plane at byte ``plane_address`` of the
     pattern store; ``shot``, ``blank`` (all modes 0, for invalid shots), ``await_latch`` and ``final``
-    must hold until ``busy`` falls. The store is read through ``r_addr`` and ``r_data`` (one clock of
-    latency, enabled by ``r_en``); addresses wrap at its end.
+    must hold until ``busy`` falls. ``border``: all that follows has the border's level. The store is
+    read through ``r_addr`` and ``r_data`` (one clock of latency, enabled by ``r_en``); addresses wrap
+    at its end.
 
-    Latency from ``start`` to the first pixel: 3 clocks.
+    Latency from ``start`` to the first pixel: ``LATENCY`` clocks.
     """
 
-    LATENCY = 3
+    LATENCY = 6
 
     def __init__(self, geometry: Geometry):
         self.geometry = geometry
@@ -60,6 +61,7 @@ class Expander(wiring.Component):
                 "busy": Out(1),
                 "shot": In(SHOT),
                 "blank": In(1),
+                "border": In(1),
                 "await_latch": In(1),
                 "final": In(1),
                 "plane_address": In(address),
@@ -87,66 +89,90 @@ class Expander(wiring.Component):
         mode, row_mode = Signal(range(g.modes + g.modes_x + 1)), Signal(range(g.modes + g.modes_x + 1))
         walking = Signal()
         move = Signal()
-        m.d.comb += move.eq(~self.o.valid | self.o.ready)
-
-        in_row = Signal()
-        in_signal, in_anchor = Signal(), Signal()
+        in_row, in_signal, in_anchor = Signal(), Signal(), Signal()
+        begin, line_end = Signal(), Signal()
         m.d.comb += [
-            in_row.eq((y >= g.signal_y) & (y < g.signal_y + g.signal_height)),
-            in_signal.eq(in_row & (x >= g.signal_x) & (x < g.signal_x + g.signal_width)),
-            in_anchor.eq(
-                (x >= g.anchor_x)
-                & (x < g.anchor_x + g.anchor_width)
-                & (y >= g.anchor_y)
-                & (y < g.anchor_y + g.anchor_height)
-            ),
+            move.eq(~self.o.valid | self.o.ready),
+            begin.eq(self.start & ~self.busy),
+            line_end.eq(x == g.slm_width - 1),
             self.r_addr.eq(self.plane_address + (mode >> 3)),
             self.r_en.eq(move),
         ]
-        last = Signal()
-        m.d.comb += last.eq((x == g.slm_width - 1) & (y == g.slm_height - 1))
-        with m.If(self.start & ~self.busy):
+
+        def within(position, step, restart, first, length):
+            """Register: ``position`` is one of ``length`` from ``first`` on. Follows it by its steps."""
+            inside = Signal()
+            with m.If(restart):
+                m.d.sync += inside.eq(first == 0 and length > 0)
+            with m.Elif(step):
+                with m.If(position == first + length - 1):
+                    m.d.sync += inside.eq(0)
+                if first and length:
+                    with m.Elif(position == first - 1):
+                        m.d.sync += inside.eq(1)
+            return inside
+
+        step, restart_x = walking & move, begin | (walking & move & line_end)
+        m.d.comb += [
+            in_row.eq(within(y, step & line_end, begin, g.signal_y, g.signal_height)),
+            in_signal.eq(in_row & within(x, step, restart_x, g.signal_x, g.signal_width)),
+            in_anchor.eq(
+                within(y, step & line_end, begin, g.anchor_y, g.anchor_height)
+                & within(x, step, restart_x, g.anchor_x, g.anchor_width)
+            ),
+        ]
+        with m.If(begin):
             m.d.sync += [x.eq(0), y.eq(0), step_x.eq(0), step_y.eq(0), mode.eq(0), row_mode.eq(0), walking.eq(1)]
-        with m.Elif(walking & move):
+        with m.Elif(step):
             with m.If(in_signal):
                 m.d.sync += step_x.eq(step_x + 1)
                 with m.If(step_x == g.macropixel - 1):
                     m.d.sync += [step_x.eq(0), mode.eq(mode + 1)]
             m.d.sync += x.eq(x + 1)
-            with m.If(x == g.slm_width - 1):
+            with m.If(line_end):
                 m.d.sync += [x.eq(0), y.eq(y + 1), step_x.eq(0), mode.eq(row_mode)]
                 with m.If(in_row):
                     m.d.sync += step_y.eq(step_y + 1)
                     with m.If(step_y == g.macropixel - 1):
                         m.d.sync += [step_y.eq(0), row_mode.eq(row_mode + g.modes_x), mode.eq(row_mode + g.modes_x)]
-            with m.If(last):
-                m.d.sync += walking.eq(0)
+                with m.If(y == g.slm_height - 1):
+                    m.d.sync += walking.eq(0)
 
-        # Stage 1 has the store's byte; it picks the level's index and looks it up.
-        valid1, signal1, anchor1 = Signal(), Signal(), Signal()
-        bit1 = Signal(3)
+        # A block RAM's output takes more than half a clock, so a register follows each.
+        # Stages 1, 2: the store's byte; 3: the level's index; 4, 5: the level.
+        names = ("valid", "signal", "anchor")
+        valid, signal, anchor = ([Signal(name=f"{name}{i}") for i in range(6)] for name in names)
+        m.d.comb += [
+            valid[0].eq(walking),
+            signal[0].eq(in_signal & ~self.border),
+            anchor[0].eq(in_anchor & ~self.border),
+        ]
+        bit1, bit2 = Signal(3), Signal(3)
+        byte2, index3, level5 = Signal(8), Signal(8), Signal(8)
+        lit = (byte2.bit_select(bit2, 1) & ~self.blank) ^ self.shot.invert
         with m.If(move):
-            m.d.sync += [valid1.eq(walking), signal1.eq(in_signal), anchor1.eq(in_anchor), bit1.eq(mode[:3])]
-        lit = Signal()
-        m.d.comb += lit.eq((self.r_data.bit_select(bit1, 1) & ~self.blank) ^ self.shot.invert)
+            for i in range(1, 6):
+                m.d.sync += [valid[i].eq(valid[i - 1]), signal[i].eq(signal[i - 1]), anchor[i].eq(anchor[i - 1])]
+            m.d.sync += [
+                bit1.eq(mode[:3]),
+                bit2.eq(bit1),
+                byte2.eq(self.r_data),
+                index3.eq(
+                    Mux(
+                        signal[2],
+                        Mux(lit, self.shot.level_on, self.shot.level_off),
+                        Mux(anchor[2], self.shot.level_anchor, self.shot.level_border),
+                    )
+                ),
+                level5.eq(read.data),
+            ]
         m.d.comb += [
             read.en.eq(move),
-            read.addr.eq(
-                Mux(
-                    signal1,
-                    Mux(lit, self.shot.level_on, self.shot.level_off),
-                    Mux(anchor1, self.shot.level_anchor, self.shot.level_border),
-                )
-            ),
-        ]
-
-        # Stage 2 has the level.
-        with m.If(move):
-            m.d.sync += self.o.valid.eq(valid1)
-        m.d.comb += [
-            self.o.p.level.eq(read.data),
+            read.addr.eq(index3),
+            self.o.valid.eq(valid[5]),
+            self.o.p.level.eq(level5),
             self.o.p.await_latch.eq(self.await_latch),
             self.o.p.final.eq(self.final),
-            self.busy.eq(walking | valid1 | self.o.valid),
+            self.busy.eq(Cat(valid).any()),
         ]
         return m

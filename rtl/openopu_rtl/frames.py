@@ -7,12 +7,19 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
+from .accumulator import Accumulator
+from .binner import Binner
+from .normaliser import Normaliser
 from .protocol.errors import Code
 from .protocol.geometry import Geometry
 from .shapes import ENDED, EXPOSED, camera_word
+from .spi.common import ADC_BITS
 
-_DRAIN_CLOCKS = 4
-"""Until the last pixel's bin has reached the accumulator."""
+_DRAIN_CLOCKS = 1 + Binner.LATENCY + Normaliser.LATENCY + Accumulator.LATENCY
+"""Until the last pixel's bin has been accumulated."""
+
+_READINGS = 4
+"""Exposures whose reading may wait: one being read out, two due, one just begun."""
 
 READOUT_MARGIN_CLOCKS = 16
 """Jitter of a readout between two asynchronous clocks that is allowed for, beside 1/64 of its length."""
@@ -37,6 +44,9 @@ class FrameMatcher(wiring.Component):
     frame that follows at once shows that the last one was not the one that was due. A camera that is not silent for
     ``_ROUNDS`` times ``timeout`` is given up (``hopeless``) until it is.
 
+    Every exposure also has a reading of the photodiode (``reading_stb``), in the same order, before the next exposure
+    begins. It is put out with ``monitor_we`` when its frame is done with; a skipped shot's is 0.
+
     ``readout_cycles`` is how long the last readout took, from the end of the exposure to the end of the
     frame; ``readout_known`` falls when it may no longer hold. ``margin_cycles``: what it may be off.
     ``none_due``: every frame has come.
@@ -54,8 +64,12 @@ class FrameMatcher(wiring.Component):
                 "exposure_ended": In(1),
                 "trigger": In(1),
                 "laser_on": In(1),
-                "monitor": In(12),
-                "monitor_busy": In(1),
+                "reading": In(ADC_BITS),
+                "reading_stb": In(1),
+                "monitor_we": Out(1),
+                "monitor_set": Out(1),
+                "monitor_number": Out(range(geometry.shot_depth)),
+                "monitor": Out(ADC_BITS),
                 "timestamp": In(32),
                 "timeout": In(32),
                 "jitter": In(32),
@@ -105,11 +119,21 @@ class FrameMatcher(wiring.Component):
         end_time = Signal(32)
         word = self.i.p
 
-        # The reading after an exposure is kept when the next one ends, and starts the next reading.
-        newer, reading = Signal(), Signal(12)
+        m.submodules.readings = readings = SyncFIFOBuffered(width=ADC_BITS, depth=_READINGS)
+        number = Signal(range(self.geometry.shot_depth))
+        m.d.comb += [
+            readings.w_data.eq(self.reading),
+            readings.w_en.eq(self.reading_stb),
+            readings.r_en.eq(self.monitor_we & ~shot.skipped),
+            self.monitor_set.eq(shot.set),
+            self.monitor_number.eq(number),
+            self.monitor.eq(Mux(shot.skipped, 0, readings.r_data)),
+        ]
+        with m.If(self.monitor_we):
+            m.d.sync += number.eq(Mux(shot.last, 0, number + 1))
         m.d.sync += since_exposure.eq(since_exposure + 1)
         with m.If(self.exposure_ended):
-            m.d.sync += [since_exposure.eq(0), reading.eq(self.monitor), newer.eq(1)]
+            m.d.sync += since_exposure.eq(0)
 
         # When a frame must end. Registers, a clock or two behind: far less than the margin.
         earliest, latest = Signal(32), Signal(32)
@@ -143,6 +167,7 @@ class FrameMatcher(wiring.Component):
         receiving = Signal()
         """A frame is due, or is being received."""
 
+        m.d.sync += [self.pixel.eq(word.pixel), self.pixel_valid.eq(0), self.pixel_first.eq(0)]
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.none_due.eq(~due.r_rdy)
@@ -150,14 +175,26 @@ class FrameMatcher(wiring.Component):
                     extra()
                 with m.If(due.r_rdy):
                     m.d.comb += due.r_en.eq(1)
-                    m.d.sync += [shot.eq(exposed), newer.eq(0)]
+                    m.d.sync += shot.eq(exposed)
                     m.d.sync += used[exposed.set].eq(used[exposed.set] | (1 << exposed.bank))
-                    with m.If(exposed.invalid & (status[exposed.set] == Code.OK)):
-                        m.d.sync += status[exposed.set].eq(Code.BAD_SHOT)
+                    with m.If((exposed.invalid | exposed.underrun) & (status[exposed.set] == Code.OK)):
+                        m.d.sync += status[exposed.set].eq(
+                            Mux(
+                                exposed.late,
+                                Code.MONITOR_LATE,
+                                Mux(exposed.invalid, Code.BAD_SHOT, Code.PANEL_UNDERRUN),
+                            )
+                        )
                     m.next = "WAIT"
                     with m.If(exposed.skipped):
                         with m.If(status[exposed.set] == Code.OK):
-                            m.d.sync += status[exposed.set].eq(Mux(self.resync, Code.FRAME_EXTRA, Code.PANEL_STALLED))
+                            m.d.sync += status[exposed.set].eq(
+                                Mux(
+                                    self.resync,
+                                    Code.FRAME_EXTRA,
+                                    Mux(exposed.unfit, Code.SLOT_TOO_SHORT, Code.PANEL_STALLED),
+                                )
+                            )
                         m.next = "FINISH"
                     with m.Elif(self.resync | self.i.valid):
                         with m.If(status[exposed.set] == Code.OK):
@@ -167,7 +204,7 @@ class FrameMatcher(wiring.Component):
                 m.d.comb += receiving.eq(1)
                 with m.If(self.i.valid):
                     with m.If(word.first):
-                        m.d.comb += [self.pixel_valid.eq(1), self.pixel_first.eq(1)]
+                        m.d.sync += [self.pixel_valid.eq(1), self.pixel_first.eq(1)]
                         m.next = "PIXELS"
                     with m.Elif(word.end):
                         # A frame without a single pixel.
@@ -180,18 +217,21 @@ class FrameMatcher(wiring.Component):
                     lose_track(Code.FRAME_MISSING)
                     m.next = "FINISH"
             with m.State("PIXELS"):
-                m.d.comb += [receiving.eq(1), self.pixel_valid.eq(self.i.valid & ~word.end)]
+                m.d.comb += receiving.eq(1)
+                m.d.sync += self.pixel_valid.eq(self.i.valid & ~word.end)
                 with m.If(self.i.valid & word.end):
                     m.next = "DRAIN"
                 with m.Elif(overdue | self.exposure_ended):
                     m.d.comb += self.late.eq(1)
                     lose_track(Code.FRAME_LATE)
-                    m.next = "FINISH"
+                    m.next = "DRAIN"
             with m.State("DRAIN"):
                 m.d.sync += [drain.eq(drain + 1), hold.eq(self.readout_cycles >> 3)]
+                # No bin of this frame is left on its way when the shot changes.
                 with m.If(self.i.valid & ~self.resync):
                     extra()
                 with m.If(drain == _DRAIN_CLOCKS - 1):
+                    m.d.sync += drain.eq(0)
                     m.next = "FINISH"
                     with m.If(shot.last & ~self.resync):
                         m.next = "HOLD"
@@ -203,15 +243,15 @@ class FrameMatcher(wiring.Component):
                 with m.Elif((hold == 0) | self.exposure_ended | due.r_rdy):
                     m.next = "FINISH"
             with m.State("FINISH"):
-                # The projection's last frame also waits for its photodiode reading.
                 with m.If(stray):
                     extra()
-                with m.Elif(~shot.last):
-                    m.next = "IDLE"
-                with m.Elif(newer | ~self.monitor_busy):
-                    m.d.comb += self.o.valid.eq(1)
-                    with m.If(self.o.ready):
-                        m.d.comb += self.failed.eq(self.o.p.status != Code.OK)
+                with m.Elif(shot.skipped | readings.r_rdy):
+                    m.d.comb += self.o.valid.eq(shot.last)
+                    with m.If(~shot.last):
+                        m.d.comb += self.monitor_we.eq(1)
+                        m.next = "IDLE"
+                    with m.Elif(self.o.ready):
+                        m.d.comb += [self.monitor_we.eq(1), self.failed.eq(self.o.p.status != Code.OK)]
                         m.d.sync += open_sets.bit_select(shot.set, 1).eq(0)
                         m.next = "IDLE"
 
@@ -224,7 +264,6 @@ class FrameMatcher(wiring.Component):
             self.overflow.eq(ended & word.overflow),
             self.early.eq(whole & early),
             self.frame.eq(whole & ~early),
-            self.pixel.eq(word.pixel),
         ]
         with m.If(self.malformed):
             lose_track(Code.FRAME_GEOMETRY)
@@ -237,8 +276,10 @@ class FrameMatcher(wiring.Component):
 
         with m.If(self.accumulator_saturated):
             m.d.sync += held[shot.set].eq(1)
-        with m.If(self.trigger & ~self.laser_on):
-            m.d.sync += laser_on[self.claim_set].eq(0)
+        dark, dark_set = Signal(), Signal()
+        m.d.sync += [dark.eq(self.trigger & ~self.laser_on), dark_set.eq(self.claim_set)]
+        with m.If(dark):
+            m.d.sync += laser_on[dark_set].eq(0)
 
         # Realign once the camera has been silent, with no exposure that could still cause a frame.
         waited, rounds = Signal(32), Signal(range(_ROUNDS + 1))
@@ -272,7 +313,7 @@ class FrameMatcher(wiring.Component):
             self.o.p.set.eq(shot.set),
             self.o.p.exposure.eq(first_id[shot.set]),
             self.o.p.timestamp.eq(end_time),
-            self.o.p.monitor.eq(Mux(newer, reading, self.monitor)),
+            self.o.p.monitor.eq(self.monitor),
             self.o.p.status.eq(status[shot.set]),
             self.o.p.laser_on.eq(laser_on[shot.set]),
             self.o.p.accumulator_saturated.eq(held[shot.set]),

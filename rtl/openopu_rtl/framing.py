@@ -51,11 +51,13 @@ class PacketReceiver(wiring.Component):
         m.submodules.crc = crc = CRC32_ISO_HDLC(data_width=8).create()
         wiring.connect(m, wiring.flipped(self.i), decoder.i)
 
-        quiet = Signal(32)  # clocks since the last byte
+        quiet = Signal(32)  # clocks since the last byte, plus one
         gap = Signal()
-        m.d.comb += [gap.eq(decoder.active & ~self.i.valid & (quiet >= self.gap_cycles)), decoder.clear.eq(gap)]
+        expired = Signal()  # it is quiet for so long: compared a clock ahead
+        m.d.sync += expired.eq(quiet >= self.gap_cycles)
+        m.d.comb += [gap.eq(decoder.active & ~self.i.valid & expired), decoder.clear.eq(gap)]
         with m.If(self.i.valid | ~decoder.active):
-            m.d.sync += quiet.eq(1)
+            m.d.sync += [quiet.eq(2), expired.eq(0)]
         with m.Else():
             m.d.sync += quiet.eq(quiet + 1)
 

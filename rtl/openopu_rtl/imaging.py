@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from amaranth import Module, Mux, Signal
-from amaranth.lib import memory, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.fifo import AsyncFIFOBuffered
 from amaranth.lib.wiring import In, Out, connect, flipped
@@ -13,12 +13,15 @@ from .binner import Binner
 from .camera import CameraPort
 from .commands import BATCH
 from .frames import FrameMatcher
+from .normaliser import Normaliser
 from .protocol.geometry import Geometry
 from .queues import add_queue
+from .rawframe import RawFrame
 from .registerfile import RegisterFile
 from .results import Packer, ResultReader
 from .sender import ResultSender
 from .shapes import EXPOSED, LINK_BYTE, camera_word
+from .spi.common import ADC_BITS
 
 _IN_FRAME_STAGES = 4
 """Of the synchroniser of FVAL: as slow as the exposure's way to the matcher, so that a camera may answer at once, and
@@ -39,7 +42,7 @@ class ImagingPath(wiring.Component):
     resync, hopeless, none_due, readout_cycles, release, release_set : to the exposer; ``readout_cycles`` is how long a
         readout takes at most, the largest number as long as none has been timed: then each frame is waited for.
     batch : queued packets of projections. o : their packets of results.
-    laser_on, monitor, monitor_busy, timestamp : what the records say.
+    laser_on, reading, reading_stb, timestamp : what the records say; a photodiode reading for each exposure.
     busy : a projection is under way or to be sent.
     """
 
@@ -67,8 +70,8 @@ class ImagingPath(wiring.Component):
                 "batch": In(stream.Signature(BATCH)),
                 "o": Out(stream.Signature(LINK_BYTE)),
                 "laser_on": In(1),
-                "monitor": In(12),
-                "monitor_busy": In(1),
+                "reading": In(ADC_BITS),
+                "reading_stb": In(1),
                 "timestamp": In(32),
                 "busy": Out(1),
             }
@@ -80,6 +83,7 @@ class ImagingPath(wiring.Component):
         m.submodules.camera = camera = CameraPort(g)
         m.submodules.frames = frames = FrameMatcher(g)
         m.submodules.binner = binner = Binner(g)
+        m.submodules.normaliser = normaliser = Normaliser(g)
         m.submodules.accumulator = accumulator = Accumulator(g)
 
         # Out of the camera's clock.
@@ -103,8 +107,8 @@ class ImagingPath(wiring.Component):
             frames.exposure_ended.eq(self.exposure_ended),
             frames.trigger.eq(self.trigger),
             frames.laser_on.eq(self.laser_on),
-            frames.monitor.eq(self.monitor),
-            frames.monitor_busy.eq(self.monitor_busy),
+            frames.reading.eq(self.reading),
+            frames.reading_stb.eq(self.reading_stb),
             frames.timestamp.eq(self.timestamp),
             frames.timeout.eq(regs.frame_timeout_cycles),
             frames.jitter.eq(regs.camera_jitter_cycles),
@@ -115,9 +119,13 @@ class ImagingPath(wiring.Component):
             binner.pixel.eq(frames.pixel),
             binner.valid.eq(frames.pixel_valid),
             binner.start.eq(frames.pixel_first),
-            accumulator.valid.eq(binner.o_valid),
-            accumulator.index.eq(binner.o_index),
-            accumulator.value.eq(binner.o_value),
+            normaliser.weight.eq(frames.shot.weight),
+            normaliser.valid.eq(binner.o_valid),
+            normaliser.index.eq(binner.o_index),
+            normaliser.value.eq(binner.o_value),
+            accumulator.valid.eq(normaliser.o_valid),
+            accumulator.index.eq(normaliser.o_index),
+            accumulator.value.eq(normaliser.o_value),
             accumulator.set.eq(frames.shot.set),
             accumulator.bank.eq(frames.shot.bank),
             accumulator.negative.eq(frames.shot.negative),
@@ -138,31 +146,26 @@ class ImagingPath(wiring.Component):
             ),
         ]
 
-        # One buffer for a raw readout: the window's rows of whatever frame came last.
-        m.submodules.raw = raw = memory.Memory(shape=g.pixel_bits, depth=g.raw_rows * g.camera_width, init=[])
-        raw_write, raw_read = raw.write_port(), raw.read_port(domain="sync")
-        raw_next = Signal(range(g.raw_rows * g.camera_width + 1))
-        raw_at = Signal.like(raw_next)
-        in_window = Signal()
+        m.submodules.raw = raw = RawFrame(g)
         m.d.comb += [
-            raw_at.eq(Mux(frames.pixel_first, 0, raw_next)),
-            in_window.eq((binner.row >= regs.raw_first_row) & (binner.row < regs.raw_first_row + g.raw_rows)),
-            raw_write.en.eq(frames.pixel_valid & regs.result_raw & in_window & (binner.column < g.camera_width)),
-            raw_write.addr.eq(raw_at),
-            raw_write.data.eq(frames.pixel),
+            raw.enable.eq(regs.result_raw),
+            raw.first_row.eq(regs.raw_first_row),
+            raw.pixel.eq(frames.pixel),
+            raw.valid.eq(frames.pixel_valid),
+            raw.start.eq(frames.pixel_first),
+            raw.row.eq(binner.row),
+            raw.column.eq(binner.column),
         ]
-        with m.If(frames.pixel_valid):
-            m.d.sync += raw_next.eq(raw_at + raw_write.en)
 
         # Results.
         m.submodules.results = results = ResultReader(g)
         m.submodules.packer = packer = Packer()
-        m.submodules.sender = sender = ResultSender()
+        m.submodules.sender = sender = ResultSender(g)
         add_queue(m, "ended_queue", frames.o, sender.ended, 2)
         m.d.comb += [
-            raw_read.addr.eq(results.raw_addr),
-            raw_read.en.eq(results.r_en),
-            results.raw_data.eq(raw_read.data),
+            raw.r_addr.eq(results.raw_addr),
+            raw.r_en.eq(results.r_en),
+            results.raw_data.eq(raw.r_data),
             results.start.eq(sender.read_start),
             results.count_only.eq(sender.read_count_only),
             results.set.eq(sender.ended.p.set),
@@ -184,6 +187,12 @@ class ImagingPath(wiring.Component):
             packer.i_last.eq(results.o_last),
             sender.packed_last.eq(packer.o_last),
             sender.raw.eq(regs.result_raw),
+            sender.monitors.eq(regs.result_monitors),
+            sender.program_length.eq(regs.program_length),
+            sender.monitor_we.eq(frames.monitor_we),
+            sender.monitor_set.eq(frames.monitor_set),
+            sender.monitor_number.eq(frames.monitor_number),
+            sender.monitor.eq(frames.monitor),
             sender.format.eq(regs.result_format),
             sender.read_busy.eq(results.busy),
             sender.read_saturations.eq(results.saturations),

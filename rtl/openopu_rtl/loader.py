@@ -17,11 +17,13 @@ class Loader(wiring.Component):
 
     It runs ahead of the exposer by one shot, also from one projection to the next. A projection's
     planes are freed once its last frame has been read. Without ``preload`` a frame is not begun
-    before the shots before it have been exposed (``exposing`` is low).
+    before the shots before it have been exposed (``exposing`` is low). With ``normalise`` a shot must be
+    exposed for more than ``monitor_cycles``.
     """
 
-    def __init__(self, geometry: Geometry):
+    def __init__(self, geometry: Geometry, monitor_cycles: int):
         self.geometry = geometry
+        self.monitor_cycles = monitor_cycles
         address = ceil_log2(geometry.store_bytes)
         super().__init__(
             {
@@ -31,6 +33,7 @@ class Loader(wiring.Component):
                 "program_length": In(range(geometry.shot_depth + 1)),
                 "planes": In(9),
                 "preload": In(1),
+                "normalise": In(1),
                 "add": In(1),
                 "add_count": In(16),
                 "tail": In(address),
@@ -68,25 +71,30 @@ class Loader(wiring.Component):
         seen = Signal(2)
         frame = Signal(8)
         entry = Signal(SHOT)
-        invalid, last = Signal(), Signal()
+        wrong, late, last = Signal(), Signal(), Signal()
         m.d.comb += [
             self.busy.eq(waiting != 0),
             last.eq(number + 1 == self.program_length),
             read.addr.eq(number),
             read.en.eq(1),
-            self.free_bytes.eq((self.planes * g.plane_bytes)[: len(self.free_bytes)]),
             self.final.eq(frame + 1 >= self.shot.frames),
             self.await_latch.eq(frame == 0),
             self.o.p.shot.eq(self.shot),
             self.o.p.first.eq(number == 0),
             self.o.p.last.eq(last),
             self.o.p.fresh.eq(~seen.bit_select(self.shot.bank, 1)),
-            self.o.p.invalid.eq(invalid),
-            self.blank.eq(invalid),
+            self.o.p.invalid.eq(wrong | late),
+            self.o.p.late.eq(late & ~wrong),
+            self.blank.eq(wrong | late),
         ]
         for name, (word, low, width) in SHOT_FIELDS.items():
             m.d.comb += entry[name].eq(read.data[32 * word + low :][:width])
-        m.d.sync += waiting.eq(waiting + Mux(self.add, self.add_count, 0) - self.free)
+        done = Signal()
+        m.d.sync += [
+            waiting.eq(waiting + Mux(self.add, self.add_count, 0) - done),
+            self.free.eq(done),
+            self.free_bytes.eq(self.planes * g.plane_bytes),
+        ]
 
         with m.FSM():
             with m.State("IDLE"):
@@ -96,10 +104,14 @@ class Loader(wiring.Component):
             with m.State("FETCH"):
                 m.next = "DECODE"
             with m.State("DECODE"):
+                m.d.sync += self.shot.eq(entry)
+                m.next = "CHECK"
+            with m.State("CHECK"):
+                shot = self.shot
                 m.d.sync += [
-                    self.shot.eq(entry),
-                    invalid.eq((entry.plane >= self.planes) | (entry.frames == 0) | (entry.exposure_cycles == 0)),
-                    self.plane_address.eq(self.tail + entry.plane * g.plane_bytes),
+                    wrong.eq((shot.plane >= self.planes) | (shot.frames == 0) | (shot.exposure_cycles == 0)),
+                    late.eq(self.normalise & (shot.exposure_cycles <= self.monitor_cycles)),
+                    self.plane_address.eq(self.tail + shot.plane * g.plane_bytes),
                     frame.eq(0),
                 ]
                 m.next = "OFFER"
@@ -120,6 +132,6 @@ class Loader(wiring.Component):
                         m.d.sync += number.eq(number + 1)
                         m.next = "FETCH"
                         with m.If(last):
-                            m.d.comb += self.free.eq(1)
+                            m.d.comb += done.eq(1)
                             m.next = "IDLE"
         return m

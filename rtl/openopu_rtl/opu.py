@@ -14,11 +14,14 @@ from .exposer import Exposer
 from .i2c import I2cMaster
 from .imaging import ImagingPath
 from .laser import LaserPath
+from .monitor import monitor_cycles
+from .panel import panel_pins
 from .protocol.declaration import MAGIC, PROTOCOL_HASH
 from .protocol.errors import Code
 from .protocol.geometry import Geometry
 from .protocol.registers import STATUS_BITS
 from .registerfile import RegisterFile, identity_values
+from .spi import AdcDriver, Mcp3201
 
 
 class Opu(wiring.Component):
@@ -29,6 +32,7 @@ class Opu(wiring.Component):
     geometry : panel, sensor, and depths.
     clock_hz : frequency of ``sync``.
     board, build : values of the identity registers.
+    adc : driver of the board's ADC.
 
     Ports
     -----
@@ -38,16 +42,34 @@ class Opu(wiring.Component):
     slm_* : panel, in ``slm``. cam_* : sensor, in ``cam``, but ``cam_trigger`` in ``sync``: the sensor
         exposes while it is high. ``cam_dval`` is high where the sensor has none.
     i2c_* : the sensor's two-wire bus; ``_oe`` pulls a line low, it is never driven high.
-    interlock_closed, laser_enable, dac_*, adc_* : laser and its monitor photodiode.
+    interlock_closed, laser_enable, dac_*, bias_*, adc_* : laser, its power and bias, and the ADC of photodiode and
+        thermometer.
     exposure_id, exposure_active : which exposure is under way; a bench may watch it, no board needs it.
     idle : nothing received in part, to do, or to send.
     """
 
-    def __init__(self, geometry: Geometry, *, clock_hz: int, board: int = 0, build: int = 0):
+    def __init__(
+        self,
+        geometry: Geometry,
+        *,
+        clock_hz: int,
+        board: int = 0,
+        build: int = 0,
+        adc: type[AdcDriver] = Mcp3201,
+    ):
         self.geometry = geometry
         self.clock_hz = clock_hz
+        self.adc = adc
+        self.monitor_cycles = monitor_cycles(adc, clock_hz)
         self.identity: Mapping[str, int] = identity_values(
-            geometry, magic=MAGIC, protocol_hash=PROTOCOL_HASH, build=build, board=board, link=0, clock_hz=clock_hz
+            geometry,
+            magic=MAGIC,
+            protocol_hash=PROTOCOL_HASH,
+            build=build,
+            board=board,
+            link=0,
+            clock_hz=clock_hz,
+            monitor_cycles=self.monitor_cycles,
         )
         super().__init__(
             {
@@ -56,10 +78,7 @@ class Opu(wiring.Component):
                 "link_is_bytes": In(1),
                 "link_reset": In(1),
                 "uart_divisor": Out(16),
-                "slm_de": Out(1),
-                "slm_hsync": Out(1),
-                "slm_vsync": Out(1),
-                "slm_level": Out(8),
+                **panel_pins(geometry),
                 "cam_trigger": Out(1),
                 "cam_fval": In(1),
                 "cam_lval": In(1),
@@ -74,8 +93,12 @@ class Opu(wiring.Component):
                 "dac_cs_n": Out(1),
                 "dac_sck": Out(1),
                 "dac_sdi": Out(1),
-                "adc_cs_n": Out(1),
+                "bias_cs_n": Out(1),
+                "bias_sck": Out(1),
+                "bias_sdi": Out(1),
+                "adc_cs_n": Out(2),
                 "adc_sck": Out(1),
+                "adc_sdi": Out(1),
                 "adc_dout": In(1),
                 "exposure_id": Out(32),
                 "exposure_active": Out(1),
@@ -88,9 +111,9 @@ class Opu(wiring.Component):
         g = self.geometry
         m.submodules.registers = regs = RegisterFile(g, self.identity)
         m.submodules.control = control = ControlPath(g, regs)
-        m.submodules.display = display = DisplayPath(g, regs)
-        m.submodules.laser = laser = LaserPath(self.clock_hz, regs)
-        m.submodules.exposer = exposer = Exposer(laser.monitor_clocks)
+        m.submodules.display = display = DisplayPath(g, regs, self.monitor_cycles)
+        m.submodules.laser = laser = LaserPath(self.clock_hz, regs, self.adc)
+        m.submodules.exposer = exposer = Exposer()
         m.submodules.imaging = imaging = ImagingPath(g, regs)
 
         # Pins of the same name.
@@ -110,11 +133,11 @@ class Opu(wiring.Component):
             regs.link_is_bytes.eq(self.link_is_bytes),
             control.busy.eq(busy),
             laser.refresh.eq(control.accepted),
+            laser.exposure_begins.eq(exposer.begins),
             laser.panel_fault.eq(exposer.stalled | exposer.flush),
             laser.shot_take.eq(exposer.i.valid & exposer.i.ready),
             laser.shot_exposure_cycles.eq(exposer.i.p.shot.exposure_cycles),
             laser.trigger.eq(exposer.trigger),
-            laser.exposure_ended.eq(exposer.ended),
             laser.timestamp.eq(timestamp),
             busy.eq(display.loading | exposer.busy | imaging.busy),
         ]
@@ -149,9 +172,13 @@ class Opu(wiring.Component):
             display.grant.eq(exposer.grant),
             display.flush.eq(exposer.flush),
             display.exposing.eq(exposer.exposing),
+            display.exposed.eq(exposer.o.valid),
+            display.exposed_last.eq(exposer.o.p.last),
             exposer.latched.eq(display.latched),
             exposer.panel_progress.eq(display.progress),
             exposer.panel_timeout.eq(regs.panel_timeout_cycles),
+            exposer.panel_underrun.eq(display.underrun),
+            exposer.showing_cycles.eq(display.showing_cycles),
             exposer.flushed.eq(display.flushed),
         ]
 
@@ -163,7 +190,9 @@ class Opu(wiring.Component):
             exposer.none_due.eq(imaging.none_due),
             exposer.raw.eq(regs.result_raw),
             exposer.analog_ready.eq(laser.analog_ready),
-            exposer.monitor_busy.eq(laser.monitor_busy),
+            exposer.monitor_pending.eq(laser.monitor_pending),
+            exposer.normalise.eq(regs.normalise),
+            exposer.weight.eq(laser.weight),
             exposer.resync.eq(imaging.resync),
             exposer.hopeless.eq(imaging.hopeless),
             exposer.release.eq(imaging.release),
@@ -184,8 +213,8 @@ class Opu(wiring.Component):
             imaging.exposure_ended.eq(exposer.ended),
             imaging.trigger.eq(exposer.trigger),
             imaging.laser_on.eq(laser.state.laser_on),
-            imaging.monitor.eq(laser.monitor),
-            imaging.monitor_busy.eq(laser.monitor_busy),
+            imaging.reading.eq(laser.reading),
+            imaging.reading_stb.eq(laser.reading_stb),
             imaging.timestamp.eq(timestamp),
         ]
 
@@ -197,6 +226,7 @@ class Opu(wiring.Component):
             regs.timestamp.eq(timestamp),
             regs.exposures_inc.eq(exposer.ended),
             regs.panel_stalls_inc.eq(exposer.stalled),
+            regs.slots_missed_inc.eq(exposer.missed),
             regs.cycles_busy_inc.eq(busy),
             regs.cycles_wait_pattern_inc.eq(exposer.waits_pattern & (display.loading | exposer.busy)),
             regs.cycles_settle_inc.eq(exposer.settles),

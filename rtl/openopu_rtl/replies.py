@@ -27,6 +27,7 @@ class ReplySender(wiring.Component):
                 "r_stb": Out(1),
                 "file_free": In(1),
                 "r_data": In(32),
+                "done": In(1),
                 "code": In(8),
                 "refused": Out(1),
                 "busy": Out(1),
@@ -57,7 +58,7 @@ class ReplySender(wiring.Component):
                 with m.If(self.file_free):
                     m.d.comb += self.r_stb.eq(1)
                     m.next = "HAVE"
-            with m.State("HAVE"):
+            with m.State("HAVE"), m.If(self.done):
                 m.d.sync += [word.eq(self.r_data), byte.eq(0)]
                 with m.If(checking):
                     m.d.sync += done.eq(done + 1)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from amaranth import Module, Mux, Signal, signed
-from amaranth.lib import memory, stream, wiring
+from amaranth import Cat, Module, Mux, Signal, signed
+from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .accumulator import ACCUMULATOR_BITS
 from .protocol.geometry import Geometry
 from .protocol.registers import RESULT_BITS
+from .skid import Skid
 
 
 def model(
@@ -59,7 +60,7 @@ class ResultReader(wiring.Component):
                 "selection_we": In(1),
                 "selection_addr": In(index),
                 "selection_data": In(index),
-                # Accumulator and raw frame, one clock of latency each.
+                # Accumulator (two clocks of latency) and raw frame (one), both enabled by `r_en`.
                 "r_set": Out(1),
                 "r_index": Out(index),
                 "r_bank": Out(1),
@@ -84,8 +85,15 @@ class ResultReader(wiring.Component):
             write.addr.eq(self.selection_addr),
             write.data.eq(self.selection_data),
         ]
+        m.submodules.skid = skid = Skid(data.StructLayout({"value": 16, "last": 1}))
         move = Signal()
-        m.d.comb += move.eq(~self.o.valid | self.o.ready | self.count_only)
+        m.d.comb += [
+            move.eq(skid.i.ready),
+            self.o.valid.eq(skid.o.valid),
+            self.o.payload.eq(skid.o.p.value),
+            self.o_last.eq(skid.o.p.last),
+            skid.o.ready.eq(self.o.ready),
+        ]
 
         # Stage 0: entry of the selection, or pixel of the raw frame.
         entry, bank = Signal(range(max(g.outputs, g.raw_rows * g.camera_width) + 1)), Signal()
@@ -106,52 +114,59 @@ class ResultReader(wiring.Component):
             with m.If(last):
                 m.d.sync += walking.eq(0)
 
-        # Stage 1: output mode.
-        valid1, last1, bank1 = Signal(), Signal(), Signal()
-        entry1 = Signal.like(entry)
-        with m.If(move):
-            m.d.sync += [valid1.eq(walking), last1.eq(last & walking), bank1.eq(bank), entry1.eq(entry)]
+        # A block RAM's output takes more than half a clock, so a register follows each.
+        # Stages 1, 2: output mode; 3, 4, 5: sum or pixel; 6: shifted; 7: rounded; 8: clipped.
+        valid, ends, banks = ([Signal(name=f"{name}{i}") for i in range(9)] for name in ("valid", "last", "bank"))
+        m.d.comb += [valid[0].eq(walking), ends[0].eq(last & walking), banks[0].eq(bank)]
+        entry1, entry2 = Signal.like(entry), Signal.like(entry)
+        index2 = Signal.like(read.data)
+        pixel4 = Signal(g.pixel_bits)
+        total5 = Signal(signed(ACCUMULATOR_BITS))
+        shifted6, half6 = Signal(signed(ACCUMULATOR_BITS)), Signal()
+        rounded7 = Signal(signed(ACCUMULATOR_BITS + 1))
+        value8, saturated8 = Signal(16), Signal()
+        clipped, saturated = Signal(signed(16)), Signal()
         m.d.comb += [
             self.r_set.eq(self.set),
-            self.r_index.eq(read.data),
-            self.r_bank.eq(bank1),
-            self.r_en.eq(move & valid1),
-            self.raw_addr.eq(entry1),
+            self.r_index.eq(index2),
+            self.r_bank.eq(banks[2]),
+            self.r_en.eq(move),
+            self.raw_addr.eq(entry2),
         ]
-
-        # Stage 2: sum or pixel.
-        valid2, last2, bank2 = Signal(), Signal(), Signal()
-        with m.If(move):
-            m.d.sync += [valid2.eq(valid1), last2.eq(last1), bank2.eq(bank1)]
-        total = Signal(signed(ACCUMULATOR_BITS))
-        rounded = Signal(signed(ACCUMULATOR_BITS + 1))
-        half = Signal()
-        m.d.comb += [
-            total.eq(Mux(self.used.bit_select(bank2, 1), self.r_data, 0)),
-            half.eq(Mux(self.shift == 0, 0, total.bit_select((self.shift - 1)[:5], 1))),
-            rounded.eq((total >> self.shift) + half),
-        ]
-        clipped, saturated = Signal(signed(16)), Signal()
+        shift = Signal(5)
+        m.d.sync += shift.eq(Mux(self.raw, 0, self.shift))
         with m.Switch(self.format):
             for code, bits in enumerate(RESULT_BITS):
                 high = (1 << (bits - 1)) - 1
                 with m.Case(code):
                     m.d.comb += [
-                        saturated.eq((rounded > high) | (rounded < -high - 1)),
-                        clipped.eq(Mux(rounded > high, high, Mux(rounded < -high - 1, -high - 1, rounded))),
+                        saturated.eq((rounded7 > high) | (rounded7 < -high - 1)),
+                        clipped.eq(Mux(rounded7 > high, high, Mux(rounded7 < -high - 1, -high - 1, rounded7))),
                     ]
-
-        # Stage 3: the value.
         with m.If(move):
+            for i in range(1, 9):
+                m.d.sync += [valid[i].eq(valid[i - 1]), ends[i].eq(ends[i - 1]), banks[i].eq(banks[i - 1])]
             m.d.sync += [
-                self.o.valid.eq(valid2 & ~self.count_only),
-                self.o.payload.eq(Mux(self.raw, self.raw_data, clipped)),
-                self.o_last.eq(last2),
+                entry1.eq(entry),
+                entry2.eq(entry1),
+                index2.eq(read.data),
+                pixel4.eq(self.raw_data),
+                total5.eq(Mux(self.raw, pixel4, Mux(self.used.bit_select(banks[4], 1), self.r_data, 0))),
+                shifted6.eq(total5 >> shift),
+                half6.eq((shift != 0) & total5.bit_select((shift - 1)[:5], 1)),
+                rounded7.eq(shifted6 + half6),
+                value8.eq(Mux(self.raw, rounded7, clipped)),
+                saturated8.eq(saturated & ~self.raw),
             ]
-        m.d.comb += self.saturated.eq(valid2 & saturated & ~self.raw & self.count_only)
+        m.d.comb += [
+            skid.i.valid.eq(valid[8] & ~self.count_only),
+            skid.i.p.value.eq(value8),
+            skid.i.p.last.eq(ends[8]),
+            self.saturated.eq(valid[8] & saturated8 & self.count_only),
+            self.busy.eq(Cat(valid).any() | skid.busy),
+        ]
         with m.If(self.saturated & ~self.saturations.all()):
             m.d.sync += self.saturations.eq(self.saturations + 1)
-        m.d.comb += self.busy.eq(walking | valid1 | valid2 | self.o.valid)
         return m
 
 

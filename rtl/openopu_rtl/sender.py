@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from amaranth import Cat, Const, Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .commands import BATCH
+from .protocol.geometry import Geometry
 from .protocol.packets import RECORD_DTYPE, RECORD_FLAGS
 from .protocol.packets import PacketType as Type
 from .protocol.registers import RESULT_BITS
 from .shapes import ENDED, LINK_BYTE
+from .spi.common import ADC_BITS
 
 _RECORD = data.StructLayout({name: RECORD_DTYPE[name].itemsize * 8 for name in RECORD_DTYPE.names})
 
@@ -20,9 +22,11 @@ class ResultSender(wiring.Component):
 
     The integers are read twice: once to count those that saturate, which stands in the record's
     head, and once to send them. The encoder behind buffers enough to hide the first pass from a UART.
+    With ``monitors`` a projection's photodiode readings follow, which came by ``monitor_we``.
     """
 
-    def __init__(self):
+    def __init__(self, geometry: Geometry):
+        self.geometry = geometry
         super().__init__(
             {
                 "batch": In(stream.Signature(BATCH)),
@@ -32,6 +36,12 @@ class ResultSender(wiring.Component):
                 "busy": Out(1),
                 "raw": In(1),
                 "format": In(2),
+                "monitors": In(1),
+                "program_length": In(range(geometry.shot_depth + 1)),
+                "monitor_we": In(1),
+                "monitor_set": In(1),
+                "monitor_number": In(range(geometry.shot_depth)),
+                "monitor": In(ADC_BITS),
                 # Result reader and packer.
                 "read_start": Out(1),
                 "read_count_only": Out(1),
@@ -52,9 +62,21 @@ class ResultSender(wiring.Component):
         shift = Signal(_RECORD.size)
         left = Signal(range(max(8, head_bytes) + 1))
         remaining = Signal(16)
+        final = Signal()
+        """This is the packet's last record."""
+        number = Signal(range(self.geometry.shot_depth))
+        depth = 2 << len(number)
+        m.submodules.readings = readings = memory.Memory(shape=ADC_BITS, depth=depth, init=[])
+        write, reading = readings.write_port(), readings.read_port(domain="sync")
         record = Signal(_RECORD)
         m.d.comb += [
             self.busy.eq(1),
+            final.eq(remaining == 1),
+            write.en.eq(self.monitor_we),
+            write.addr.eq(Cat(self.monitor_number, self.monitor_set)),
+            write.data.eq(self.monitor),
+            reading.en.eq(1),
+            reading.addr.eq(Cat(number, ended.set)),
             self.release_set.eq(ended.set),
             self.packed_format.eq(Mux(self.raw, RESULT_BITS.index(16), self.format)),
             record.exposure.eq(ended.exposure),
@@ -74,6 +96,14 @@ class ResultSender(wiring.Component):
                 m.d.sync += [shift.eq(shift >> 8), left.eq(left - 1)]
                 with m.If(left == 1):
                     m.next = following
+
+        def end():
+            m.d.comb += [self.release.eq(1), self.ended.ready.eq(1)]
+            m.d.sync += remaining.eq(remaining - 1)
+            m.next = "NEXT"
+            with m.If(final):
+                m.d.comb += self.batch.ready.eq(1)
+                m.next = "IDLE"
 
         with m.FSM():
             with m.State("IDLE"):
@@ -106,14 +136,28 @@ class ResultSender(wiring.Component):
                 m.d.comb += [
                     o.valid.eq(self.packed.valid),
                     o.p.data.eq(self.packed.payload),
-                    o.p.last.eq(self.packed_last & (remaining == 1)),
+                    o.p.last.eq(self.packed_last & final & ~self.monitors),
                     self.packed.ready.eq(o.ready),
                 ]
+                m.d.sync += number.eq(0)
                 with m.If(o.valid & o.ready & self.packed_last):
-                    m.d.comb += [self.release.eq(1), self.ended.ready.eq(1)]
-                    m.d.sync += remaining.eq(remaining - 1)
-                    m.next = "NEXT"
-                    with m.If(remaining == 1):
-                        m.d.comb += self.batch.ready.eq(1)
-                        m.next = "IDLE"
+                    with m.If(self.monitors):
+                        m.next = "READING"
+                    with m.Else():
+                        end()
+            with m.State("READING"):
+                m.next = "READING_LOW"
+            with m.State("READING_LOW"):
+                m.d.comb += [o.valid.eq(1), o.p.data.eq(reading.data[:8])]
+                with m.If(o.ready):
+                    m.next = "READING_HIGH"
+            with m.State("READING_HIGH"):
+                m.d.comb += [o.valid.eq(1), o.p.data.eq(reading.data[8:])]
+                with m.If(number + 1 == self.program_length):
+                    m.d.comb += o.p.last.eq(final)
+                with m.If(o.ready):
+                    m.d.sync += number.eq(number + 1)
+                    m.next = "READING"
+                    with m.If(number + 1 == self.program_length):
+                        end()
         return m

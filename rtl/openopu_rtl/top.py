@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from amaranth import ClockDomain, ClockSignal, Module, ResetSignal
+from amaranth import Cat, ClockDomain, ClockSignal, Module, ResetSignal, Shape
 from amaranth._toolchain.yosys import find_yosys
 from amaranth.back import rtlil
 from amaranth.lib import wiring
@@ -13,11 +13,15 @@ from amaranth.lib.cdc import ResetSynchronizer
 from amaranth.lib.wiring import In, Out
 
 from .opu import Opu
+from .panel import panel_pins
 from .protocol.geometry import Geometry
+from .spi import Mcp3201
 from .uart import UartReceiver, UartTransmitter
 
 SIMULATION_CLOCK_HZ = 48_000_000
 """System clock of the simulation: UART rates up to 12 Mbaud, those of USB bridges such as FT232H."""
+SIMULATION_ADC = Mcp3201
+"""Driver of the simulation's ADC."""
 
 
 def build_id() -> int:
@@ -29,20 +33,32 @@ def build_id() -> int:
     return int.from_bytes(digest.digest()[:4], "big")
 
 
+VIDEO_PINS = {"slm_de": 1, "slm_hsync": 1, "slm_vsync": 1, "slm_level": 8}
+
+
 class SimulationTop(wiring.Component):
     """:class:`Opu` behind a UART, or, with ``bypass`` high, with its bytes handed over whole.
 
     Clocks are pins: ``clk`` with ``rst``, ``slm_clk``, ``cam_clk``; the reset reaches all three.
+
+    The pins are the same for every kind of panel: beside those of video, which are low where the panel has none,
+    ``slm_bus`` holds whatever else goes to the panel, first pin lowest, and ``slm_return`` is what comes
+    from it.
     """
 
     def __init__(self, geometry: Geometry):
         self.geometry = geometry
-        self.opu = Opu(geometry, clock_hz=SIMULATION_CLOCK_HZ, build=build_id())
+        self.opu = Opu(geometry, clock_hz=SIMULATION_CLOCK_HZ, build=build_id(), adc=SIMULATION_ADC)
         pins = {
             name: member
             for name, member in self.opu.signature.members.items()
-            if not name.startswith("link_") and name != "uart_divisor"
+            if not name.startswith(("link_", "slm_")) and name != "uart_divisor"
         }
+        panel = panel_pins(geometry)
+        self._bus = [name for name, member in panel.items() if name not in VIDEO_PINS and member.flow is Out]
+        self._returns = [name for name, member in panel.items() if member.flow is In]
+        self._video = [name for name in panel if name in VIDEO_PINS]
+        bus_bits = sum(Shape.cast(panel[name].shape).width for name in self._bus)
         super().__init__(
             {
                 "clk": In(1),
@@ -58,6 +74,9 @@ class SimulationTop(wiring.Component):
                 "bypass_tx_payload": Out(8),
                 "bypass_tx_valid": Out(1),
                 "bypass_tx_ready": In(1),
+                **{name: Out(width) for name, width in VIDEO_PINS.items()},
+                "slm_bus": Out(max(1, bus_bits)),
+                "slm_return": In(1),
                 **pins,
             }
         )
@@ -86,6 +105,11 @@ class SimulationTop(wiring.Component):
             if name == "idle":
                 continue
             m.d.comb += inner.eq(outer) if member.flow is In else outer.eq(inner)
+        m.d.comb += self.slm_bus.eq(Cat(getattr(opu, name) for name in self._bus))
+        for name in self._video:
+            m.d.comb += getattr(self, name).eq(getattr(opu, name))
+        for name in self._returns:
+            m.d.comb += getattr(opu, name).eq(self.slm_return)
         m.d.comb += [
             opu.link_is_bytes.eq(self.bypass),
             opu.link_reset.eq(receiver.line_break & ~self.bypass),

@@ -25,7 +25,8 @@ class ExposureWatchdog(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        taken, left = Signal(32), Signal(32)
+        taken = Signal(32)
+        left = Signal(32)
         before = Signal()
         m.d.sync += before.eq(self.trigger)
         with m.If(self.take):
@@ -33,7 +34,7 @@ class ExposureWatchdog(wiring.Component):
         with m.If(~self.trigger):
             m.d.sync += left.eq(0)
         with m.Elif(~before):
-            m.d.sync += left.eq(taken - 1)
+            m.d.sync += left.eq(taken - (taken != 0))
         with m.Elif(left != 0):
             m.d.sync += left.eq(left - 1)
         m.d.comb += self.fault.eq(self.trigger & Mux(before, left == 0, taken == 0))

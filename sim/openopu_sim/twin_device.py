@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from openopu_rtl.monitor import monitor_cycles
 from openopu_rtl.protocol import Code, Packet, PacketType, Shot, codec
 from openopu_rtl.protocol.packets import (
     COMMAND_BYTES,
@@ -16,7 +17,7 @@ from openopu_rtl.protocol.packets import (
     READ_WORDS_MAX,
     WRITE_HEADER,
 )
-from openopu_rtl.top import SIMULATION_CLOCK_HZ, build_id
+from openopu_rtl.top import SIMULATION_ADC, SIMULATION_CLOCK_HZ, build_id
 
 from .plant import Plant
 from .sensor import DEFAULT_SENSOR, SensorModel, SensorSettings
@@ -51,6 +52,8 @@ class TwinDevice:
             plant.geometry,
             clock_hz=SIMULATION_CLOCK_HZ,
             build=build_id(),
+            monitor_cycles=monitor_cycles(SIMULATION_ADC, SIMULATION_CLOCK_HZ),
+            temperature=plant.temperature_reading(),
             sensor=SensorModel(sensor),
             interlock_closed=interlock_closed,
         )

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from openopu_rtl import accumulator, binner, expander, results
+from openopu_rtl import accumulator, binner, expander, normaliser, results
+from openopu_rtl.monitor import UNITY, weight
 from openopu_rtl.protocol import Code, Geometry, Shot, codec
-from openopu_rtl.protocol.packets import RECORD_DTYPE, RECORD_FLAGS
+from openopu_rtl.protocol.packets import MONITOR_DTYPE, RECORD_DTYPE, RECORD_FLAGS
 from openopu_rtl.protocol.registers import RESULT_BITS
 from openopu_rtl.protocol.shots import SHOT_FIELDS, SHOT_WORDS
 
@@ -23,21 +24,28 @@ class LoadedShot:
 
     shot: Shot
     """With zero ``frames`` and ``exposure_cycles`` raised to 1, as the gateware runs them."""
-    invalid: bool
+    fault: Code
+    """Why the projection fails, or OK."""
     illumination: Illumination
+
+    @property
+    def invalid(self) -> bool:
+        return self.fault != Code.OK
 
 
 @dataclass(frozen=True)
 class Records:
-    """The records of some projections: heads (count,) of ``RECORD_DTYPE`` and packed integers (count, bytes) uint8."""
+    """The records of some projections: heads (count,) of ``RECORD_DTYPE``, packed integers (count, bytes) uint8, and
+    the bytes of the readings that follow, (count, bytes) uint8."""
 
     heads: NDArray[np.void]
     packed: NDArray[np.uint8]
+    monitors: NDArray[np.uint8]
 
     def payload(self, start: int, stop: int) -> bytes:
         """The bytes of records ``start`` to ``stop`` in a RESULT packet."""
         heads = self.heads[start:stop].view(np.uint8).reshape(stop - start, RECORD_DTYPE.itemsize)
-        return np.concatenate([heads, self.packed[start:stop]], axis=1).tobytes()
+        return np.concatenate([heads, self.packed[start:stop], self.monitors[start:stop]], axis=1).tobytes()
 
 
 @dataclass
@@ -51,13 +59,17 @@ class Exposed:
     pixels: NDArray[np.int32] | None
     """Of a raw readout, (projections, pixels)."""
 
-    def darken(self, row: int, shot: int, dark: Exposed) -> None:
-        """Take all that follows shot ``shot`` of projection ``row`` from ``dark``, which begins with that row."""
-        for mine, other in ((self.binned, dark.binned), (self.monitors, dark.monitors)):
-            mine[row, shot + 1 :] = other[0, shot + 1 :]
+    def darken(self, row: int, shot: int, first: int, dark: Exposed) -> None:
+        """Take from ``dark``, which begins with projection ``row``: readings behind that of its shot ``shot``, and
+        frames from its shot ``first`` on."""
+        for mine, other, start in (
+            (self.binned, dark.binned, first),
+            (self.monitors, dark.monitors, shot + 1),
+        ):
+            mine[row, start:] = other[0, start:]
             mine[row + 1 :] = other[1:]
         if self.pixels is not None and dark.pixels is not None:
-            start = int(shot + 1 == self.monitors.shape[1])  # the rows are those of the last shot
+            start = int(first == self.monitors.shape[1])  # the rows are those of the last shot
             self.pixels[row + start :] = dark.pixels[start:]
 
 
@@ -71,11 +83,15 @@ def _load_shot(words: list[int], registers: Registers) -> LoadedShot:
     fields: dict[str, Any] = {
         name: words[word] >> low & ((1 << width) - 1) for name, (word, low, width) in SHOT_FIELDS.items()
     }
-    invalid = fields["plane"] >= registers["planes"] or fields["frames"] == 0 or fields["exposure_cycles"] == 0
+    fault = Code.OK
+    if fields["plane"] >= registers["planes"] or fields["frames"] == 0 or fields["exposure_cycles"] == 0:
+        fault = Code.BAD_SHOT
+    elif registers["normalise"] and fields["exposure_cycles"] <= registers["monitor_cycles"]:
+        fault = Code.MONITOR_LATE
     fields["frames"] = max(fields["frames"], 1)
     fields["exposure_cycles"] = max(fields["exposure_cycles"], 1)
     shot = Shot(**{n: bool(v) if n in ("invert", "negative") else v for n, v in fields.items()})
-    return LoadedShot(shot, invalid, illumination(shot, registers, blank=invalid))
+    return LoadedShot(shot, fault, illumination(shot, registers, blank=fault != Code.OK))
 
 
 def illumination(shot: Shot, registers: Registers, blank: bool = False) -> Illumination:
@@ -123,9 +139,16 @@ def execute(
     lit = np.full(count, registers.laser_on)
     if (tripping := _over_power(registers, exposed.monitors)) is not None:
         row, shot = tripping
-        exposed.darken(row, shot, expose(row, 0))
-        lit[row + (shot == len(loaded) - 1) :] = False
+        # The reading comes while a long exposure is still under way, and after a short one. (One that is about as long
+        # as a reading takes may go either way in the gateware.)
+        first = shot if shots[shot].exposure_cycles > registers["monitor_cycles"] else shot + 1
+        exposed.darken(row, shot, first, expose(row, 0))
+        lit[row + (first == len(loaded)) :] = False
     binned, monitors = exposed.binned, exposed.monitors
+    if registers["normalise"]:
+        valid = np.array([not entry.invalid for entry in loaded])
+        weights = np.where(valid, weight(monitors, registers["monitor_reference"]), UNITY)
+        binned = normaliser.model(binned, weights)
     sums, saturations = accumulator.model(shots, binned)
     if raw:
         assert exposed.pixels is not None
@@ -143,8 +166,9 @@ def execute(
     heads["exposure"] = first_exposures
     heads["saturated"] = np.minimum(saturated, 0xFFFF)
     heads["monitor"] = monitors[:, -1]
-    failed = any(entry.invalid for entry in loaded)
-    heads["status"] = Code.BAD_SHOT if failed else Code.OK
+    status = next((entry.fault for entry in loaded if entry.invalid), Code.OK)
+    failed = status != Code.OK
+    heads["status"] = status
     heads["flags"] = (
         lit.astype(np.uint8) << RECORD_FLAGS["laser_on"]
         | (saturations > 0).astype(np.uint8) << (RECORD_FLAGS["accumulator_saturated"])
@@ -156,7 +180,8 @@ def execute(
     registers.count("accumulator_saturations", int(saturations.sum()))
     registers.count("result_saturations", int(saturated.sum()))
     registers["monitor"] = int(monitors[-1, -1])
-    return Records(heads, _pack(clipped, bits))
+    readings = monitors.astype(MONITOR_DTYPE) if registers["result_monitors"] else np.empty((count, 0), MONITOR_DTYPE)
+    return Records(heads, _pack(clipped, bits), readings.view(np.uint8))
 
 
 def _over_power(registers: Registers, monitors: NDArray[np.uint16]) -> tuple[int, int] | None:

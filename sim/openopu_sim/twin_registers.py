@@ -53,7 +53,15 @@ class Registers:
     """
 
     def __init__(
-        self, geometry: Geometry, *, clock_hz: int, build: int, sensor: SensorModel, interlock_closed: bool = True
+        self,
+        geometry: Geometry,
+        *,
+        clock_hz: int,
+        build: int,
+        sensor: SensorModel,
+        monitor_cycles: int,
+        temperature: int,
+        interlock_closed: bool = True,
     ) -> None:
         self.geometry = geometry
         self.sensor = sensor
@@ -64,8 +72,10 @@ class Registers:
             "board": TWIN_BOARD,
             "link": BYTE_LINK,
             "clock_hz": clock_hz,
+            "monitor_cycles": monitor_cycles,
         } | {f"geometry_{name}": int(getattr(geometry, name)) for name in geometry.__dataclass_fields__}
         self._values = {r.name: identity.get(r.name, r.reset) for r in REGISTERS.values()}
+        self["temperature"] = temperature
         self._by_address = {r.address: r for r in REGISTERS.values()}
         self.windows: dict[str, NDArray[np.uint32]] = {
             "shot_table": np.zeros(WINDOWS["shot_table"].words(geometry), dtype=np.uint32),

@@ -40,6 +40,7 @@ class LoopbackDevice:
         self.set("build", 0x1234)
         self.set("board", 16)
         self.set("clock_hz", 48_000_000)
+        self.set("monitor_cycles", 500)
         for name in self.geometry.__dataclass_fields__:
             self.set(f"geometry_{name}", getattr(self.geometry, name))
         self.set("status", 1 << STATUS_BITS["interlock_closed"])
@@ -49,6 +50,8 @@ class LoopbackDevice:
         self.fail: dict[int, list[int]] = {}
         self.stream = bytearray()
         self.unlocked = False
+        self.arm_refusals: list[Code] = []
+        """Codes with which the next second steps of arming are refused."""
         self.pattern_bytes = self.largest_in_flight = 0
 
     def get(self, name: str) -> int:
@@ -110,7 +113,7 @@ class LoopbackDevice:
         low, high = register.bounds(self.geometry)
         if not low <= value <= high:
             raise Refusal(Code.VALUE, address)
-        on = 1 << STATUS_BITS["laser_on"]
+        on, armed = 1 << STATUS_BITS["laser_on"], 1 << STATUS_BITS["armed"]
         if register.name in ("laser_unlock", "laser_arm"):
             unlocked, self.unlocked = self.unlocked, False
             if value != PROTOCOL_HASH:
@@ -119,12 +122,14 @@ class LoopbackDevice:
                 raise Refusal(Code.INTERLOCK_OPEN, 0)
             if register.name == "laser_unlock":
                 self.unlocked = True
+            elif self.arm_refusals:
+                raise Refusal(self.arm_refusals.pop(), 0)
             elif not unlocked:
                 raise Refusal(Code.ARM_ORDER, 0)
             else:
-                self.set("status", self.get("status") | on)
+                self.set("status", self.get("status") | on | armed)
         elif register.name == "laser_disarm":
-            self.set("status", self.get("status") & ~on)
+            self.set("status", self.get("status") & ~(on | armed))
         elif register.name == "counters_clear":
             for r in REGISTERS.values():
                 if r.kind in (Kind.EVENT, Kind.TIMING):
@@ -165,6 +170,9 @@ class LoopbackDevice:
         return np.minimum(np.rint(dn), 255 * self.geometry.bin**2).astype(np.int64)
 
     def row(self, planes: np.ndarray, shots: list[Shot], first: int) -> bytes:
+        """A record. Readings are made up from the exposures' IDs; nothing is normalised by them."""
+        readings = (first + np.arange(len(shots))) % 4096
+        tail = readings.astype(packets.MONITOR_DTYPE).tobytes() if self.get("result_monitors") else b""
         g = self.geometry
         acc = np.zeros((2, g.outputs), dtype=np.int64)
         for shot in shots:
@@ -182,14 +190,14 @@ class LoopbackDevice:
             frame = np.zeros((g.camera_height, g.camera_width), dtype="<u2")
             frame[g.crop_y : g.crop_y + g.crop_height, g.crop_x : g.crop_x + g.crop_width] = pixels
             start = self.get("raw_first_row")
-            return head.tobytes() + frame[start : start + g.raw_rows].tobytes()
+            return head.tobytes() + frame[start : start + g.raw_rows].tobytes() + tail
         selection = self.windows["selection"][: self.get("selection_length")]
         shift, width = self.get("result_shift"), RESULT_BITS[self.get("result_format")]
         values = (acc[: self.get("result_banks"), selection].T.ravel() + (1 << shift >> 1)) >> shift
         limit = 1 << (width - 1)
         clipped = np.clip(values, -limit, limit - 1)
         head["saturated"] = (clipped != values).sum()
-        return head.tobytes() + codec.pack_results(clipped, width)
+        return head.tobytes() + codec.pack_results(clipped, width) + tail
 
 
 class Refusal(Exception):

@@ -59,7 +59,7 @@ def test_equal_devices_compare_equal(ends, capsys):
 def test_same_seed_draws_the_same_trials():
     base = openopu.settings.Settings.default(SMALL)
     for seed in range(30):
-        a, b = (compare.draw(np.random.default_rng(seed), base, SMALL, 5, seed) for _ in range(2))
+        a, b = (compare.draw(np.random.default_rng(seed), base, SMALL, 500, 5, seed) for _ in range(2))
         assert a.kind == b.kind
         assert a.settings.program == b.settings.program
         np.testing.assert_array_equal(a.planes, b.planes)

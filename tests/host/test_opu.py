@@ -15,7 +15,8 @@ from openopu import (
 )
 from openopu.device import Device
 from openopu.url import DeviceUrl
-from openopu_rtl.protocol import Code, Geometry
+from openopu_rtl.protocol import TRIPS, Code, Geometry
+from openopu_rtl.protocol.registers import STATUS_BITS, TRIP_CAUSES
 from openopu_rtl.protocol.shots import complement, intensity
 
 SMALL = Geometry.fitting(modes=64, outputs=64)
@@ -204,6 +205,40 @@ def test_open_interlock_is_named():
     end.set("status", 0)
     with pytest.raises(LaserDark, match="interlock"):
         Opu(device, arm=True)
+
+
+@pytest.mark.parametrize("refusal", [Code.ARM_ORDER, Code.ARM_WINDOW])
+def test_arming_begins_again_when_its_window_is_over(refusal):
+    device, end = loopback(SMALL, arms_itself=False)
+    end.arm_refusals = [refusal]
+    with Opu(device, arm=True) as opu:
+        assert opu.status()["laser_on"]
+        opu.disarm()
+        end.arm_refusals = [refusal] * 10
+        with pytest.raises(LaserDark, match="laser_unlock"):
+            opu.arm()
+        # The second step was done, but its answer lost: sent again it is refused, and all is well.
+        end.arm_refusals = []
+        opu.arm()
+        end.arm_refusals = [refusal]
+        opu.arm()
+        assert opu.status()["laser_on"]
+
+
+def test_a_laser_that_tripped_says_why_and_what_to_do():
+    device, end = loopback(SMALL, arms_itself=False)
+    end.set("status", end.get("status") | 1 << STATUS_BITS["tripped"])
+    end.set("trip_cause", 1 << TRIP_CAUSES["over_power"] | 1 << TRIP_CAUSES["link_reset"])
+    with Opu(device) as opu:
+        with pytest.raises(LaserDark, match=r"more than `monitor_limit`.*laser_power.*arm\(\)") as caught:
+            opu.project(np.ones((1, 64)))
+        for name in ("over_power", "link_reset"):
+            assert TRIPS[name].what in caught.value.what
+            assert TRIPS[name].next_step.lower() in caught.value.next_step.lower()
+
+
+def test_every_cause_of_a_trip_is_explained():
+    assert TRIPS.keys() == TRIP_CAUSES.keys()
 
 
 @pytest.mark.parametrize(("register", "text"), [("magic", "no openopu"), ("protocol_hash", "Flash")])

@@ -10,7 +10,17 @@ from amaranth.hdl import ClockDomain, Module
 from amaranth.sim import Simulator
 from openopu_rtl import binner, expander
 from openopu_rtl.opu import Opu
-from openopu_rtl.protocol import Format, Geometry, Packet, PacketType, Program, decode_records
+from openopu_rtl.protocol import (
+    PROTOCOL_HASH,
+    ErrorReply,
+    Format,
+    Geometry,
+    Packet,
+    PacketType,
+    PanelKind,
+    Program,
+    decode_records,
+)
 from openopu_rtl.protocol.packets import WRITE_WORDS_MAX, encode_project, split
 from openopu_rtl.protocol.registers import REGISTERS, RESULT_BITS, WINDOWS
 
@@ -38,19 +48,25 @@ class Bench:
     lines of pixels), so that anything from no frame to two can be played.
     """
 
-    def __init__(self, geometry=SMALL, *, seed=0, clocks=(48e6, 40e6, 37e6), faults=None, stall=0.0):
+    def __init__(self, geometry=SMALL, *, seed=0, clocks=(48e6, 40e6, 37e6), faults=None, stall=0.0, readings=None):
         self.geometry = geometry
         self.opu = Opu(geometry, clock_hz=CLOCK_HZ)
         self.random = random.Random(seed)
         self.clocks = clocks
         self.faults = faults or {}
         self.stall = float(stall)
+        self.readings = readings
+        """What the photodiode reads in an exposure, by its ID; None: nothing is there (reads 0)."""
         self.panel_runs = True
         """False: the panel's pixel clock stands still."""
         self.stalled = False
+        self.torn = False
+        """True: frames may lack pixels, so that what is shown changes with every frame."""
         self.patterns: dict[int, np.ndarray] = {}
         self.widths: dict[int, int] = {}
         self.shown: np.ndarray | None = None
+        self.sent: list[list[int]] = []
+        """Pixels of each video frame."""
         self._play: deque = deque()
 
     def run(self, script) -> None:
@@ -70,6 +86,8 @@ class Bench:
         sim.add_testbench(self._panel, background=True)
         sim.add_testbench(self._trigger, background=True)
         sim.add_testbench(self._camera, background=True)
+        if self.readings:
+            sim.add_testbench(self._photodiode, background=True)
         received = bytearray()
 
         async def receive(ctx):
@@ -93,19 +111,27 @@ class Bench:
 
     async def _panel(self, ctx):
         g, o = self.geometry, self.opu
-        pixels, before, size = [], 0, g.slm_width * g.slm_height
+        continuous = g.panel_kind == PanelKind.VIDEO_CONTINUOUS
+        pixels, before, size, clocks = [], 0, g.slm_width * g.slm_height, None
         while True:
             _, _, de, vsync, level = await ctx.tick("slm").sample(o.slm_de, o.slm_vsync, o.slm_level)
             if de:
                 pixels.append(level)
             if vsync and not before:
-                # What a stall has cut short stands before the frame.
+                if continuous:
+                    assert clocks in (None, g.slm_frame_clocks), f"a frame of {clocks} clocks"
+                # What a stall has cut short stands before the frame, and what was there before the first video frame.
                 pixels = pixels[-size:] if self.stalled else pixels
-                assert len(pixels) == size, f"{len(pixels)} pixels"
-                self.shown = np.array(pixels, dtype=np.uint8).reshape(g.slm_height, g.slm_width)
-                pixels = []
+                assert len(pixels) == size or (continuous and clocks is None), f"{len(pixels)} pixels"
+                self.sent.append(pixels)
+                shown = np.array(pixels, dtype=np.uint8)
+                # A frame that repeats the pattern leaves it as it is.
+                if len(pixels) == size and (self.shown is None or not np.array_equal(shown, self.shown.ravel())):
+                    self.shown = shown.reshape(g.slm_height, g.slm_width)
+                pixels, clocks = [], 0
                 self.stalled = False
             before = vsync
+            clocks = None if clocks is None else clocks + 1
 
     async def _trigger(self, ctx):
         o = self.opu
@@ -114,7 +140,8 @@ class Bench:
             _, _, trigger, exposure = await ctx.tick().sample(o.cam_trigger, o.exposure_id)
             if trigger:
                 width += 1
-                assert width == 1 or self.patterns[exposure] is self.shown, "the pattern changed while exposed"
+                same = width == 1 or self.patterns[exposure] is self.shown
+                assert same or self.torn, "the pattern changed while exposed"
                 self.patterns[exposure] = self.shown
             elif before:
                 self.widths[exposure] = width
@@ -124,6 +151,20 @@ class Bench:
                     frames = [frame_of(self.geometry, self.patterns[exposure], exposure).tolist()]
                 self._play.extend(frames)
             before = trigger
+
+    async def _photodiode(self, ctx):
+        """MCP3201: sampled until the second falling clock; a null bit, then twelve bits."""
+        o = self.opu
+        before, falls, value = 0, 0, 0
+        async for _, _, cs_n, sck, exposure in ctx.tick().sample(o.adc_cs_n[0], o.adc_sck, o.exposure_id):
+            if cs_n:
+                falls = 0
+            elif before and not sck:
+                falls += 1
+                if falls == 2:
+                    value = self.readings(exposure)
+                ctx.set(o.adc_dout, value >> (14 - falls) & 1 if 3 <= falls <= 14 else 0)
+            before = sck and not cs_n
 
     async def _camera(self, ctx):
         o = self.opu
@@ -198,6 +239,14 @@ class Host:
     async def try_write(self, address, words) -> Packet:
         payload = address.to_bytes(2, "little") + np.array(words, dtype="<u4").tobytes()
         return await self.ask(PacketType.WRITE, payload)
+
+    async def arm(self) -> ErrorReply | None:
+        """Both steps; the error of the first, if there was one."""
+        reply = await self.try_write(REGISTERS["laser_unlock"].address, [PROTOCOL_HASH])
+        if reply.type == PacketType.ERROR:
+            return ErrorReply.from_payload(reply.payload)
+        await self.write(laser_arm=PROTOCOL_HASH)
+        return None
 
     async def write_window(self, name, words) -> None:
         for start in range(0, len(words), WRITE_WORDS_MAX):

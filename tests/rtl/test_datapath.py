@@ -10,7 +10,9 @@ from openopu_rtl.binner import Binner
 from openopu_rtl.expander import Expander
 from openopu_rtl.protocol import Geometry, Shot
 from openopu_rtl.protocol.codec import pack_planes, pack_results
+from openopu_rtl.rawframe import RawFrame
 from openopu_rtl.results import Packer, ResultReader
+from openopu_rtl.skid import Skid
 from openopu_rtl.store import PatternStore
 
 from .opu_bench import SMALL
@@ -158,7 +160,7 @@ def test_accumulator_saturates_at_every_step(rng, simulate):
             for index in range(SMALL.outputs):
                 ctx.set(dut.r_bank, bank)
                 ctx.set(dut.r_index, index)
-                await ctx.tick()
+                await ctx.tick().repeat(2)
                 assert ctx.get(dut.r_data) == want[0, bank, index]
 
     simulate(dut, script, background=(watch,), limit=20_000)
@@ -175,10 +177,12 @@ def test_results(bits, banks, rng, simulate):
     selection = [rng.randrange(SMALL.outputs) for _ in range(11)]
 
     async def memory(ctx):
+        read = 0
         while True:
             _, _, enable, bank, index = await ctx.tick().sample(dut.r_en, dut.r_bank, dut.r_index)
             if enable:
-                ctx.set(dut.r_data, int(sums[0, bank, index]))
+                ctx.set(dut.r_data, read)
+                read = int(sums[0, bank, index])
 
     async def script(ctx):
         for i, output in enumerate(selection):
@@ -286,3 +290,72 @@ def test_store_keeps_packets_whole(rng, simulate):
                 assert ctx.get(dut.r_data) == byte
 
     simulate(dut, script, limit=20_000)
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.5])
+@pytest.mark.parametrize("gap", [0.0, 0.5])
+def test_skid_keeps_order_and_pace(stall, gap, rng, simulate):
+    dut = Skid(8)
+    sent = [rng.getrandbits(8) for _ in range(200)]
+    got: list[int] = []
+    clocks = 0
+
+    async def feed(ctx):
+        for value in sent:
+            while rng.random() < gap:
+                await ctx.tick()
+            ctx.set(dut.i.payload, value)
+            ctx.set(dut.i.valid, 1)
+            await ctx.tick().until(dut.i.ready)
+            ctx.set(dut.i.valid, 0)
+
+    async def take(ctx):
+        nonlocal clocks
+        held = None
+        while len(got) < len(sent):
+            ctx.set(dut.o.ready, rng.random() >= stall)
+            _, _, valid, ready, value = await ctx.tick().sample(dut.o.valid, dut.o.ready, dut.o.payload)
+            assert held is None or (valid and value == held), "a stalled payload changed"
+            held = value if valid and not ready else None
+            if valid and ready:
+                got.append(value)
+            clocks += 1
+        await ctx.tick()
+        assert not ctx.get(dut.busy)
+
+    simulate(dut, feed, take, limit=5_000)
+    assert got == sent
+    assert stall or gap or clocks == len(sent) + dut.LATENCY
+
+
+def test_raw_frame_keeps_its_rows(rng, simulate):
+    g = dataclasses.replace(SMALL, raw_rows=3)
+    dut = RawFrame(g)
+    frames = np.array(
+        [
+            [[rng.getrandbits(g.pixel_bits) for _ in range(g.camera_width)] for _ in range(g.camera_height)]
+            for _ in range(2)
+        ]
+    )
+
+    async def script(ctx):
+        ctx.set(dut.enable, 1)
+        for first_row, frame in zip((g.camera_height - g.raw_rows, 2), frames, strict=True):
+            ctx.set(dut.first_row, first_row)
+            await ctx.tick()
+            for (row, column), pixel in np.ndenumerate(frame):
+                for name, value in {"row": row, "column": column, "pixel": int(pixel), "valid": 1}.items():
+                    ctx.set(getattr(dut, name), value)
+                ctx.set(dut.start, row == column == 0)
+                await ctx.tick()
+                ctx.set(dut.valid, 0)
+                while rng.random() < 0.2:
+                    await ctx.tick()
+            await ctx.tick().repeat(dut.LATENCY)
+            ctx.set(dut.r_en, 1)
+            for i, pixel in enumerate(frame[first_row : first_row + g.raw_rows].ravel().tolist()):
+                ctx.set(dut.r_addr, i)
+                await ctx.tick()
+                assert ctx.get(dut.r_data) == pixel
+
+    simulate(dut, script, limit=5_000)

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from openopu_rtl import accumulator, binner
 from openopu_rtl.exposer import Exposer
 from openopu_rtl.imaging import ImagingPath
+from openopu_rtl.monitor import UNITY
 from openopu_rtl.protocol import Code, Format, Geometry, Packet, PacketType, Shot, decode_records
 from openopu_rtl.protocol.registers import REGISTERS
 from openopu_rtl.registerfile import RegisterFile, identity_values
@@ -118,8 +119,8 @@ class Rig:
 
     def __init__(self) -> None:
         g = GEOMETRY
-        identity = identity_values(g, magic=0, protocol_hash=0, build=0, board=0, link=0, clock_hz=0)
-        self.regs, self.exposer = RegisterFile(g, identity), Exposer(8)
+        identity = identity_values(g, magic=0, protocol_hash=0, build=0, board=0, link=0, clock_hz=0, monitor_cycles=0)
+        self.regs, self.exposer = RegisterFile(g, identity), Exposer()
         self.imaging = ImagingPath(g, self.regs)
         m = Module()
         m.submodules.regs, m.submodules.exposer, m.submodules.imaging = self.regs, self.exposer, self.imaging
@@ -128,6 +129,7 @@ class Rig:
         m.d.sync += [e.latched.eq(e.grant)]
         m.d.comb += [
             e.panel_timeout.eq(1000), e.panel_progress.eq(1), e.analog_ready.eq(1), e.raw.eq(0),
+            e.showing_cycles.eq((1 << 32) - 1), e.weight.eq(UNITY), i.reading_stb.eq(e.ended),
             e.readout_cycles.eq(i.readout_cycles), e.none_due.eq(i.none_due), e.resync.eq(i.resync),
             e.hopeless.eq(i.hopeless), e.release.eq(i.release), e.release_set.eq(i.release_set),
             i.claim.eq(e.claim), i.claim_set.eq(e.set), i.claim_id.eq(e.claim_id), i.exposure_ended.eq(e.ended),

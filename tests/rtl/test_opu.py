@@ -5,12 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 from amaranth.back import rtlil
-from openopu_rtl import accumulator, results
+from openopu_rtl import accumulator, normaliser, results
+from openopu_rtl.monitor import weight
 from openopu_rtl.opu import Opu
-from openopu_rtl.protocol import PROTOCOL_HASH, Code, ErrorReply, Format, Packet, PacketType, Program, Shot
+from openopu_rtl.protocol import PROTOCOL_HASH, Code, ErrorReply, Format, Packet, PacketType, PanelKind, Program, Shot
 from openopu_rtl.protocol.geometry import PRESETS
 from openopu_rtl.protocol.packets import encode_project
-from openopu_rtl.protocol.registers import REGISTERS
+from openopu_rtl.protocol.registers import REGISTERS, TRIP_CAUSES
 from openopu_rtl.protocol.shots import complement, intensity
 
 from .opu_bench import SMALL, Bench, frame_of
@@ -39,12 +40,14 @@ def random_program(rng):
     return Program(tuple(shots), planes)
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_random_projections(seed):
+@pytest.mark.parametrize(("seed", "panel_kind"), [(0, 0), (1, 0), (2, 1), (3, 1)])
+def test_random_projections(seed, panel_kind):
     rng = np.random.default_rng(seed)
     print("seed", seed)
     clocks = (48e6, rng.uniform(20e6, 48e6), rng.uniform(20e6, 48e6))
-    bench = Bench(seed=seed, stall=rng.choice([0.0, 0.3]), clocks=clocks)
+    bench = Bench(
+        dataclasses.replace(SMALL, panel_kind=panel_kind), seed=seed, stall=rng.choice([0.0, 0.3]), clocks=clocks
+    )
     table = rng.permutation(256)
 
     async def script(host):
@@ -161,6 +164,76 @@ def test_invalid_shots_are_named():
     bench.run(script)
 
 
+def test_readings_travel_with_their_shots_and_normalise_their_frames(rng):
+    """Readings are of the exposure they stand for, whatever the exposures' lengths; frames are weighted with them."""
+    reference = 1800
+    base = rng.randrange(1 << 32)
+
+    def reading(exposure):
+        return (exposure * 1237 + 800) % 2600
+
+    bench = Bench(readings=reading, stall=0.2, seed=rng.randrange(1000))
+    shortest = bench.opu.monitor_cycles + 1
+    shots = [
+        Shot(exposure_cycles=shortest, settle_cycles=3),
+        Shot(exposure_cycles=shortest + 400, negative=True, shift=2),
+        Shot(exposure_cycles=shortest, shift=1),
+    ]
+    count = 2
+
+    async def script(host):
+        selection = np.arange(SMALL.outputs)
+        planes = np.random.default_rng(base).integers(0, 2, (count, 1, SMALL.modes))
+        await host.write(**TIMING, exposure_base=base, monitor_reference=reference, result_monitors=1)
+        first = base
+        for normalise, cycles in ((1, None), (0, 20)):
+            program = Program(tuple(dataclasses.replace(s, exposure_cycles=cycles or s.exposure_cycles) for s in shots))
+            await host.configure(program, selection=selection)
+            await host.write(normalise=normalise)
+            records = await host.project(first, planes, Format(SMALL.outputs, 16, monitors=len(program)))
+            for i in range(count):
+                ids = [(first + len(program) * i + j) & 0xFFFFFFFF for j in range(len(program))]
+                want = [reading(exposure) for exposure in ids]
+                assert records.head["status"][i] == Code.OK
+                assert records.monitors[i].tolist() == want
+                assert records.head["monitor"][i] == want[-1]
+                binned = bench.integers(program, planes[i], ids[0])
+                if normalise:
+                    binned = normaliser.model(binned, weight(np.array([want]), reference))
+                sums, _ = accumulator.model(program.shots, binned)
+                integers, _ = results.model(sums, selection=selection, banks=1, shift=0, bits=16)
+                assert records.values[i].tolist() == integers[0].tolist()
+            first = (first + count * len(program)) & 0xFFFFFFFF
+        assert await host.read("monitor") == reading((first - 1) & 0xFFFFFFFF)
+
+    bench.run(script)
+
+
+def test_shots_too_short_to_be_normalised_are_named():
+    bench = Bench(readings=lambda exposure: 1000)
+    cycles = bench.opu.monitor_cycles
+
+    async def script(host):
+        await host.write(**TIMING, normalise=1, monitor_reference=1000)
+        first = 0
+        for last, code in ((cycles, Code.MONITOR_LATE), (0, Code.BAD_SHOT), (cycles + 1, Code.OK)):
+            program = Program((Shot(exposure_cycles=cycles + 1), Shot(exposure_cycles=1)))
+            words = program.words()
+            words[7] = last
+            await host.configure(program, selection=[0])
+            await host.write_window("shot_table", words)
+            records = await host.project(first, np.ones((1, 1, SMALL.modes)), Format(1, 16))
+            assert records.head["status"].tolist() == [code]
+            first += 2
+        await host.write(normalise=0)
+        await host.write_window("shot_table", Program((Shot(exposure_cycles=cycles), Shot(exposure_cycles=1))).words())
+        records = await host.project(first, np.ones((1, 1, SMALL.modes)), Format(1, 16))
+        assert records.head["status"].tolist() == [Code.OK]
+        assert await host.read("monitor_cycles") == cycles
+
+    bench.run(script)
+
+
 def test_errors_name_the_cause():
     bench = Bench()
 
@@ -243,8 +316,52 @@ def test_laser_is_dark_until_armed_and_its_flag_tells():
         host.ctx.set(opu.interlock_closed, 0)
         await host.ctx.tick().repeat(8)
         assert not host.ctx.get(opu.laser_enable)
-        assert await host.read("trip_cause") == 1
+        assert await host.read("trip_cause") == 1 << TRIP_CAUSES["interlock_open"]
         assert await host.read("laser_trips") == 1
+        assert (await host.arm()).code == Code.INTERLOCK_OPEN
+        host.ctx.set(opu.interlock_closed, 1)
+        await host.ctx.tick().repeat(8)
+        address = REGISTERS["laser_arm"].address
+        for _ in range(2):
+            reply = await host.try_write(address, [PROTOCOL_HASH])
+            assert ErrorReply.from_payload(reply.payload) == ErrorReply(Code.ARM_ORDER, address)
+        assert not host.ctx.get(opu.laser_enable)
+
+        async def arm_and(event):
+            assert await host.arm() is None
+            assert host.ctx.get(opu.laser_enable)
+            await event()
+            assert not host.ctx.get(opu.laser_enable)
+            return await host.read("trip_cause")
+
+        async def link_reset():
+            host.ctx.set(opu.link_reset, 1)
+            await host.ctx.tick()
+            host.ctx.set(opu.link_reset, 0)
+
+        async def over_power():
+            # The photodiode's ADC reads all ones after each exposure; the limit is below from the second one on.
+            host.ctx.set(opu.adc_dout, 1)
+            for first, limit in ((2, 4095), (3, 4094)):
+                await host.write(monitor_limit=limit)
+                records = await host.project(first, np.ones((1, 1, SMALL.modes)), Format(1, 16))
+                assert records.head["flags"].tolist() == [1]
+                assert records.head["monitor"].tolist() == [4095]
+            host.ctx.set(opu.adc_dout, 0)
+
+        async def panel_stalls():
+            await host.write(panel_timeout_cycles=400)
+            bench.panel_runs, bench.stalled = False, True
+            records = await host.project(4, np.ones((1, 1, SMALL.modes)), Format(1, 16))
+            assert records.head["status"].tolist() == [Code.PANEL_STALLED]
+            assert (await host.arm()).code == Code.ARM_FAULT
+            bench.panel_runs = True
+            await host.ctx.tick().repeat(200)
+
+        for cause, event in (
+            ("link_reset", link_reset), ("over_power", over_power), ("sequencer_fault", panel_stalls)
+        ):  # fmt: skip
+            assert await arm_and(event) == 1 << TRIP_CAUSES[cause], cause
 
     bench.run(script)
 
@@ -324,10 +441,10 @@ def test_more_requests_than_the_reply_queue_holds():
     bench.run(script)
 
 
-@pytest.mark.parametrize("wait", [1, 150, 420, 1500])
-def test_a_panel_that_stalls_fails_its_projections_and_comes_back(wait):
+@pytest.mark.parametrize(("wait", "kind"), [(1, 0), (150, 0), (420, 0), (1500, 0), (700, PanelKind.VIDEO_CONTINUOUS)])
+def test_a_panel_that_stalls_fails_its_projections_and_comes_back(wait, kind):
     """Its clock stops anywhere: what was queued ends with the code, IDs are kept, and later rows are right."""
-    bench = Bench()
+    bench = Bench(dataclasses.replace(SMALL, panel_kind=kind))
     program = complement(1, exposure_cycles=60, settle_cycles=5)
     selection = np.arange(SMALL.outputs)
     form = Format(SMALL.outputs, 16)

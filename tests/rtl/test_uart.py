@@ -3,9 +3,11 @@
 import pytest
 from openopu_rtl.uart import (
     BITS,
+    BREAK_BITS,
     SYNCHRONISER_CLOCKS,
     UartReceiver,
     UartTransmitter,
+    line_breaks,
     received_bytes,
     transmitted_line,
 )
@@ -154,3 +156,23 @@ def test_receiver_breaks_and_recovers(simulate):
     assert [byte for _, byte in events] == [None, 0x5A]
     assert busy[100] == 0  # a broken line is no byte under way
     assert busy[4 + 200 + 6 + 20] == 1
+
+
+@pytest.mark.parametrize("divisor", [4, 7])
+def test_receiver_names_a_break_that_is_longer_than_two_characters(simulate, rng, divisor):
+    line = [1] * 9
+    for low in (9 * divisor, BREAK_BITS * divisor, BREAK_BITS * divisor + 1, 3 * BREAK_BITS * divisor):
+        line += [0] * low + [1] * rng.randrange(1, 4) + transmitted_line(bytes([0, rng.randrange(256)]), divisor)
+    dut = UartReceiver()
+    found = []
+
+    async def testbench(ctx):
+        ctx.set(dut.divisor, divisor)
+        for level in line + [1] * SYNCHRONISER_CLOCKS:
+            ctx.set(dut.rx, level)
+            found.append(ctx.get(dut.line_break))
+            await ctx.tick()
+
+    simulate(dut, testbench)
+    assert found[SYNCHRONISER_CLOCKS:] == line_breaks(line, divisor)
+    assert sum(found) == 1 + 2 * BREAK_BITS * divisor

@@ -102,7 +102,7 @@ def test_geometry_keys():
         ("n=many", "an integer from 1"),
         ("n=262", "no factors near its square root"),
         ("bits=9", "pixel_bits must be 8, 10 or 12"),
-        ("geometry=vga", "there is no geometry `vga`.*dlp4500"),
+        ("geometry=xga", "there is no geometry `xga`.*dlp4500"),
         ("geometry=dlp4500&n=64", "geometry `dlp4500` has n = 4096"),
         ("store_bytes=1000", "power of two"),
         ("bits=8&pixel_bits=8", "Give one of them"),

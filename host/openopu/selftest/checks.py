@@ -199,22 +199,28 @@ def settle(opu: Opu) -> Check:
 
 
 def interlock(opu: Opu) -> Check:
-    """A wrong key never arms; an armed laser goes dark and stays dark when the host falls silent."""
+    """A wrong key or a step left out never arms; an armed laser goes dark and stays dark when the host falls silent."""
     name = "interlock"
     status = opu.status()
-    try:
-        _session(opu, lambda s: s.write(laser_arm=PROTOCOL_HASH ^ 1))
-    except DeviceRefused as error:
-        if error.code != Code.ARM_KEY:
-            return failed(name, f"a wrong key was refused, but as {error.what}", "Reflash the board")
-    else:
-        return failed(name, "a wrong key armed the laser", "Do not use this board with a laser: reflash it")
+    right, wrong = PROTOCOL_HASH, PROTOCOL_HASH ^ 1
+    for what, steps, expected in (
+        ("a first step with a wrong key", {"laser_unlock": wrong}, Code.ARM_KEY),
+        ("a second step with a wrong key", {"laser_unlock": right, "laser_arm": wrong}, Code.ARM_KEY),
+        ("a second step alone", {"laser_arm": right}, Code.ARM_ORDER),
+    ):
+        try:
+            _session(opu, lambda s, steps=steps: s.write(**steps))  # type: ignore[misc]
+        except DeviceRefused as error:
+            if error.code not in (expected, Code.INTERLOCK_OPEN):
+                return failed(name, f"{what} was refused, but as {error.what}", "Reflash the board")
+        else:
+            return failed(name, f"{what} was accepted", "Do not use this board with a laser: reflash it")
     if not status["interlock_closed"]:
-        return left_out(name, "a wrong key was refused; the loop is open, so the trip cannot be tried")
+        return left_out(name, "wrong arming was refused; the loop is open, so the trip cannot be tried")
     if not status["armed"]:
-        return left_out(name, "a wrong key was refused; give --arm to try the trip with the laser's enable on")
+        return left_out(name, "wrong arming was refused; give --arm to try the trip with the laser's enable on")
     if opu.device.name == "twin":
-        return left_out(name, "a wrong key was refused; the twin has no clock, so its heartbeat never runs out")
+        return left_out(name, "wrong arming was refused; the twin has no clock, so its heartbeat never runs out")
     return _trip(opu, name)
 
 
@@ -254,4 +260,4 @@ def _trip(opu: Opu, name: str) -> Check:
         opu.arm()
     except DeviceError as error:
         return failed(name, f"it tripped, but could not be armed again: {error.what}", error.next_step)
-    return passed(name, "a wrong key was refused; the lost heartbeat tripped, latched, and only arming ended it")
+    return passed(name, "wrong arming was refused; the lost heartbeat tripped, latched, and only arming ended it")

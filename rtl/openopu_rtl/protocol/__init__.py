@@ -5,7 +5,7 @@ Pure Python and NumPy: importing it never imports Amaranth.
 
 from .declaration import MAGIC, PROTOCOL_HASH, describe
 from .errors import ERRORS, TRIPS, Code
-from .geometry import Geometry, GeometryError
+from .geometry import Geometry, GeometryError, PanelKind
 from .packets import (
     ErrorReply,
     Format,
@@ -34,6 +34,7 @@ __all__ = [
     "Kind",
     "Packet",
     "PacketType",
+    "PanelKind",
     "Program",
     "ProgramError",
     "Record",

@@ -39,6 +39,7 @@ def describe() -> dict[str, Any]:
         ],
         "limits": [packets.COMMAND_BYTES, packets.READ_WORDS_MAX],
         "record": [[name, str(packets.RECORD_DTYPE[name])] for name in packets.RECORD_DTYPE.names or ()],
+        "monitor": str(packets.MONITOR_DTYPE),
         "record_flags": packets.RECORD_FLAGS,
         "errors": {c.name: c.value for c in Code},
     }

@@ -34,7 +34,10 @@ class Code(enum.IntEnum):
     RESYNC = 37
     BAD_SHOT = 38
     PANEL_STALLED = 39
-    FRAME_EARLY = 40
+    MONITOR_LATE = 40
+    PANEL_UNDERRUN = 41
+    SLOT_TOO_SHORT = 42
+    FRAME_EARLY = 43
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,20 @@ ERRORS: dict[Code, Explanation] = {
         "the panel took no pixel of a pattern, or did not show it, within `panel_timeout_cycles`",
         "check that the panel's pixel clock runs; nothing was exposed, so send the projection again",
     ),
+    Code.PANEL_UNDERRUN: Explanation(
+        "the panel's pixel clock outran the pattern: a video frame of the shot, or one sent while it was exposed, "
+        "lacked pixels",
+        "use a pixel clock that is no faster than the system clock; send the projection again",
+    ),
+    Code.SLOT_TOO_SHORT: Explanation(
+        "settling and exposure take longer than the panel shows a pattern",
+        "shorten `settle_cycles` and `exposure_cycles` to `cycles_slm_slot` in all, or have the panel show longer",
+    ),
     Code.BAD_SHOT: Explanation("a shot of the program is invalid", "write a valid shot table: see `Shot`"),
+    Code.MONITOR_LATE: Explanation(
+        "a shot is too short for its photodiode reading to normalise its frame",
+        "expose for more than `monitor_cycles` (lower `laser_power` to keep the signal), or set `normalise` to 0",
+    ),
 }
 
 TRIPS: dict[str, Explanation] = {

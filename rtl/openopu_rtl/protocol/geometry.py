@@ -7,7 +7,10 @@ the device as an identity register of the same name.
 from __future__ import annotations
 
 import dataclasses
+import enum
 from dataclasses import dataclass
+
+from .video import VIDEO_MODES, VideoMode
 
 
 class GeometryError(ValueError):
@@ -26,9 +29,27 @@ def _near_square(count: int, what: str) -> tuple[int, int]:
     return count // rows, rows
 
 
+class PanelKind(enum.IntEnum):
+    """How patterns reach the panel."""
+
+    VIDEO_ON_DEMAND = 0
+    """A video frame is sent for a pattern, else nothing; the panel shows it at the vertical sync (global reset)."""
+    VIDEO_CONTINUOUS = 1
+    """Video that never pauses, for displays: a frame brings the next pattern or repeats the one before."""
+    PACKED_PLANES = 2
+    """Video whose frames carry a bit plane in each bit of a pixel."""
+    ROW_BUS = 3
+    """A bus that writes the panel's rows by address."""
+
+
+MIRROR_SETTLE_CLOCKS = 800
+"""Clocks of a row bus at 100 MHz, the quickest that we build for, in which mirrors settle: 8 us (DLPC410)."""
+
+
 @dataclass(frozen=True)
 class Geometry:
     """All lengths in pixels of the panel (``slm_``, ``signal_``, ``anchor_``) or of the sensor.
+    On a row bus ``slm_v_back`` counts row cycles after each reset, and the rest of the video timing means nothing.
 
     The defaults are those of the simulation: n = 256 modes on a 64 x 64 panel, m = 1024 outputs
     from a 64 x 64 crop of an 80 x 72 sensor.
@@ -70,15 +91,24 @@ class Geometry:
     """Packets of projections that may wait, a power of two."""
     raw_rows: int = 72
     """Sensor rows that one raw readout holds (the whole sensor where it fits)."""
+    panel_kind: int = 0
+    """How patterns reach the panel: a value of :class:`PanelKind`."""
+    row_word_bits: int = 64
+    """Mirrors that a row bus takes a clock; a row cycle is so many clocks as a row needs."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             low = 0 if field.name.endswith(("_x", "_y")) and not field.name.startswith("modes") else 1
-            if field.name in ("anchor_width", "anchor_height"):
+            if field.name in ("anchor_width", "anchor_height", "panel_kind"):
                 low = 0
             if not isinstance(value, int) or not low <= value < 1 << 16:
                 raise GeometryError(f"{field.name} must be an integer from {low} to 65535, not {value!r}")
+        try:
+            object.__setattr__(self, "panel_kind", PanelKind(self.panel_kind))
+        except ValueError:
+            kinds = ", ".join(f"{k.value} ({k.name.lower()})" for k in PanelKind)
+            raise GeometryError(f"panel_kind must be one of {kinds}, not {self.panel_kind}") from None
         if self.signal_x + self.signal_width > self.slm_width or self.signal_y + self.signal_height > self.slm_height:
             raise GeometryError(
                 f"the signal region ({self.signal_width} x {self.signal_height} at {self.signal_x}, {self.signal_y}) "
@@ -100,6 +130,8 @@ class Geometry:
             raise GeometryError(f"the crop must be a whole number of bins of {self.bin} pixels")
         if self.pixel_bits not in (8, 10, 12):
             raise GeometryError(f"pixel_bits must be 8, 10 or 12, not {self.pixel_bits}")
+        if self.panel_kind in (PanelKind.PACKED_PLANES, PanelKind.ROW_BUS) and self.modes_x % 8:
+            raise GeometryError(f"modes_x = {self.modes_x} must be a multiple of 8 for this kind of panel")
         if self.modes % 8:
             raise GeometryError(f"modes_x * modes_y = {self.modes} must be a multiple of 8")
         for name in ("store_bytes", "queue_depth"):
@@ -159,10 +191,28 @@ class Geometry:
         return self.modes // 8
 
     @property
+    def row_cycle_clocks(self) -> int:
+        """Clocks of a row bus for one row."""
+        return -(-self.slm_width // self.row_word_bits)
+
+    @property
     def slm_frame_clocks(self) -> int:
-        """Pixel clocks of one video frame, blanking included."""
+        """Panel clocks of one pattern: a video frame, blanking included, or a row bus' cycles but for the reset."""
+        if self.panel_kind == PanelKind.ROW_BUS:
+            return self.row_cycle_clocks * (self.slm_height + self.slm_v_back)
         return (self.slm_width + self.slm_h_front + self.slm_h_sync + self.slm_h_back) * (
             self.slm_height + self.slm_v_front + self.slm_v_sync + self.slm_v_back
+        )
+
+    @property
+    def video_mode(self) -> VideoMode:
+        """The standard mode whose timing this is. Raises :class:`GeometryError` where there is none."""
+        for mode in VIDEO_MODES.values():
+            if all(getattr(self, name) == value for name, value in mode.geometry_fields.items()):
+                return mode
+        raise GeometryError(
+            f"no standard video mode has this timing ({self.slm_width} x {self.slm_height}); "
+            f"take one of {', '.join(VIDEO_MODES)}, or state pixel clock and sync polarities yourself"
         )
 
     @classmethod
@@ -199,11 +249,31 @@ class Geometry:
             "store_bytes": store,
             "pixel_bits": pixel_bits,
         }
+        if fields.get("panel_kind") == PanelKind.ROW_BUS:
+            row_clocks = -(-derived["slm_width"] // fields.get("row_word_bits", cls.row_word_bits))
+            derived["slm_v_back"] = -(-MIRROR_SETTLE_CLOCKS // row_clocks)
         return cls(**(derived | fields))
 
 
 PRESETS: dict[str, Geometry] = {
     "sim": Geometry(),
+    # Displays.
+    "vga": Geometry(
+        panel_kind=PanelKind.VIDEO_CONTINUOUS,
+        **VIDEO_MODES["vga"].geometry_fields,
+        macropixel=12, modes_x=32, modes_y=32, signal_x=16, signal_y=48,
+        anchor_x=416, anchor_y=48, anchor_width=208, anchor_height=384,
+        camera_width=640, camera_height=480, crop_x=192, crop_y=112, crop_width=256, crop_height=256, bin=8,
+        store_bytes=8192, raw_rows=24,
+    ),
+    "svga": Geometry(
+        panel_kind=PanelKind.VIDEO_CONTINUOUS,
+        **VIDEO_MODES["svga"].geometry_fields,
+        macropixel=8, modes_x=64, modes_y=64, signal_x=16, signal_y=44,
+        anchor_x=544, anchor_y=44, anchor_width=240, anchor_height=512,
+        camera_width=640, camera_height=528, crop_x=64, crop_y=8, crop_width=512, crop_height=512, bin=8,
+        store_bytes=16384, raw_rows=24,
+    ),
     # DLP4500-type panel: 912 x 1140 (shape: public driver code of a DLP4500 based machine).
     "dlp4500": Geometry(
         slm_width=912, slm_height=1140, slm_h_front=16, slm_h_sync=16, slm_h_back=32,
@@ -213,10 +283,9 @@ PRESETS: dict[str, Geometry] = {
         camera_width=640, camera_height=528, crop_x=64, crop_y=8, crop_width=512, crop_height=512, bin=8,
         store_bytes=16384, raw_rows=24,
     ),
-    # 1280 x 720 at 74.25 MHz, CEA-861 format 4: totals 1650 x 750.
     "hd720": Geometry(
-        slm_width=1280, slm_height=720, slm_h_front=110, slm_h_sync=40, slm_h_back=220,
-        slm_v_front=5, slm_v_sync=5, slm_v_back=20,
+        panel_kind=PanelKind.VIDEO_CONTINUOUS,
+        **VIDEO_MODES["hd720"].geometry_fields,
         macropixel=10, modes_x=64, modes_y=64, signal_x=40, signal_y=40,
         anchor_x=720, anchor_y=40, anchor_width=520, anchor_height=640,
         camera_width=640, camera_height=528, crop_x=64, crop_y=8, crop_width=512, crop_height=512, bin=8,

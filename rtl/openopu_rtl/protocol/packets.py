@@ -14,7 +14,8 @@ PROJECT    first exposure u32, count u16, count * planes        RESULT: first ex
 ERROR      (device only) code u8, detail u32
 =========  ===================================================  ======================================
 
-A record is 14 bytes and the projection's packed integers. A packet from the host whose content
+A record is 14 bytes, the projection's packed integers, and with ``result_monitors`` a u16 for each shot: the reading
+of the photodiode during its exposure. A packet from the host whose content
 exceeds ``COMMAND_BYTES`` (READ, WRITE) or the pattern store (PROJECT) is refused whole.
 """
 
@@ -65,6 +66,8 @@ RECORD_DTYPE = np.dtype(
         ("flags", "u1"),  # RECORD_FLAGS
     ]
 )
+MONITOR_DTYPE = np.dtype("<u2")
+"""A shot's photodiode reading."""
 RECORD_TIMING_FIELDS = ("timestamp",)
 """Fields that differ between twin and RTL, and are left out when they are compared."""
 RECORD_FLAGS = {"laser_on": 0, "accumulator_saturated": 1}
@@ -111,6 +114,8 @@ class Format:
     """Integers of one projection: outputs * banks, or the pixels of a raw readout."""
     bits: int
     raw: bool = False
+    monitors: int = 0
+    """Photodiode readings that follow: one for each shot of the program, or none."""
 
     def __post_init__(self) -> None:
         if self.bits not in RESULT_BITS:
@@ -118,7 +123,9 @@ class Format:
 
     @property
     def record_bytes(self) -> int:
-        return RECORD_DTYPE.itemsize + codec.result_bytes(self.count, self.bits)
+        return (
+            RECORD_DTYPE.itemsize + codec.result_bytes(self.count, self.bits) + MONITOR_DTYPE.itemsize * self.monitors
+        )
 
 
 @dataclass(frozen=True)
@@ -129,6 +136,8 @@ class Record:
     """(count,) of ``RECORD_DTYPE``."""
     values: np.ndarray
     """(count, integers) int32; raw pixels are unsigned."""
+    monitors: np.ndarray | None = None
+    """(count, shots) uint16, DN: photodiode readings, where they were asked for; 0 for a shot that was not exposed."""
 
     @property
     def ok(self) -> np.ndarray:
@@ -152,8 +161,10 @@ def decode_records(payload: bytes, form: Format) -> tuple[int, Record]:
         raise codec.CodecError(f"a result of {count} records has {len(body)} bytes, not {count * form.record_bytes}")
     rows = np.frombuffer(body, dtype=np.uint8).reshape(count, form.record_bytes)
     head = np.ascontiguousarray(rows[:, : RECORD_DTYPE.itemsize]).view(RECORD_DTYPE)[:, 0]
-    values = codec.unpack_results(np.ascontiguousarray(rows[:, RECORD_DTYPE.itemsize :]), form.count, form.bits)
-    return first, Record(head, values & 0xFFFF if form.raw else values)
+    end = form.record_bytes - MONITOR_DTYPE.itemsize * form.monitors
+    values = codec.unpack_results(np.ascontiguousarray(rows[:, RECORD_DTYPE.itemsize : end]), form.count, form.bits)
+    monitors = np.ascontiguousarray(rows[:, end:]).view(MONITOR_DTYPE) if form.monitors else None
+    return first, Record(head, values & 0xFFFF if form.raw else values, monitors)
 
 
 def split(stream: bytearray) -> Iterator[bytes]:

@@ -84,7 +84,10 @@ def _identity() -> list[Register]:
         Register("board", Kind.IDENTITY, "Board: 0 simulation, 1 twin; boards count from 16."),
         Register("link", Kind.IDENTITY, "Link: 0 UART, 1 bytes handed over whole (simulation's bypass)."),
         Register("clock_hz", Kind.IDENTITY, "Frequency of the system clock.", "Hz"),
-    ]
+        Register("monitor_cycles", Kind.IDENTITY,
+                 "From the begin of an exposure until its photodiode reading, and the weight made of it, are there; "
+                 "with `normalise` an exposure must be longer.", "cycles"),
+    ]  # fmt: skip
     geometry = [
         Register(f"geometry_{f.name}", Kind.IDENTITY, f"`Geometry.{f.name}` that the gateware was built with.")
         for f in dataclasses.fields(Geometry)
@@ -115,7 +118,8 @@ _SETTINGS = [
              maximum=1, idle_only=True),
     Register("raw_first_row", _K.SETTING, "First sensor row of a raw readout.", maximum="last_raw_first_row",
              idle_only=True),
-    Register("slm_preload", _K.SETTING, "1: the next pattern is sent while this one is exposed (global reset panels).",
+    Register("slm_preload", _K.SETTING, "1: the next pattern is sent while this one is exposed (global reset panels; "
+             "continuous video never does it).",
              reset=1, maximum=1, idle_only=True),
     Register("camera_readout_cycles", _K.SETTING,
              "An exposure ends no sooner than so long after the one before it ended, or than the last readout took "
@@ -139,6 +143,14 @@ _SETTINGS = [
              maximum=4095, idle_only=True),
     Register("monitor_limit", _K.SETTING, "The laser trips when the photodiode's ADC reads more (12 bit); 4095: never.",
              reset=4095, maximum=4095, idle_only=True),
+    Register("laser_bias", _K.SETTING, "Code of the laser's bias DAC (12 bit), applied while the laser is on.",
+             maximum=4095, idle_only=True),
+    Register("result_monitors", _K.SETTING, "1: each record ends with the photodiode readings of its shots.", maximum=1,
+             idle_only=True),
+    Register("normalise", _K.SETTING, "1: each frame is weighted by `monitor_reference` over its photodiode reading.",
+             maximum=1, idle_only=True),
+    Register("monitor_reference", _K.SETTING, "Photodiode reading at which a frame's weight is 1.", reset=2048,
+             minimum=1, maximum=4095, idle_only=True),
 ]  # fmt: skip
 
 _COMMANDS = [
@@ -183,9 +195,10 @@ _STATUS = [
     Register("trip_cause", _K.STATUS, "Why the laser tripped: " + ", ".join(f"{b} {n}" for n, b in TRIP_CAUSES.items())
              + "; kept until the next arming."),
     Register("exposure_next", _K.STATUS, "ID that the next accepted projection begins with."),
+    Register("monitor", _K.STATUS, "Photodiode reading of the last exposure (12 bit)."),
+    Register("temperature", _K.STATUS, "Last reading of the thermometer (12 bit); what it means is the board's data."),
     Register("i2c_state", _K.STATUS, "I2C: " + ", ".join(f"{v} {n}" for n, v in I2C_STATES.items()) + "."),
     Register("i2c_result", _K.STATUS, "What the last I2C transfer read; 0 after a write."),
-    Register("monitor", _K.STATUS, "Last reading of the photodiode's ADC (12 bit)."),
 ]  # fmt: skip
 
 _EVENTS = [
@@ -204,6 +217,7 @@ _EVENTS = [
         "frames_late": "Frames unfinished when they were due, or when the next exposure ended.",
         "frames_malformed": "Frames with missing, extra, short or long lines.",
         "panel_stalls": "Times that the panel stopped taking or showing patterns.",
+        "panel_underruns": "Video frames whose pixels did not come in time.",
         "camera_overflows": "Frames that lost pixels at the clock crossing.",
         "accumulator_saturations": "Sums that left 32 bits and were held at the limit.",
         "result_saturations": "Returned integers held at the limit of their width.",
@@ -222,11 +236,17 @@ _TIMING = [
         "cycles_wait_results": "Settled, waiting for results to cross the link (both accumulator sets full).",
         "cycles_wait_input": "Busy, but no projection to load: waiting for the link to bring one.",
         "cycles_slm_frame": "Length of the last video frame sent, from its first to its last pixel.",
+        "cycles_slm_slot": "How long a packed plane is surely shown, as measured; else 0.",
         "cycles_readout": "Length of the last readout, from the end of the exposure to the end of the frame.",
         "trip_time": "Timestamp of the last trip.",
         "timestamp": "Cycles since reset, modulo 2**32.",
     }.items()
-]
+] + [
+    Register("monitor_live", _K.TIMING, "Last photodiode reading (12 bit), also one between exposures: a thousand a "
+             "second while the laser is on."),
+    Register("slots_missed", _K.TIMING,
+             "Times that a packed plane's slot passed before it could be exposed, so that it waits for the next one."),
+]  # fmt: skip
 
 
 def _numbered(registers: list[Register]) -> dict[str, Register]:
@@ -247,5 +267,8 @@ WINDOWS: dict[str, Window] = {
 }  # fmt: skip
 """Every window by name."""
 
+WEIGHT_FRACTION_BITS = 14
+WEIGHT_MAX = (2 << WEIGHT_FRACTION_BITS) - 1
+"""Largest weight of a frame, in units of 2**-14: just below 2, as with half the light something else is wrong."""
 RESULT_BITS = (8, 12, 16)
 """Bits of a returned integer for each value of ``result_format``."""

@@ -19,7 +19,13 @@ class Canned:
     def expose_frame(
         self, levels: NDArray[np.uint8], exposure_id: int, exposure_cycles: int, laser_code: int
     ) -> tuple[NDArray[np.uint16], int]:
-        return self.frame, 2048
+        return self.frame, self.monitor_reading(exposure_id, laser_code)
+
+    def monitor_reading(self, exposure_id: int | None, laser_code: int) -> int:
+        return 2048
+
+    def temperature_reading(self) -> int:
+        return 1000
 
 
 CANNED = "openopu_sim.bench.canned:Canned"

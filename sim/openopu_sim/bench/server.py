@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import cocotb
 import numpy as np
 from numpy.typing import NDArray
+from openopu_rtl.protocol import PanelKind
 
 from .endpoints import Door, Ports, Replay
 from .faults import Fault, Faults, Play
@@ -29,7 +30,7 @@ TICK_CYCLES = {"verilator": 50_000, "icarus": 5_000}
 UART_DIVISOR = 4
 """The device's divisor after reset."""
 DEFAULT_BAUD = CLOCK_HZ // UART_DIVISOR
-LAWS = (
+VIDEO_LAWS = (
     "panel: a line has too few or too many pixels",
     "panel: a frame has too few or too many lines",
     "panel: HSYNC has the wrong width",
@@ -38,13 +39,27 @@ LAWS = (
     "panel: VSYNC is misplaced",
     "panel: a pixel came during HSYNC or VSYNC",
     "panel: the pattern changed during an exposure",
+)
+ROW_LAWS = (
+    "panel: the bus paused within a row cycle",
+    "panel: the modes changed within a row cycle",
+    "panel: a row address is out of range",
+    "panel: a row was written while the mirrors settled",
+    "panel: a reset came while the one before it was active or the mirrors settled",
+    "panel: an unknown block mode",
+    "panel: a reset came before every row had been written, once",
+    "panel: the pattern changed during an exposure",
+)
+"""Of the panel, by kind."""
+LAWS = (
     "link: a byte that had been offered was withdrawn or changed",
     "DAC: SCK is too quick for the part",
     "ADC: CLK is too quick for the part, or CS was high for too short a time",
     "camera: a third exposure ended before the first was read out",
     "exposure: the ID changed during an exposure, or was not valid",
+    "bias DAC: SCK is too quick for the part",
 )
-"""What each bit of ``broken`` in ``hdl/bench.v`` means."""
+"""What each bit of ``broken`` in ``hdl/bench.v`` means, after the panel's eight."""
 
 
 class LawBroken(Exception):
@@ -55,6 +70,10 @@ class PlantLike(Protocol):
     def expose_frame(
         self, levels: NDArray[np.uint8], exposure_id: int, exposure_cycles: int, laser_code: int
     ) -> tuple[NDArray[np.uint16], int]: ...
+
+    def monitor_reading(self, exposure_id: int | None, laser_code: int) -> int: ...
+
+    def temperature_reading(self) -> int: ...
 
 
 class Signals:
@@ -90,9 +109,16 @@ class Bench:
         self._shape = (g.slm_height, g.slm_width)
         self._usual = Play(play_times=1, play_delay=settings.camera_delay_clocks, play_lines=g.camera_height)
         self._playing = self._usual
-        self._exposures = self._outputs = 0
-        self._frame_toggle = self._input_toggle = 0
-        self._interlock_opens_for = 0
+        self._exposures = self._outputs = self._asks = 0
+        self._frame_toggle = self._input_toggle = self._light_toggle = 0
+        self._ahead_code = -1
+        self._levels_of_faults = {
+            "interlock": ("interlock_closed", int(settings.interlock_closed), 0),
+            "link_break": ("line_break", 0, 1),
+        }
+        """Faults that last from the end of one exposure to that of another: signal, its usual and its faulty level."""
+        self._lasting: dict[str, int] = {}
+        """Exposures for which each of them lasts."""
         self._divisor = UART_DIVISOR
         # Opened once: the simulator rewrites the same files. The working folder is the run's own.
         Path("levels.bin").touch()
@@ -113,6 +139,7 @@ class Bench:
             "line_gap": s.camera_line_gap_clocks,
             "fval_lead": s.camera_frame_gap_clocks,
             **{f"sensor_{n}": int(v) for n, v in dataclasses.asdict(s.sensor).items() if n != "name"},
+            "temperature": self.plant.temperature_reading(),
             **self._usual.__dict__,
         }.items():
             self.signals.put(name, value)
@@ -122,7 +149,13 @@ class Bench:
         status = self.signals.get("status")
         self._check_laws()
         exposures, outputs = status & 0xFF, status >> 8 & 0xFF
-        input_empty, at_rest, laser_on = (bool(status >> bit & 1) for bit in (16, 17, 18))
+        input_empty, at_rest, laser_on, relit = (bool(status >> bit & 1) for bit in (16, 17, 18, 19))
+        asks = status >> 20 & 0xFF
+        if asks != self._asks:
+            self._asks = asks
+            self._shine(self.signals.get("exposed_id"), laser_on)
+        elif relit:
+            self._shine(None, laser_on)
         if exposures != self._exposures:
             if exposures != (self._exposures + 1) & 0xFF:
                 raise RuntimeError("the bench slept through an exposure")
@@ -147,20 +180,36 @@ class Bench:
 
     def _check_laws(self) -> None:
         if broken := self.signals.get("broken"):
-            names = "; ".join(text for bit, text in enumerate(LAWS) if broken >> bit & 1)
+            panel = ROW_LAWS if self.settings.geometry.panel_kind == PanelKind.ROW_BUS else VIDEO_LAWS
+            names = "; ".join(text for bit, text in enumerate(panel + LAWS) if broken >> bit & 1)
             raise LawBroken(f"after {self.signals.get('cycles')} cycles: {names}")
 
+    def _shine(self, exposure: int | None, laser_on: bool) -> None:
+        """Set what the photodiode reads from now on: in an exposure that has begun, or (None) between two."""
+        code = self._laser_code(laser_on)
+        self.signals.put("light", self.plant.monitor_reading(exposure, code))
+        self.signals.put("light_code", code)
+        self.signals.put("light_exposure", exposure is not None)
+        self._light_toggle ^= 1
+        self.signals.put("light_set", self._light_toggle)
+
+    def _laser_code(self, laser_on: bool) -> int:
+        return self.signals.get("dac_code") if laser_on else 0
+
     def _expose(self, laser_on: bool) -> None:
-        """An exposure has ended: compute what the camera and the photodiode saw."""
+        """An exposure has ended: compute what the camera saw, and foresee what the photodiode will read in the next."""
         signals = self.signals
         exposure = signals.get("exposed_id")
         cycles = signals.get("exposed_cycles")
-        code = signals.get("dac_code") if laser_on else 0
+        code = self._laser_code(laser_on)
         height, width = self._shape
         levels = np.frombuffer(os.pread(self._levels, height * width, 0), dtype=np.uint8).reshape(self._shape)
-        frame, monitor = self.plant.expose_frame(levels, exposure, cycles, code)
+        frame, _ = self.plant.expose_frame(levels, exposure, cycles, code)
         os.pwrite(self._frame, frame.astype(">u2").tobytes(), 0)
-        signals.put("adc_value", monitor)
+        signals.put("ahead_light", self.plant.monitor_reading((exposure + 1) & 0xFFFFFFFF, code))
+        if code != self._ahead_code:
+            self._ahead_code = code
+            signals.put("ahead_code", code)
         self._play(self.faults.at(exposure))
         self._frame_toggle ^= 1
         signals.put("frame_load", self._frame_toggle)
@@ -172,13 +221,14 @@ class Bench:
             for name, value in play.__dict__.items():
                 self.signals.put(name, value)
             self._playing = play
-        if fault and fault.kind == "interlock":
-            self._interlock_opens_for = fault.argument
-            self.signals.put("interlock_closed", 0)
-        elif self._interlock_opens_for:
-            self._interlock_opens_for -= 1
-            if not self._interlock_opens_for:
-                self.signals.put("interlock_closed", int(self.settings.interlock_closed))
+        for kind, (signal, usual, faulty) in self._levels_of_faults.items():
+            if fault and fault.kind == kind:
+                self._lasting[kind] = fault.argument
+                self.signals.put(signal, faulty)
+            elif self._lasting.get(kind):
+                self._lasting[kind] -= 1
+                if not self._lasting[kind]:
+                    self.signals.put(signal, usual)
 
     def _read_output(self) -> bytes:
         words = np.frombuffer(os.pread(self._output, 1 << 16, 0), dtype=np.uint32)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from openopu.errors import UsageError
-from openopu_rtl.protocol import Geometry
+from openopu_rtl.protocol import Geometry, PanelKind
 
 from ..sensor import DEFAULT_SENSOR, SensorSettings
 from .faults import Faults
@@ -21,6 +22,8 @@ SLM_CLOCK_HZ = 46_500_000
 """Default pixel clock of the simulated panel: no simple ratio to the system clock."""
 CAMERA_CLOCK_HZ = 44_100_000
 """Default pixel clock of the simulated camera: no simple ratio either, and below the system clock."""
+RESET_S, MIRROR_SETTLE_S = 4.5e-6, 8e-6
+"""How long a DMD controller's RST_ACTIVE lasts, and how long after it no row may be written (TI E2E 322935)."""
 SECONDS_PS = 10**12
 SETTINGS_VARIABLE = "OPENOPU_BENCH"
 """Environment variable that carries :meth:`BenchSettings.dumps` into the simulator."""
@@ -84,8 +87,19 @@ class BenchSettings:
         """Parameters of the Verilog module ``openopu_bench``."""
         g = self.geometry
         names = ("width", "height", "h_front", "h_sync", "h_back", "v_front", "v_sync", "v_back")
+        panel: dict[str, int] = {"SLM_KIND": int(g.panel_kind)}
+        if g.panel_kind == PanelKind.PACKED_PLANES:
+            panel["SLM_BUS_BITS"] = 24
+        elif g.panel_kind == PanelKind.ROW_BUS:
+            panel |= {
+                "SLM_BUS_BITS": g.row_word_bits + 20,
+                "ROW_WORD_BITS": g.row_word_bits,
+                "RST_CLOCKS": math.ceil(RESET_S * self.slm_clock_hz),
+                "SETTLE_CLOCKS": math.ceil(MIRROR_SETTLE_S * self.slm_clock_hz),
+            }
         return {
             "CLOCK_HZ": CLOCK_HZ,
+            **panel,
             **{f"SLM_{name.upper()}": int(getattr(g, f"slm_{name}")) for name in names},
             "CAMERA_WIDTH": g.camera_width,
             "CAMERA_HEIGHT": g.camera_height,

@@ -139,6 +139,16 @@ class PhotodiodeParameters(_Checked):
 
 
 @dataclass(frozen=True)
+class ThermometerParameters(_Checked):
+    """A sensor with a voltage linear in its temperature, on the ADC's second channel."""
+
+    temperature_c: float = _parameter("deg C", "chosen: where the sensor sits, in a laboratory", low=-55.0, high=150.0)
+    zero_v: float = _parameter("V", "output at 0 deg C, of the MAX6607 and of others")
+    slope_v_per_k: float = _parameter("V/K", "10 mV/K, of the MAX6607 and of others", low=-1.0)
+    reference_v: float = _parameter("V", "chosen: voltage that fills the 12-bit ADC, a common supply", positive=True)
+
+
+@dataclass(frozen=True)
 class PlantParameters:
     """Everything between the panel's pins and the camera's. Each field is one table of a plant file."""
 
@@ -147,6 +157,7 @@ class PlantParameters:
     medium: MediumParameters
     camera: CameraParameters
     photodiode: PhotodiodeParameters
+    thermometer: ThermometerParameters
 
 
 TABLES: dict[str, type[_Checked]] = {
@@ -155,6 +166,7 @@ TABLES: dict[str, type[_Checked]] = {
     "medium": MediumParameters,
     "camera": CameraParameters,
     "photodiode": PhotodiodeParameters,
+    "thermometer": ThermometerParameters,
 }
 
 
@@ -179,6 +191,7 @@ DMD = PlantParameters(
         normal_from_e=20.0,
     ),
     PhotodiodeParameters(full_scale_w=0.12, noise_rms_dn=1.0),
+    ThermometerParameters(temperature_c=25.0, zero_v=0.5, slope_v_per_k=0.01, reference_v=3.3),
 )
 """A binary panel before the camera IMX255."""
 

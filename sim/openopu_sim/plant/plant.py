@@ -31,6 +31,7 @@ from .modulator import Modulator
 from .noise import NoiseStreams
 from .parameters import DMD, PlantParameters
 from .photodiode import Photodiode
+from .thermometer import Thermometer
 
 Reals = NDArray[np.float32]
 Draws = tuple[np.random.Generator, float, float]
@@ -87,6 +88,7 @@ class Plant:
         self.medium = Medium(g, self.cells, seed, parameters.medium.entry_bits)
         self.camera = Camera(parameters.camera, g.pixel_bits)
         self.photodiode = Photodiode(parameters.photodiode)
+        self.thermometer = Thermometer(parameters.thermometer)
         # Electrons per second and watt at an intensity |E|**2 of 1 in the medium's units.
         unit = self.medium.power * g.macropixel**2 * g.slm_width * g.slm_height
         self._rate = (
@@ -130,6 +132,15 @@ class Plant:
         frame = np.empty(pixels.size, dtype=np.uint16)
         frame[medium.pixel_order] = pixels[0].astype(np.uint16)
         return frame.reshape(g.camera_height, g.camera_width), monitor
+
+    def monitor_reading(self, exposure_id: int | None, laser_code: int) -> int:
+        """What the photodiode's ADC reads during an exposure, DN; None: between exposures, without noise."""
+        draws = None if exposure_id is None else self._draws(exposure_id)
+        return self._light(draws, 0, laser_code)[1]
+
+    def temperature_reading(self) -> int:
+        """What the thermometer's ADC reads, DN."""
+        return self.thermometer.reading()
 
     # Many exposures, from bit planes.
 

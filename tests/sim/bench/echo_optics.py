@@ -1,4 +1,4 @@
-"""Optics for tests of the bench: they tell in the monitor's value whether they saw what the stub device sent."""
+"""Optics for tests of the bench: they tell whether they saw what the stub device sent."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 class Echo:
-    """Frame: every pixel the ID + 1. Monitor: bit 0: right levels, bit 1: 100 cycles, then the laser's code."""
+    """Frame: every pixel the ID + 1 if levels and cycles are right, else 0. Monitor: 4 bits of the ID, 8 of code."""
 
     def __init__(self, settings) -> None:
         g = settings.geometry
@@ -15,5 +15,11 @@ class Echo:
 
     def expose_frame(self, levels, exposure_id, exposure_cycles, laser_code):
         right = np.array_equal(levels, (self.x + 3 * self.y + exposure_id & 0xFF).astype(np.uint8))
-        monitor = right | (exposure_cycles == 100) << 1 | (laser_code & 0x3FF) << 2
-        return np.full(self.shape, exposure_id + 1, np.uint16), int(monitor)
+        pixel = exposure_id + 1 if right and exposure_cycles == 100 else 0
+        return np.full(self.shape, pixel, np.uint16), self.monitor_reading(exposure_id, laser_code)
+
+    def monitor_reading(self, exposure_id, laser_code):
+        return 0xFFF if exposure_id is None else exposure_id & 0xF | (laser_code & 0xFF) << 4
+
+    def temperature_reading(self):
+        return 1

@@ -8,10 +8,13 @@ module openopu_sim_top (
     input [7:0] bypass_rx_payload, input bypass_rx_valid, output bypass_rx_ready,
     output [7:0] bypass_tx_payload, output bypass_tx_valid, input bypass_tx_ready,
     output reg slm_de, output reg slm_hsync, output reg slm_vsync, output reg [7:0] slm_level,
+    output slm_bus, input slm_return,
     output reg cam_trigger, input cam_fval, input cam_lval, input cam_dval, input [7:0] cam_pixel,
+    input i2c_scl_i, output i2c_scl_oe, input i2c_sda_i, output i2c_sda_oe,
     input interlock_closed, output reg laser_enable,
     output reg dac_cs_n, output reg dac_sck, output dac_sdi,
-    output reg adc_cs_n, output reg adc_sck, input adc_dout,
+    output bias_cs_n, output bias_sck, output bias_sdi,
+    output [1:0] adc_cs_n, output reg adc_sck, output adc_sdi, input adc_dout,
     output reg [31:0] exposure_id, output exposure_active, output idle
 );
     localparam W = 64, H = 64, HF = 4, HS = 4, HB = 8, LINE = W + HF + HS + HB, LINES = H + 1 + 1 + 2;
@@ -40,14 +43,20 @@ module openopu_sim_top (
     assign bypass_tx_payload = queue[tail];
     assign exposure_active = cam_trigger;
     assign idle = state == WAIT && !waiting && send_quiet && receive_quiet;
+    assign slm_bus = 0;
+    assign i2c_scl_oe = 0;
+    assign i2c_sda_oe = 0;
     assign dac_sdi = word[15];
+    assign bias_cs_n = 1, bias_sck = 0, bias_sdi = 0, adc_sdi = 0;
+    reg convert_n;
+    assign adc_cs_n = {1'b1, convert_n};
 
     // Video: one frame each time that `go` toggles.
     reg        go, gone;
     reg [15:0] x, y;
     initial begin
         go = 0; gone = 0; x = 0; y = 0; slm_de = 0; slm_hsync = 0; slm_vsync = 0; slm_level = 0; cam_trigger = 0;
-        laser_enable = 0; dac_cs_n = 1; dac_sck = 0; adc_cs_n = 1; adc_sck = 0; exposure_id = 32'hffffffff;
+        laser_enable = 0; dac_cs_n = 1; dac_sck = 0; convert_n = 1; adc_sck = 0; exposure_id = 32'hffffffff;
         head = 0; tail = 0; state = WAIT; timer = 0; sum = 0; since = 0; word = 0; monitor = 0;
     end
     always @(posedge slm_clk) begin
@@ -109,7 +118,7 @@ module openopu_sim_top (
             end
             READOUT: if ((fval_before && !fval) || timer == 30000) begin
                 timer <= 0;
-                adc_cs_n <= 0;
+                convert_n <= 0;
                 state <= CONVERT;
             end
             CONVERT: begin
@@ -119,7 +128,7 @@ module openopu_sim_top (
                     if (!adc_sck) monitor <= {monitor[10:0], adc_dout};
                 end
                 if (timer == 32 * 15 - 8) begin
-                    adc_cs_n <= 1;
+                    convert_n <= 1;
                     adc_sck <= 0;
                     state <= WAIT;
                     for (i = 0; i < 4; i = i + 1) begin

@@ -74,15 +74,17 @@ def test_exposures(bench: Simulation) -> None:
         first = seen[0][0]
         for i, (exposure, total, monitor) in enumerate(seen):
             assert exposure == first + i
-            assert total == PIXELS * (exposure + 1)
-            assert monitor == 0b11  # right levels, right width, laser off
+            assert total == PIXELS * (exposure + 1)  # right levels, right width
+            assert monitor == exposure & 0xF  # and of this exposure; the laser is off
         port.write(b"A")
         assert port.read(1) == b"A"
         port.write(b"E")
-        assert struct.unpack("<IIHx", port.read(11))[2] == 0b11 | (0x5A5 & 0x3FF) << 2
+        exposure, _, monitor = struct.unpack("<IIHx", port.read(11))
+        assert monitor == exposure & 0xF | (0x5A5 & 0xFF) << 4
         port.write(b"DE")
         assert port.read(1) == b"D"
-        assert struct.unpack("<IIHx", port.read(11))[2] == 0b11
+        exposure, _, monitor = struct.unpack("<IIHx", port.read(11))
+        assert monitor == exposure & 0xF
 
 
 def test_one_host_at_a_time(bench: Simulation) -> None:

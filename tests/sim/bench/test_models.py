@@ -28,20 +28,22 @@ endmodule
 """
 
 
-def run(folder: Path, tests: str, top: str, sources: list[Path], *options: str) -> dict[str, bool]:
-    """Run those functions of ``cocotb_models`` whose names begin with ``tests``; outcome by name."""
+def run(
+    folder: Path, tests: str, top: str, sources: list[Path], *options: str, module: str = "cocotb_models"
+) -> dict[str, bool]:
+    """Run those functions of ``module`` whose names begin with ``tests``; outcome by name."""
     first = folder / "timescale.v"
     first.write_text("`timescale 1ps / 1ps\n")
     program = folder / "model.vvp"
     command = ["iverilog", "-g2005", "-s", top, "-o", program, *options, first, *sources]
     subprocess.run(list(map(str, command)), check=True, timeout=60)
-    environment = cocotb_environment("cocotb_models", top)
+    environment = cocotb_environment(module, top)
     environment["PYTHONPATH"] += f":{HERE}"
-    environment["COCOTB_TEST_FILTER"] = f"cocotb_models.{tests}"
+    environment["COCOTB_TEST_FILTER"] = f"{module}.{tests}"
     environment["COCOTB_REWRITE_ASSERTION_FILES"] = "*.py"
     results = folder / "results.xml"
     environment["COCOTB_RESULTS_FILE"] = str(results)
-    environment["PYTHONWARNINGS"] = "ignore"  # cocotbext-uart uses deprecated names of cocotb
+    environment["PYTHONWARNINGS"] = "ignore"  # public models use deprecated names of cocotb
     done = subprocess.run(
         vvp_command(program), cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
     )

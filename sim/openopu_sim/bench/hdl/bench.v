@@ -1,6 +1,6 @@
 // The bench around the simulation's netlist, the same for every simulator.
 //
-// Python is woken by `attention` only: it toggles when an exposure has ended, bytes from the device lie
+// Python is woken by `attention` only: it toggles when an exposure has ended (or begun unforeseen), bytes from the device lie
 // in `output.bin`, the bytes for the device are used up, all has come to rest, a law is broken, or
 // nothing of this happened for `tick_cycles`. `status` says why. What Python answers (a frame, a
 // monitor value, more bytes) is set in the same instant, so that waiting takes no simulated time.
@@ -14,6 +14,7 @@ module openopu_bench #(
     parameter SLM_WIDTH = 64, SLM_HEIGHT = 64,
     parameter SLM_H_FRONT = 4, SLM_H_SYNC = 4, SLM_H_BACK = 8,
     parameter SLM_V_FRONT = 1, SLM_V_SYNC = 1, SLM_V_BACK = 2,
+    parameter SLM_KIND = 0, SLM_BUS_BITS = 1, ROW_WORD_BITS = 64, RST_CLOCKS = 1, SETTLE_CLOCKS = 1,
     parameter CAMERA_WIDTH = 80, CAMERA_HEIGHT = 72, PIXEL_BITS = 8
 ) (
 `ifndef OPENOPU_HDL_CLOCKS
@@ -46,11 +47,18 @@ module openopu_bench #(
     // Set by Python. `bench.vlt` makes these, and what Python reads, visible to it.
     reg        bypass;
     reg        interlock_closed;
+    reg        line_break;
     reg [15:0] host_divisor;
     reg        input_load;
     reg [31:0] input_count;
     reg        frame_load;
-    reg [11:0] adc_value;
+    reg [11:0] light;                  // what the photodiode reads from now on: `light_set` toggles with it
+    reg        light_set;
+    reg        light_exposure;         // `light` is that of the exposure that has begun, else of the time between
+    reg [11:0] light_code;             // code of the power DAC that `light` was made for
+    reg [11:0] ahead_light;            // what it reads in the exposure after the last one, if
+    reg [12:0] ahead_code;             // the power DAC's code is this then
+    reg [11:0] temperature;
     reg  [7:0] play_times;
     reg [31:0] play_delay;
     reg [31:0] play_gap;
@@ -74,18 +82,27 @@ module openopu_bench #(
 
     // The same, a clock later. What Python can set is an input to Verilator: logic that depended on it without a
     // register would be computed again at every edge of any clock.
-    reg        bypass_now, interlock_now, input_load_now, frame_load_now;
+    reg        bypass_now, interlock_now, break_now, input_load_now, frame_load_now;
     reg [15:0] divisor_now;
     reg [31:0] input_count_now, tick_now;
-    reg [11:0] adc_now;
+    reg        light_set_now, light_set_before, light_exposure_now;
+    reg [11:0] adc_now, light_now, light_code_now, lit_code, ahead_light_now, temperature_now;
+    reg [12:0] ahead_code_now;
     always @(posedge clk) begin
         bypass_now <= bypass;
         interlock_now <= interlock_closed;
+        break_now <= line_break;
         input_load_now <= input_load;
         input_count_now <= input_count;
         frame_load_now <= frame_load;
         divisor_now <= host_divisor;
-        adc_now <= adc_value;
+        light_now <= light;
+        light_set_now <= light_set;
+        light_exposure_now <= light_exposure;
+        light_code_now <= light_code;
+        ahead_light_now <= ahead_light;
+        ahead_code_now <= ahead_code;
+        temperature_now <= temperature;
         tick_now <= tick_cycles;
     end
 
@@ -95,7 +112,7 @@ module openopu_bench #(
     reg [31:0] broken;                 // laws that the device broke, or the bench itself
     reg [31:0] cycles;
     wire [31:0] exposed_cycles;
-    wire [11:0] dac_code;
+    wire [11:0] dac_code, bias_code;
 
     reg        rst;
     reg  [4:0] reset_left;
@@ -103,37 +120,47 @@ module openopu_bench #(
     wire [7:0] bypass_rx_payload, bypass_tx_payload;
     wire       slm_de, slm_hsync, slm_vsync, cam_trigger, cam_fval, cam_lval, cam_dval;
     wire [7:0] slm_level;
+    wire [SLM_BUS_BITS-1:0] slm_bus;
+    wire       slm_return;
     wire [PIXEL_BITS-1:0] cam_pixel;
-    wire       laser_enable, dac_cs_n, dac_sck, dac_sdi, adc_cs_n, adc_sck, adc_dout;
+    wire       laser_enable, dac_cs_n, dac_sck, dac_sdi, bias_cs_n, bias_sck, bias_sdi;
+    wire       adc_sck, adc_sdi, photodiode_dout, thermometer_dout;
+    wire [1:0] adc_cs_n;
     wire [31:0] exposure_id;
     wire       exposure_active, idle;
     wire       i2c_scl, i2c_sda, i2c_scl_oe, i2c_sda_oe, sensor_sda_low;
 
     openopu_sim_top dut (
         .clk(clk), .rst(rst), .slm_clk(slm_clk), .cam_clk(cam_clk),
-        .uart_rx(uart_rx), .uart_tx(uart_tx), .bypass(bypass_now),
+        .uart_rx(uart_rx && !break_now), .uart_tx(uart_tx), .bypass(bypass_now),
         .bypass_rx_payload(bypass_rx_payload), .bypass_rx_valid(bypass_rx_valid), .bypass_rx_ready(bypass_rx_ready),
         .bypass_tx_payload(bypass_tx_payload), .bypass_tx_valid(bypass_tx_valid), .bypass_tx_ready(bypass_tx_ready),
         .slm_de(slm_de), .slm_hsync(slm_hsync), .slm_vsync(slm_vsync), .slm_level(slm_level),
+        .slm_bus(slm_bus), .slm_return(slm_return),
         .cam_trigger(cam_trigger), .cam_fval(cam_fval), .cam_lval(cam_lval), .cam_dval(cam_dval),
         .cam_pixel(cam_pixel),
         .i2c_scl_i(i2c_scl), .i2c_scl_oe(i2c_scl_oe), .i2c_sda_i(i2c_sda), .i2c_sda_oe(i2c_sda_oe),
         .interlock_closed(interlock_now), .laser_enable(laser_enable),
         .dac_cs_n(dac_cs_n), .dac_sck(dac_sck), .dac_sdi(dac_sdi),
-        .adc_cs_n(adc_cs_n), .adc_sck(adc_sck), .adc_dout(adc_dout),
+        .bias_cs_n(bias_cs_n), .bias_sck(bias_sck), .bias_sdi(bias_sdi),
+        .adc_cs_n(adc_cs_n), .adc_sck(adc_sck), .adc_sdi(adc_sdi),
+        .adc_dout(photodiode_dout && thermometer_dout),   // one line, pulled up; who is not selected lets go of it
         .exposure_id(exposure_id), .exposure_active(exposure_active), .idle(idle)
     );
 
     wire       exposure_ended, camera_quiet, camera_overrun;
-    wire       input_empty, output_written, link_quiet, link_broken, dac_broken, adc_broken;
+    wire       input_empty, output_written, link_quiet, link_broken, dac_broken, bias_broken, photodiode_broken, thermometer_broken;
     wire [7:0] panel_broken;
     wire [31:0] panel_latched;
 
-    openopu_panel #(
+    openopu_modulator #(
+        .KIND(SLM_KIND), .BUS_BITS(SLM_BUS_BITS), .ROW_WORD_BITS(ROW_WORD_BITS),
+        .RST_CLOCKS(RST_CLOCKS), .SETTLE_CLOCKS(SETTLE_CLOCKS),
         .WIDTH(SLM_WIDTH), .HEIGHT(SLM_HEIGHT), .H_FRONT(SLM_H_FRONT), .H_SYNC(SLM_H_SYNC), .H_BACK(SLM_H_BACK),
         .V_FRONT(SLM_V_FRONT), .V_SYNC(SLM_V_SYNC), .V_BACK(SLM_V_BACK)
-    ) panel (
-        .pixel_clk(slm_clk), .de(slm_de), .hsync(slm_hsync), .vsync(slm_vsync), .level(slm_level),
+    ) modulator (
+        .clk(slm_clk), .de(slm_de), .hsync(slm_hsync), .vsync(slm_vsync), .level(slm_level),
+        .bus(slm_bus), .answer(slm_return),
         .exposing(cam_trigger), .latched(panel_latched), .broken(panel_broken)
     );
 
@@ -170,9 +197,33 @@ module openopu_bench #(
     openopu_mcp4921 #(.CLOCK_HZ(CLOCK_HZ)) dac (
         .clk(clk), .cs_n(dac_cs_n), .sck(dac_sck), .sdi(dac_sdi), .code(dac_code), .broken(dac_broken)
     );
-    openopu_mcp3201 #(.CLOCK_HZ(CLOCK_HZ)) adc (
-        .clk(clk), .value(adc_now), .cs_n(adc_cs_n), .sck(adc_sck), .dout(adc_dout), .broken(adc_broken)
+    openopu_mcp4921 #(.CLOCK_HZ(CLOCK_HZ)) bias (
+        .clk(clk), .cs_n(bias_cs_n), .sck(bias_sck), .sdi(bias_sdi), .code(bias_code), .broken(bias_broken)
     );
+    openopu_mcp3201 #(.CLOCK_HZ(CLOCK_HZ)) photodiode (
+        .clk(clk), .value(adc_now), .cs_n(adc_cs_n[0]), .sck(adc_sck), .dout(photodiode_dout),
+        .broken(photodiode_broken)
+    );
+    openopu_mcp3201 #(.CLOCK_HZ(CLOCK_HZ)) thermometer (
+        .clk(clk), .value(temperature_now), .cs_n(adc_cs_n[1]), .sck(adc_sck), .dout(thermometer_dout),
+        .broken(thermometer_broken)
+    );
+
+    // Light on the photodiode. Python is asked at the begin of an exposure only if it could not foresee it.
+    wire [11:0] code_now = laser_enable ? dac_code : 12'd0;
+    wire        begins = cam_trigger && !trigger_before;
+    wire        foreseen = exposure_id == exposed_id + 1 && {1'b0, code_now} == ahead_code_now;
+    wire        asks = begins && !foreseen;
+    always @(posedge clk) begin
+        light_set_before <= light_set_now;
+        if (begins && foreseen) begin
+            adc_now <= ahead_light_now;
+            lit_code <= code_now;
+        end else if (light_set_now != light_set_before && (light_exposure_now || !cam_trigger)) begin
+            adc_now <= light_now;
+            lit_code <= light_code_now;
+        end
+    end
 
     // Attention.
     reg        empty_before, id_broken, trigger_before;
@@ -180,21 +231,24 @@ module openopu_bench #(
     reg [31:0] ticks;
     wire       at_rest = idle && link_quiet && camera_quiet && !rst;
     wire       rest_begins = at_rest && rest == REST - 1;
-    wire [31:0] broken_now = {19'b0, id_broken, camera_overrun, adc_broken, dac_broken, link_broken, panel_broken};
-    wire       wake = exposure_ended || output_written || (input_empty && !empty_before) || rest_begins
+    wire [31:0] broken_now = {18'b0, bias_broken, id_broken, camera_overrun, photodiode_broken | thermometer_broken, dac_broken, link_broken, panel_broken};
+    wire       wake = exposure_ended || asks || output_written || (input_empty && !empty_before) || rest_begins
                       || broken != broken_now || ticks == tick_now;
 
     initial begin
         attention = 0;
-        bypass = 0; interlock_closed = 1; host_divisor = 4; input_load = 0; input_count = 0; frame_load = 0;
-        adc_value = 0; play_times = 1; play_delay = 1; play_lines = CAMERA_HEIGHT; odd_line = 16'hffff;
+        bypass = 0; interlock_closed = 1; line_break = 0; host_divisor = 4; input_load = 0; input_count = 0; frame_load = 0;
+        light = 0; light_set = 0; light_exposure = 0; light_code = 0; ahead_light = 0; ahead_code = 13'h1fff; temperature = 0;
+        play_times = 1; play_delay = 1; play_lines = CAMERA_HEIGHT; odd_line = 16'hffff;
         odd_line_pixels = 0; play_gap = 0; cut_line = 16'hffff; cut_pixels = 0; glitch_line = 16'hffff;
         noise_clocks = 0; dval_pauses = 0; gap_jitter = 0; stop_after = 0; stop_cycles = 0; fval_lead = 4; line_gap = 4;
         sensor_present = 0; sensor_stuck = 0; sensor_wide_register = 0; sensor_wide_value = 0; sensor_address = 0;
         sensor_id_register = 0; sensor_id_value = 0;
         tick_cycles = 16;              // Python sets up the models at the first tick, within the reset
-        bypass_now = 0; interlock_now = 0; input_load_now = 0; input_count_now = 0; frame_load_now = 0;
+        bypass_now = 0; interlock_now = 0; break_now = 0; input_load_now = 0; input_count_now = 0; frame_load_now = 0;
         divisor_now = 4; adc_now = 0; tick_now = 16;
+        light_now = 0; light_set_now = 0; light_set_before = 0; light_exposure_now = 0; light_code_now = 0; lit_code = 0; ahead_light_now = 0;
+        ahead_code_now = 13'h1fff; temperature_now = 0;
         status = 0; exposed_id = 0; broken = 0; cycles = 0; rst = 1; reset_left = 31;
         empty_before = 1; id_broken = 0; trigger_before = 0; rest = 0; ticks = 0;
     end
@@ -217,8 +271,10 @@ module openopu_bench #(
         status[16] <= input_empty;
         status[17] <= at_rest && (rest == REST || rest_begins);
         status[18] <= laser_enable;
+        status[19] <= code_now != lit_code;                       // the light between exposures has changed
+        if (asks) status[27:20] <= status[27:20] + 1;            // exposures begun that were not foreseen, modulo 256
         if (wake) attention <= !attention;
         // Stored last: the file lies ready when Python wakes.
-        if (exposure_ended) panel.write;
+        if (exposure_ended) modulator.kind.panel.write;
     end
 endmodule

@@ -23,7 +23,8 @@ module openopu_raw #(
 );
     reg       rst, bypass;
     reg [4:0] reset_left;
-    wire      uart_tx, dac_cs_n, dac_sck, dac_sdi, adc_cs_n, adc_sck, exposure_active, idle;
+    wire      slm_bus, uart_tx, dac_cs_n, dac_sck, dac_sdi, bias_cs_n, bias_sck, bias_sdi, adc_sck, adc_sdi, exposure_active, idle;
+    wire [1:0] adc_cs_n;
     wire [31:0] exposure_id;
     initial begin
         rst = 1; bypass = 0; reset_left = 31;
@@ -40,10 +41,12 @@ module openopu_raw #(
         .bypass_rx_payload(bypass_rx_payload), .bypass_rx_valid(bypass_rx_valid), .bypass_rx_ready(bypass_rx_ready),
         .bypass_tx_payload(bypass_tx_payload), .bypass_tx_valid(bypass_tx_valid), .bypass_tx_ready(bypass),
         .slm_de(slm_de), .slm_hsync(slm_hsync), .slm_vsync(slm_vsync), .slm_level(slm_level),
+        .slm_bus(slm_bus), .slm_return(bypass),
         .cam_trigger(cam_trigger), .cam_fval(cam_fval), .cam_lval(cam_lval), .cam_pixel(cam_pixel),
         .interlock_closed(bypass), .laser_enable(laser_enable),
         .dac_cs_n(dac_cs_n), .dac_sck(dac_sck), .dac_sdi(dac_sdi),
-        .adc_cs_n(adc_cs_n), .adc_sck(adc_sck), .adc_dout(bypass),
+        .bias_cs_n(bias_cs_n), .bias_sck(bias_sck), .bias_sdi(bias_sdi),
+        .adc_cs_n(adc_cs_n), .adc_sck(adc_sck), .adc_sdi(adc_sdi), .adc_dout(bypass),
         .exposure_id(exposure_id), .exposure_active(exposure_active), .idle(idle)
     );
 endmodule

@@ -1,57 +1,38 @@
-"""The laser's power DAC and the photodiode's ADC.
+"""The laser's DACs: MCP4921.
 
-Sources of the timing constants (Microchip): MCP4901/4911/4921 data sheet DS22248, "AC characteristics
-(SPI timing specifications)" and register 5-1; MCP3201 data sheet DS21290, "Electrical characteristics"
-and figure 5-1. Both parts take SPI mode 0: the clock is low when idle.
+Sources (Microchip): timing: MCP4921/4922 data sheet DS21897A, page 6, "AC characteristics (SPI timing
+specifications)", the same in DS22250A for MCP4902/4912/4922; words: DS22248, register 5-1. SPI mode 0: the clock is
+low when idle.
 """
 
 from collections.abc import Iterator
 
 from amaranth.hdl import Cat, Const, Module, Signal
 from amaranth.lib import wiring
-from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
 
+from .common import clocks
+
 MCP4921_SCK_HZ_MAX = 20_000_000
-"""fCLK (DS22248)."""
+"""fCLK (DS21897A)."""
 MCP4921_SCK_HIGH_NS = 15
-"""tHI (DS22248)."""
+"""tHI (DS21897A)."""
 MCP4921_SCK_LOW_NS = 15
-"""tLO (DS22248)."""
+"""tLO (DS21897A)."""
 MCP4921_SETUP_NS = 15
-"""tSU, SDI before the rising clock (DS22248)."""
+"""tSU, SDI before the rising clock (DS21897A)."""
 MCP4921_HOLD_NS = 10
-"""tHD, SDI after the rising clock (DS22248)."""
+"""tHD, SDI after the rising clock (DS21897A)."""
 MCP4921_CS_HOLD_NS = 15
-"""tCHS, rising clock to rising /CS (DS22248)."""
+"""tCHS, rising clock to rising /CS (DS21897A)."""
 MCP4921_CS_HIGH_NS = 15
-"""tCSH, /CS high between two words (DS22248)."""
+"""tCSH, /CS high between two words (DS21897A)."""
 MCP4921_IDLE_NS = 40
-"""tIDLE, clock idle before /CS falls (DS22248)."""
+"""tIDLE, clock idle before /CS falls (DS21897A)."""
 MCP4921_WORD_BITS = 16
 MCP4921_CONFIG = 0b0011
 """Bits 15 to 12 of a word (DS22248, register 5-1): write; BUF = 0, the reference's input is not buffered,
 so that it may reach the supply; /GA = 1, gain 1; /SHDN = 1, output on."""
-
-MCP3201_SCK_HZ_MAX = 1_600_000
-"""fCLK with a supply of 5 V (DS21290)."""
-MCP3201_SCK_HALF_NS = 312
-"""tHI and tLO (DS21290)."""
-MCP3201_CS_SETUP_NS = 100
-"""tSUCS, falling /CS to the first rising clock (DS21290)."""
-MCP3201_CS_HIGH_NS = 625
-"""tCSH, /CS high between two conversions (DS21290)."""
-MCP3201_OUTPUT_NS = 200
-"""tDO and tEN, falling clock to valid output, at most (DS21290)."""
-MCP3201_CLOCKS = 15
-"""Clocks of one conversion: 1.5 to sample, the null bit after the second, then 12 bits (figure 5-1)."""
-MCP3201_BITS = 12
-SYNCHRONISER_CLOCKS = 2
-
-
-def clocks(time_ns: int, clock_hz: int) -> int:
-    """Fewest clocks that last ``time_ns``."""
-    return -(-time_ns * clock_hz // 10**9)
 
 
 def mcp4921_word(code: int) -> int:
@@ -111,6 +92,11 @@ class Mcp4921(wiring.Component):
         """Clocks from one falling /CS to the next when words follow each other."""
         return MCP4921_WORD_BITS * (self._low + self._high) + self._low + self._gap + 1
 
+    @property
+    def dark_clocks(self) -> int:
+        """Most clocks with ``code`` at zero until the part holds zero: a word under way, and that of the zero."""
+        return 2 * self.word_clocks - self._gap
+
     def elaborate(self, platform):
         m = Module()
         timer = Signal(range(max(self._low, self._high, self._gap) + 1))
@@ -151,85 +137,6 @@ class Mcp4921(wiring.Component):
         return m
 
 
-class Mcp3201(wiring.Component):
-    """Reads a MCP3201.
-
-    Its sample ends 1.5 periods of ``sck`` after the first rising clock, so it is taken at once unless
-    a conversion ended less than tCSH before.
-
-    Parameters
-    ----------
-    clock_hz : frequency of the clock; ``sck`` is as quick as the part allows.
-
-    Ports
-    -----
-    start : strobe: convert; ignored while ``busy``.
-    busy : a conversion is under way.
-    value : the last conversion, 0 to 4095.
-    done : strobe: ``value`` is new. At most :attr:`conversion_clocks` after ``start``.
-    cs_n, sck, dout : the part's pins; ``dout`` is synchronised inside.
-    """
-
-    start: In(1)
-    busy: Out(1)
-    value: Out(MCP3201_BITS)
-    done: Out(1)
-    cs_n: Out(1, init=1)
-    sck: Out(1)
-    dout: In(1)
-
-    def __init__(self, clock_hz: int):
-        # The bit is taken at the falling clock after the one that brought it, through the synchroniser.
-        self._half = max(
-            clocks(MCP3201_SCK_HALF_NS, clock_hz),
-            -(-clock_hz // (2 * MCP3201_SCK_HZ_MAX)),
-            -(-(clocks(MCP3201_OUTPUT_NS, clock_hz) + SYNCHRONISER_CLOCKS) // 2),
-        )
-        self._setup = max(self._half, clocks(MCP3201_CS_SETUP_NS, clock_hz))
-        self._gap = clocks(MCP3201_CS_HIGH_NS, clock_hz)
-        super().__init__()
-
-    @property
-    def conversion_clocks(self) -> int:
-        """Most clocks from ``start`` to ``done``."""
-        return self._gap + self._setup + (2 * MCP3201_CLOCKS - 1) * self._half + 2
-
-    def elaborate(self, platform):
-        m = Module()
-        dout = Signal()
-        m.submodules.synchroniser = FFSynchronizer(self.dout, dout, stages=SYNCHRONISER_CLOCKS)
-        timer = Signal(range(max(self._setup, self._gap) + 1), init=self._gap)
-        count = Signal(range(MCP3201_CLOCKS))
-        shift = Signal(MCP3201_BITS)
-        m.d.sync += self.done.eq(0)
-        with m.If(timer != 0):
-            m.d.sync += timer.eq(timer - 1)
-        with m.FSM() as fsm:
-            with m.State("IDLE"), m.If(self.start):
-                m.next = "WAIT"
-            with m.State("WAIT"), m.If(timer == 0):
-                m.d.sync += [self.cs_n.eq(0), timer.eq(self._setup - 1), count.eq(0)]
-                m.next = "LOW"
-            with m.State("LOW"), m.If(timer == 0):
-                m.d.sync += [self.sck.eq(1), timer.eq(self._half - 1)]
-                m.next = "HIGH"
-            with m.State("HIGH"), m.If(timer == 0):
-                m.d.sync += [
-                    self.sck.eq(0),
-                    timer.eq(self._half - 1),
-                    shift.eq(Cat(dout, shift)),  # what came before the twelve bits falls off
-                    count.eq(count + 1),
-                ]
-                m.next = "LOW"
-                with m.If(count == MCP3201_CLOCKS - 1):
-                    m.next = "END"
-            with m.State("END"):
-                m.d.sync += [self.cs_n.eq(1), self.value.eq(shift), self.done.eq(1), timer.eq(self._gap - 1)]
-                m.next = "IDLE"
-            m.d.comb += self.busy.eq(~fsm.ongoing("IDLE"))
-        return m
-
-
 def mcp4921_pins(code: int, low: int, high: int) -> Iterator[tuple[int, int, int]]:
     """Model of :class:`Mcp4921`: (cs_n, sck, sdi) of every clock in which /CS is low.
 
@@ -240,11 +147,3 @@ def mcp4921_pins(code: int, low: int, high: int) -> Iterator[tuple[int, int, int
         yield from [(0, 0, word >> bit & 1)] * low
         yield from [(0, 1, word >> bit & 1)] * high
     yield from [(0, 0, word & 1)] * low
-
-
-def mcp3201_value(dout: list[int]) -> int:
-    """Model of :class:`Mcp3201`: the value from ``dout`` at each of the ``MCP3201_CLOCKS`` falling clocks."""
-    value = 0
-    for bit in dout[-MCP3201_BITS:]:
-        value = value << 1 | bit
-    return value

