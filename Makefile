@@ -4,7 +4,7 @@ PY := .venv/bin/python
 export OPENBLAS_NUM_THREADS ?= 1
 OUT ?= build
 
-.PHONY: help setup demo test lint sim bench mutants docs clean
+.PHONY: help setup demo test lint sim bench faults mutants docs clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -32,6 +32,9 @@ bench: setup ## the measurements of docs/results.md, in build/bench/summary.json
 docs: setup ## reference pages from the declaration, timing diagrams from simulation
 	@$(PY) tools/reference.py
 	@$(PY) tools/timing.py
+
+faults: setup ## 200 cases of a frame lost, repeated, delayed or cut in 1,000: is any row another's?
+	@$(PY) tools/pairing.py --out $(OUT)/pairing.json
 
 mutants: setup ## seed faults into the gateware, one at a time: do the tests notice?
 	@$(PY) tools/mutants.py --out $(OUT)/mutants.json
