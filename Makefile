@@ -3,8 +3,9 @@ PY := .venv/bin/python
 # Tests and models run side by side on few cores, where BLAS threads wait for each other.
 export OPENBLAS_NUM_THREADS ?= 1
 OUT ?= build
+BOARD ?= ulx3s
 
-.PHONY: help setup demo test lint sim bench faults mutants docs clean
+.PHONY: help setup demo test lint sim bench faults mutants bitstream docs clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -38,6 +39,9 @@ faults: setup ## 200 cases of a frame lost, repeated, delayed or cut in 1,000: i
 
 mutants: setup ## seed faults into the gateware, one at a time: do the tests notice?
 	@$(PY) tools/mutants.py --out $(OUT)/mutants.json
+
+bitstream: setup ## of BOARD (ulx3s, icepi_zero, arty_a7), in build/bitstream; its line in docs/boards.md
+	@.venv/bin/openopu bitstream --board $(BOARD) --out $(OUT)/bitstream --report docs/boards.md
 
 clean: ## what the verbs made, but .venv
 	@rm -rf build .pytest_cache .hypothesis .mypy_cache .ruff_cache

@@ -13,6 +13,7 @@ need g++ g++           # Verilator's models are C++
 need make make
 need perl perl         # Verilator's driver
 need iverilog iverilog # the second simulator
+echo "#include <lz4.h>" | ${CXX:-g++} -E -xc++ - >/dev/null 2>&1 || missing="$missing liblz4-dev" # waveforms as .fst
 python=${PYTHON:-python3}
 need "$python" python3
 if command -v "$python" >/dev/null 2>&1 && ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then

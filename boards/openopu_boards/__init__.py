@@ -1,1 +1,4 @@
-"""Boards that carry the gateware, one file a board."""
+"""Boards: pins and clocks of each, one file a board; bitstreams, and the way onto a board.
+
+Imports the gateware and the host's contract for commands.
+"""

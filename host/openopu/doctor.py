@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 import numpy as np
+from openopu_rtl.protocol.boards import board_name
 
 from . import laser
 from .device import open_device, schemes
@@ -25,7 +26,6 @@ PROBE_S = 0.5
 """How long each of these rates is listened to."""
 PROBES = 20
 """Requests whose median gives the latency."""
-BOARDS = {0: "simulation", 1: "twin"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -117,7 +117,7 @@ def _examine(opu: Opu) -> dict[str, Any]:
         "device": str(opu.device.url),
         "name": opu.device.name,
         "gateware": opu.gateware,
-        "board": BOARDS.get(identity.board, str(identity.board)),
+        "board": board_name(identity.board),
         "link": "bytes handed over whole" if identity.link else "UART",
         "clock_hz": identity.clock_hz,
         "n": g.modes,

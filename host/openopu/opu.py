@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -16,7 +17,7 @@ from openopu_rtl.protocol.packets import RECORD_FLAGS
 from openopu_rtl.protocol.registers import STATUS_BITS, TRIP_CAUSES
 from openopu_rtl.protocol.shots import complement
 
-from . import laser, measure, sensor_setup
+from . import laser, levels, measure, sensor_setup
 from . import layout as layouts
 from .device import Device, open_device
 from .encoding import Encoding, Key, array_of, check_errors
@@ -25,7 +26,7 @@ from .measure import ExposureReport
 from .pending import Pending
 from .pipeline import EXPOSURE_IDS, Job, Setup
 from .sensor_setup import SensorReport
-from .session import Identity, Session
+from .session import Identity, Session, check_geometry
 from .settings import Settings, linear_weight, lossless, selection_of
 from .url import DeviceUrl
 from .worker import Worker
@@ -67,12 +68,13 @@ class Opu:
             self.identity: Identity = self._session.identify()
             self.geometry = self.identity.geometry
             self.gateware = self.identity.gateware
-            _check_geometry(device.url, self.identity)
+            check_geometry(device.url, self.identity)
             self._session.write(laser_disarm=0)
             self._session.wait_idle(SETTLE_S)
             self._settings = Settings.default(self.geometry)
             self._settings.write(self._session, self.geometry, None)
-            self._session.write_window("level_table", np.arange(256))
+            self._level_table = levels.identity()
+            self._session.write_window("level_table", self._level_table)
             self._session.write(counters_clear=0)
         except BaseException:
             device.transport.close()
@@ -144,6 +146,27 @@ class Opu:
     def exposure_next(self, value: int) -> None:
         with self._lock:
             self._next = whole(value, "exposure_next") % EXPOSURE_IDS
+
+    @property
+    def level_table(self) -> NDArray[np.uint8]:
+        """What the panel is sent for each level of a program, (256,) uint8; a copy."""
+        return self._level_table.copy()
+
+    def set_level_table(self, source: ArrayLike | str | os.PathLike[str]) -> None:
+        """Set :attr:`level_table`, such as a display's gamma correction. Waits for the projections under way.
+
+        ``source``: 256 levels, or a file of them (:func:`openopu.levels.level_table`). It lasts until the device is
+        closed: opening one sets the identity, so that no run depends on the one before.
+
+        Raises
+        ------
+        UsageError
+            No level table; the device keeps the one it has.
+        """
+        table = levels.level_table(source)
+        with self._lock:
+            self._worker.call(lambda: self._session.write_window("level_table", table))
+            self._level_table = table
 
     @property
     def exposure_cycles(self) -> int:
@@ -480,18 +503,6 @@ class Opu:
     def set_baud(self, baud: int) -> None:
         """Change the rate of a serial line on both ends."""
         self._worker.call(lambda: self._session.set_baud(baud, self.identity.clock_hz))
-
-
-def _check_geometry(url: DeviceUrl, identity: Identity) -> None:
-    """Compare what the URL asks for with what the device is."""
-    for key, actual in (("n", identity.geometry.modes), ("m", identity.geometry.outputs)):
-        wanted = url.get_int(key, actual, 1)
-        if wanted != actual:
-            raise UsageError(
-                f"{key}={wanted} was asked for, but the device has {actual}",
-                str(url),
-                f"Write {key}={actual}, or use gateware built for {wanted}",
-            )
 
 
 def open(url: str | DeviceUrl, *, arm: bool = False, exposure_base: int = 0, allow_dark: bool = False) -> Opu:

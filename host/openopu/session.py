@@ -29,6 +29,7 @@ from openopu_rtl.protocol.registers import STATUS_BITS
 
 from .device import Device
 from .errors import DeviceError, DeviceRefused, DeviceSilent, IdentityMismatch, LinkGarbled, UsageError, whole
+from .url import DeviceUrl
 
 MARGIN_S = 2.0
 """Added to every time-out: what an operating system and a USB adapter may take on top of the line."""
@@ -386,3 +387,15 @@ def _name_of(address: int) -> str:
             return register.name
     owner = [w for w in WINDOWS.values() if w.address <= address]
     return f"{owner[-1].name}[{address - owner[-1].address}]" if owner else ""
+
+
+def check_geometry(url: DeviceUrl, identity: Identity) -> None:
+    """Raise :class:`UsageError` where the device is not what its URL asks for."""
+    for key, actual in (("n", identity.geometry.modes), ("m", identity.geometry.outputs)):
+        wanted = url.get_int(key, actual, 1)
+        if wanted != actual:
+            raise UsageError(
+                f"{key}={wanted} was asked for, but the device has {actual}",
+                str(url),
+                f"Write {key}={actual}, or use gateware built for {wanted}",
+            )

@@ -202,7 +202,7 @@ class FrameMatcher(wiring.Component):
                         m.next = "FINISH"
             with m.State("WAIT"):
                 m.d.comb += receiving.eq(1)
-                with m.If(self.i.valid):
+                with m.If(self.i.valid & ~self.exposure_ended):
                     with m.If(word.first):
                         m.d.sync += [self.pixel_valid.eq(1), self.pixel_first.eq(1)]
                         m.next = "PIXELS"
@@ -213,8 +213,9 @@ class FrameMatcher(wiring.Component):
                         extra()
                         m.next = "FINISH"
                 with m.Elif(overdue | self.exposure_ended):
-                    m.d.comb += self.missing.eq(1)
-                    lose_track(Code.FRAME_MISSING)
+                    # A frame that begins in the very clock in which the next exposure ends is late, not missing.
+                    m.d.comb += [self.missing.eq(~self.i.valid), self.late.eq(self.i.valid)]
+                    lose_track(Mux(self.i.valid, Code.FRAME_LATE, Code.FRAME_MISSING))
                     m.next = "FINISH"
             with m.State("PIXELS"):
                 m.d.comb += receiving.eq(1)

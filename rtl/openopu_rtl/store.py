@@ -44,8 +44,10 @@ class PatternStore(wiring.Component):
         write, read = ring.write_port(), ring.read_port(domain="sync")
         m.d.comb += [read.addr.eq(self.r_addr), read.en.eq(self.r_en), self.r_data.eq(read.data)]
 
-        head, kept = Signal(range(depth)), Signal(range(depth))
-        used, used_kept = Signal(range(depth + 1)), Signal(range(depth + 1))
+        head = Signal(range(depth))
+        kept = Signal(range(depth))
+        used = Signal(range(depth + 1))
+        used_kept = Signal(range(depth + 1))
         accepted = Signal()
         freed = Signal.like(used)
         m.d.comb += [

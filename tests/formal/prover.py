@@ -48,6 +48,8 @@ class Proof:
     """Clocks of the induction, or of the bounded check."""
     bounded: str = ""
     """Why it is bounded, and why that many clocks; empty: proved by induction."""
+    reach: int = 20
+    """Clocks from reset in which a counterexample is looked for where the induction does not close."""
     any_start: bool = False
     """Begin in any state of the registers, not only after reset."""
     fast: bool = False
@@ -205,14 +207,23 @@ def popcount(bits: list[Value]) -> Value:
 
 def prove(proof: Proof, folder: Path) -> Result:
     """Build and prove; ``folder`` receives the netlist, SymbiYosys' log and, on failure, its trace."""
+    result = _run(proof, folder, "bmc" if proof.bounded else "prove", proof.depth)
+    if result.status == "UNKNOWN":
+        sought = _run(proof, folder, "bmc", proof.reach)
+        if sought.status == "FAIL":
+            return Result("FAIL", result.seconds + sought.seconds, sought.log)
+    return result
+
+
+def _run(proof: Proof, folder: Path, mode: str, depth: int) -> Result:
     bench = Bench()
     proof.build(bench)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "top.il").write_text(bench.netlist())
     lines = [
         "[options]",
-        f"mode {'bmc' if proof.bounded else 'prove'}",
-        f"depth {proof.depth}",
+        f"mode {mode}",
+        f"depth {depth}",
         "[engines]",
         "smtbmc z3",
         "[script]",

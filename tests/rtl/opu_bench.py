@@ -48,7 +48,9 @@ class Bench:
     lines of pixels), so that anything from no frame to two can be played.
     """
 
-    def __init__(self, geometry=SMALL, *, seed=0, clocks=(48e6, 40e6, 37e6), faults=None, stall=0.0, readings=None):
+    def __init__(
+        self, geometry=SMALL, *, seed=0, clocks=(48e6, 40e6, 37e6), faults=None, stall=0.0, readings=None, background=()
+    ):
         self.geometry = geometry
         self.opu = Opu(geometry, clock_hz=CLOCK_HZ)
         self.random = random.Random(seed)
@@ -57,6 +59,7 @@ class Bench:
         self.stall = float(stall)
         self.readings = readings
         """What the photodiode reads in an exposure, by its ID; None: nothing is there (reads 0)."""
+        self.background = background
         self.panel_runs = True
         """False: the panel's pixel clock stands still."""
         self.stalled = False
@@ -86,6 +89,8 @@ class Bench:
         sim.add_testbench(self._panel, background=True)
         sim.add_testbench(self._trigger, background=True)
         sim.add_testbench(self._camera, background=True)
+        for testbench in self.background:
+            sim.add_testbench(testbench, background=True)
         if self.readings:
             sim.add_testbench(self._photodiode, background=True)
         received = bytearray()

@@ -145,8 +145,8 @@ def test_gateware() -> None:
     bench = Bench(CONTINUOUS, clocks=(48e6, 48e6, 37e6))
     table = rng.permutation(256)
     shots = [
-        Shot(plane=0, frames=1, level_on=200, level_border=17, level_anchor=3, settle_cycles=20, exposure_cycles=700),
-        Shot(plane=1, frames=3, level_on=200, level_border=17, invert=True, settle_cycles=0, exposure_cycles=90),
+        Shot(plane=0, frames=1, level_on=200, level_border=17, level_anchor=3, settle_cycles=20, exposure_cycles=400),
+        Shot(plane=1, frames=3, level_on=200, level_border=17, invert=True, settle_cycles=0, exposure_cycles=600),
     ]
     program = Program(tuple(shots), 2)
     selection = np.arange(CONTINUOUS.outputs)
@@ -176,8 +176,7 @@ def test_gateware() -> None:
         plain = [(frame, count) for frame, count in runs if frame in want]
         assert [frame for frame, _ in plain] == want
         for (_, count), s in zip(plain, shots * 2, strict=True):
-            assert count >= s.frames
-        assert plain[0][1] > 2, "the first pattern was not repeated while exposed"
+            assert count > s.frames, "a pattern was not repeated while exposed"
         assert set(runs[-1][0]) == {border}
 
     bench.run(script)

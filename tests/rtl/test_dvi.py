@@ -196,6 +196,7 @@ def test_output_refuses_what_it_cannot_do() -> None:
 def serialised(words: list[list[int]], skew: float, slip: int | None = None) -> np.ndarray:
     """Bits (lanes, bits) that the serialiser sends for ``words``, one row a pixel clock.
 
+    The words are there from 1.4 fast clocks after a pixel clock's edge until 1.4 before the next, else anything is.
     ``skew``: of the pixel clock's edge, in fast clocks. ``slip``: the pixel clock after which the next
     one comes two fast clocks late.
     """
@@ -211,12 +212,15 @@ def serialised(words: list[list[int]], skew: float, slip: int | None = None) -> 
         await ctx.delay(fast * (1 + skew))
         for i, row in enumerate(words):
             ctx.set(slm.clk, 1)
-            # As registers of this domain.
+            await ctx.delay(1.4 * fast)
             for lane, word in enumerate(row):
                 ctx.set(dut.words[lane], word)
-            await ctx.delay(2.5 * fast)
+            await ctx.delay(1.1 * fast)
             ctx.set(slm.clk, 0)
-            await ctx.delay(2.5 * fast + (2 * fast if i == slip else 0))
+            await ctx.delay(1.1 * fast)
+            for lane, word in enumerate(row):
+                ctx.set(dut.words[lane], ~word & 0x3FF)
+            await ctx.delay(1.4 * fast + (2 * fast if i == slip else 0))
 
     async def receive(ctx):
         while True:

@@ -299,6 +299,39 @@ def test_settings_are_refused_while_busy():
     bench.run(script)
 
 
+def test_power_and_bias_are_zero_while_the_laser_is_off():
+    codes: dict[str, int] = {}
+
+    async def dacs(ctx):
+        pins = [getattr(opu, f"{name}_{pin}") for name in ("dac", "bias") for pin in ("cs_n", "sck", "sdi")]
+        bits, before = {"dac": [], "bias": []}, (1, 0, 0, 1, 0, 0)
+        async for _, _, *now in ctx.tick().sample(*pins):
+            for i, name in enumerate(bits):
+                if now[3 * i + 1] and not before[3 * i + 1]:
+                    bits[name].append(now[3 * i + 2])
+                if now[3 * i] and not before[3 * i]:
+                    word = int("".join(map(str, bits[name])), 2)
+                    assert (len(bits[name]), word >> 12) == (16, 0b0011)
+                    codes[name] = word & 0xFFF
+                    bits[name].clear()
+            before = now
+
+    bench = Bench(background=(dacs,))
+    opu = bench.opu
+
+    async def script(host):
+        await host.write(laser_power=0x456, laser_bias=0x123)
+        assert codes == {"dac": 0, "bias": 0}
+        assert await host.arm() is None
+        await host.ctx.tick().repeat(150)
+        assert codes == {"dac": 0x456, "bias": 0x123}
+        host.ctx.set(opu.interlock_closed, 0)
+        await host.ctx.tick().repeat(150)
+        assert codes == {"dac": 0, "bias": 0}
+
+    bench.run(script)
+
+
 def test_laser_is_dark_until_armed_and_its_flag_tells():
     bench = Bench()
     opu = bench.opu

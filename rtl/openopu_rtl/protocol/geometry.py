@@ -274,12 +274,23 @@ PRESETS: dict[str, Geometry] = {
         camera_width=640, camera_height=528, crop_x=64, crop_y=8, crop_width=512, crop_height=512, bin=8,
         store_bytes=16384, raw_rows=24,
     ),
-    # DLP4500-type panel: 912 x 1140 (shape: public driver code of a DLP4500 based machine).
+    # DLP4500-type panel: 912 x 1140 (shape: public driver code of a DLP4500 based machine), 60 Hz at 67.6 MHz.
+    # Its planes are those of three frames' shots.
     "dlp4500": Geometry(
+        panel_kind=PanelKind.PACKED_PLANES,
         slm_width=912, slm_height=1140, slm_h_front=16, slm_h_sync=16, slm_h_back=32,
         slm_v_front=2, slm_v_sync=4, slm_v_back=8,
         macropixel=12, modes_x=64, modes_y=64, signal_x=8, signal_y=186,
         anchor_x=780, anchor_y=60, anchor_width=120, anchor_height=1020,
+        camera_width=640, camera_height=528, crop_x=64, crop_y=8, crop_width=512, crop_height=512, bin=8,
+        store_bytes=32768, raw_rows=24,
+    ),
+    # DLP7000 behind a DLPC410: 1024 x 768. Four words of 256 bits at 100 MHz make a row of 40 ns; 200 of them settle.
+    "dlp7000": Geometry(
+        panel_kind=PanelKind.ROW_BUS, row_word_bits=256,
+        slm_width=1024, slm_height=768, slm_v_back=200,
+        macropixel=10, modes_x=64, modes_y=64, signal_x=32, signal_y=64,
+        anchor_x=704, anchor_y=64, anchor_width=288, anchor_height=640,
         camera_width=640, camera_height=528, crop_x=64, crop_y=8, crop_width=512, crop_height=512, bin=8,
         store_bytes=16384, raw_rows=24,
     ),

@@ -37,7 +37,7 @@ VIDEO_LAWS = (
     "panel: HSYNC is misplaced",
     "panel: VSYNC has the wrong width",
     "panel: VSYNC is misplaced",
-    "panel: a pixel came during HSYNC or VSYNC",
+    "panel: a pixel came during HSYNC or VSYNC, or continuous video has one in the wrong place",
     "panel: the pattern changed during an exposure",
 )
 ROW_LAWS = (

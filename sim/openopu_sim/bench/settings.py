@@ -66,6 +66,12 @@ class BenchSettings:
             value = getattr(self, name)
             if not 1_000_000 <= value <= 500_000_000:
                 raise UsageError(f"{name} = {value} is out of range", "rtl bench", "Take 1 MHz to 500 MHz")
+        if self.geometry.panel_kind == PanelKind.VIDEO_CONTINUOUS and self.slm_clock_hz > CLOCK_HZ:
+            raise UsageError(
+                f"a pixel clock of {self.slm_clock_hz} Hz outruns the system clock, so that the panel lacks pixels",
+                "rtl bench",
+                f"Take slm_clock_hz up to {CLOCK_HZ}",
+            )
         if self.waves and not self.waves.endswith((".fst", ".vcd")):
             raise UsageError("waves go to a .fst or .vcd file", self.waves, "Name the file accordingly")
         Faults.parse(self.faults)

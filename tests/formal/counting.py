@@ -1,0 +1,223 @@
+"""Proofs that exposures, IDs, frames and pixels are each counted once, and in their order."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Mux, Signal
+from amaranth.lib import data
+from openopu_rtl.accumulator import Accumulator
+from openopu_rtl.binner import Binner
+from openopu_rtl.exposer import Exposer
+from openopu_rtl.frames import _DRAIN_CLOCKS, FrameMatcher
+from openopu_rtl.shapes import LOADED
+from prover import Bench, Mutant, Proof, implies
+from small import SMALL
+
+
+def exposer(b: Bench) -> tuple[Exposer, Signal]:
+    """An exposer, and in which clock its trigger rises."""
+    dut = b.add(Exposer())
+    begins = Signal(name="rises")
+    b.m.d.comb += begins.eq(dut.trigger & ~b.past(dut.trigger))
+    b.assume(implies(dut.id_set, ~dut.busy))
+    exposing = b.state(dut, "EXPOSE")
+    b.claim(dut.trigger == exposing)
+    return dut, begins
+
+
+def ids(b: Bench) -> None:
+    dut, begins = exposer(b)
+    next_id = b.inside(dut, "next_id")
+    due = Signal(32)
+    """The ID of the next exposure by the law: one more with each exposure or skipped shot, unless it is set."""
+    skipped = dut.o.valid & dut.o.p.skipped
+    with b.m.If(dut.begins | skipped):
+        b.m.d.sync += due.eq(due + 1)
+    with b.m.Elif(dut.id_set):
+        b.m.d.sync += due.eq(dut.id_value)
+    b.claim(next_id == due)
+    b.claim(implies(begins, dut.exposure_id == b.past(due)))
+    b.claim(begins == b.past(dut.begins))
+    b.claim(implies(dut.trigger & ~begins, dut.exposure_id == b.past(dut.exposure_id)))
+    b.claim(implies(dut.claim, dut.claim_id == due))
+    b.claim(implies(skipped, ~dut.trigger & ~dut.begins))
+
+
+def settling(b: Bench) -> None:
+    dut, begins = exposer(b)
+    shown = Signal(name="shown")
+    """In this clock the pattern is seen to be on show."""
+    b.m.d.comb += shown.eq(b.state(dut, "LATCH") & (dut.latched != b.inside(dut, "latched")))
+    age = Signal(33)
+    with b.m.If(shown):
+        b.m.d.sync += age.eq(1)
+    with b.m.Elif(~age.all()):
+        b.m.d.sync += age.eq(age + 1)
+    granted = Signal()
+    """The panel has been let change its pattern since."""
+    grants = dut.grant != b.past(dut.grant)
+    with b.m.If(shown):
+        b.m.d.sync += granted.eq(0)
+    with b.m.Elif(grants):
+        b.m.d.sync += granted.eq(1)
+    settle = Signal(32)
+    """Of the shot that was taken last."""
+    with b.m.If(dut.i.valid & dut.i.ready):
+        b.m.d.sync += settle.eq(dut.i.p.shot.settle_cycles)
+    b.claim(implies(begins, (age > settle) & ~granted))
+    b.claim(implies(dut.trigger, ~granted & ~dut.settles & (dut.grant == b.past(dut.grant))))
+    # What makes it inductive.
+    now, counter = data.View(LOADED, b.inside(dut, "now")), b.inside(dut, "counter")
+    b.claim(now.shot.settle_cycles == settle)
+    is_settle, is_ready = b.state(dut, "SETTLE"), b.state(dut, "READY")
+    b.claim(implies(is_settle, (counter + age == settle + 1) & (age != 0)))
+    b.claim(implies(is_ready | dut.trigger, age > settle))
+    b.claim(implies(is_settle | is_ready | dut.trigger, ~granted & (dut.grant == b.past(dut.grant)) | (age == 1)))
+
+
+def length(b: Bench) -> None:
+    dut, _ = exposer(b)
+    cycles = Signal(32)
+    with b.m.If(dut.i.valid & dut.i.ready):
+        b.m.d.sync += cycles.eq(dut.i.p.shot.exposure_cycles)
+    whole = Signal(32)
+    b.m.d.comb += whole.eq(Mux(cycles == 0, 1, cycles))
+    high = Signal(33)
+    before = Signal(33)
+    """Clocks for which the trigger has been high."""
+    b.m.d.comb += high.eq(Mux(dut.trigger, before + 1, 0))
+    b.m.d.sync += before.eq(high)
+    now, counter = data.View(LOADED, b.inside(dut, "now")), b.inside(dut, "counter")
+    b.claim(now.shot.exposure_cycles == cycles)
+    b.claim(implies(dut.ended, dut.trigger & (high == whole) & dut.o.valid & ~dut.o.p.skipped))
+    b.claim(implies(b.past(dut.trigger) & ~dut.trigger & b.started, b.past(dut.ended)))
+    b.claim(implies(b.past(dut.ended), ~dut.trigger))
+    b.claim(implies(dut.trigger, (counter + high == whole + 1) & (counter != 0)))
+
+
+TAGS = 1 << 4
+"""Exposures are told apart by the field ``shift``, four bits wide, which the matcher only hands through."""
+GAP = _DRAIN_CLOCKS + 6
+"""Clocks between the ends of two exposures, which the margin of the readout's time keeps."""
+
+
+def attribution(b: Bench) -> None:
+    dut = b.add(FrameMatcher(SMALL))
+    tag = Signal(range(TAGS))
+    """Of the exposure that ended last; 0: none has."""
+    ends = dut.exposed.valid & ~dut.exposed.p.skipped
+    b.assume(dut.exposure_ended == ends)
+    b.assume(implies(dut.exposed.valid, dut.exposed.p.shift == (tag + 1)[: len(tag)]))
+    with b.m.If(dut.exposed.valid):
+        b.m.d.sync += tag.eq(tag + 1)
+    gap = b.since(b.past(dut.exposed.valid), GAP, "gap")
+    b.assume(implies(dut.exposed.valid, gap == GAP))
+    # A skipped shot comes when no frame is due.
+    b.assume(implies(dut.exposed.valid & dut.exposed.p.skipped, dut.none_due))
+    b.assume(dut.o.ready)
+    # Its pixels leave a clock after they came.
+    b.claim(implies(dut.pixel_valid, dut.shot.shift == b.past(tag)))
+    b.claim(implies(dut.pixel_valid, ~dut.shot.skipped & (b.past(tag) != 0)))
+
+
+def pixels(b: Bench) -> None:
+    """One pixel, anywhere, is 1 and all others are 0; any output is read after the frame."""
+    g = SMALL
+    m = b.m
+    binner = b.add(Binner(g), driven=("pixel", "start"))
+    sums = b.add(
+        Accumulator(g),
+        driven=(
+            "valid",
+            "index",
+            "value",
+            "set",
+            "bank",
+            "negative",
+            "shift",
+            "fresh",
+            "r_set",
+            "r_bank",
+            "r_en",
+            "r_index",
+        ),
+    )
+    mark_x, mark_y = b.constant(range(g.camera_width), "mark_x"), b.constant(range(g.camera_height), "mark_y")
+    b.assume((mark_x < g.camera_width) & (mark_y < g.camera_height))
+    asked = b.constant(range(g.outputs), "asked")
+    row, column = Signal(range(g.camera_height + 1)), Signal(range(g.camera_width))
+    over = Signal()
+    """The whole frame has come."""
+    m.d.comb += [
+        over.eq(row == g.camera_height),
+        binner.start.eq((row == 0) & (column == 0)),
+        binner.pixel.eq((row == mark_y) & (column == mark_x)),
+        sums.valid.eq(binner.o_valid),
+        sums.index.eq(binner.o_index),
+        sums.value.eq(binner.o_value),
+        sums.fresh.eq(1),
+        sums.r_en.eq(1),
+        sums.r_index.eq(asked),
+    ]
+    b.assume(implies(over, ~binner.valid))
+    with m.If(binner.valid):
+        m.d.sync += column.eq(column + 1)
+        with m.If(column == g.camera_width - 1):
+            m.d.sync += [column.eq(0), row.eq(row + 1)]
+    settled = b.since(~over, Binner.LATENCY + Accumulator.LATENCY + 4, "settled")
+    in_crop = (mark_x >= g.crop_x) & (mark_x < g.crop_x + g.crop_width)
+    in_crop &= (mark_y >= g.crop_y) & (mark_y < g.crop_y + g.crop_height)
+    output = ((mark_y - g.crop_y) // g.bin) * g.outputs_x + (mark_x - g.crop_x) // g.bin
+    b.claim(implies(settled == Binner.LATENCY + Accumulator.LATENCY + 4, sums.r_data == (in_crop & (output == asked))))
+
+
+PIXELS = SMALL.camera_width * SMALL.camera_height
+PIXEL_CLOCKS = PIXELS + Binner.LATENCY + Accumulator.LATENCY + 4
+PIXEL_STALLS = 3
+
+PROOFS = [
+    Proof(
+        "exposure-ids",
+        "IDs count by one with each exposure or skipped shot unless they are set, so none comes twice in 2**32.",
+        ids,
+        (Mutant("exposer.py", "self.exposure_id.eq(next_id),", "self.exposure_id.eq(next_id | self.raw),"),),
+        depth=2,
+    ),
+    Proof(
+        "exposure-settling",
+        "No exposure begins before the pattern on show has settled, and until it ends the panel is let show no other.",
+        settling,
+        (Mutant("exposer.py", "with m.If(counter <= 1):", "with m.If(counter <= 2):"),),
+        depth=2,
+    ),
+    Proof(
+        "exposure-length",
+        "The trigger is high for exactly the shot's exposure, and the exposure's end is told once.",
+        length,
+        (Mutant("exposer.py", "with m.If(counter == 1):", "with m.If(counter <= 2):"),),
+        depth=2,
+    ),
+    Proof(
+        "frame-attribution",
+        f"A pixel belongs to the exposure that ended last, whatever the camera sends (ends {GAP} clocks apart or more).",
+        attribution,
+        (
+            Mutant("frames.py", "with m.If(self.i.valid & ~self.exposure_ended):", "with m.If(self.i.valid):"),
+            Mutant("frames.py", "with m.Elif(self.resync | self.i.valid):", "with m.Elif(self.i.valid):"),
+        ),
+        depth=2 * GAP + 12,
+        bounded="two exposures, their frames and a third exposure, with every fault between",
+    ),
+    Proof(
+        "pixels-once",
+        "Of a frame, each pixel inside the crop is added once, to its bin, and none outside.",
+        pixels,
+        (
+            Mutant(
+                "binner.py", "with m.If(x == g.crop_x + g.crop_width - 1):", "with m.If(x == g.crop_x + g.crop_width):"
+            ),
+            Mutant("binner.py", "Mux(sx == 0, Const(0, width), line_sum)", "line_sum"),
+        ),
+        depth=PIXEL_CLOCKS + PIXEL_STALLS + 1,
+        bounded=f"a frame of {PIXELS} pixels, wherever {PIXEL_STALLS} clocks without one lie",
+    ),
+]
