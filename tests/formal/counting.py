@@ -198,7 +198,7 @@ PROOFS = [
     ),
     Proof(
         "frame-attribution",
-        f"A pixel belongs to the exposure that ended last, whatever the camera sends (ends {GAP} clocks apart or more).",
+        f"A pixel belongs to the exposure that ended last, whatever the camera sends (ends {GAP} clocks or more apart)",
         attribution,
         (
             Mutant("frames.py", "with m.If(self.i.valid & ~self.exposure_ended):", "with m.If(self.i.valid):"),
