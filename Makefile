@@ -5,7 +5,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 OUT ?= build
 BOARD ?= ulx3s
 
-.PHONY: help setup demo test lint sim bench faults mutants bitstream docs clean
+.PHONY: help setup demo test lint sim bench faults mutants formal bitstream docs clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -39,6 +39,9 @@ faults: setup ## 200 cases of a frame lost, repeated, delayed or cut in 1,000: i
 
 mutants: setup ## seed faults into the gateware, one at a time: do the tests notice?
 	@$(PY) tools/mutants.py --out $(OUT)/mutants.json
+
+formal: setup ## proofs of the gateware, and seeded faults that each must find; the table in docs/formal.md
+	@$(PY) tools/formal.py --page --out $(OUT)/formal
 
 bitstream: setup ## of BOARD (ulx3s, icepi_zero, arty_a7), in build/bitstream; its line in docs/boards.md
 	@.venv/bin/openopu bitstream --board $(BOARD) --out $(OUT)/bitstream --report docs/boards.md

@@ -87,7 +87,7 @@ def table(rows: list[Row]) -> str:
     ]
     for row in rows:
         p = row.proof
-        mode = f"bounded: {p.bounded}" if p.bounded else "induction"
+        mode = "netlist" if p.structure else f"bounded: {p.bounded}" if p.bounded else "induction"
         found = f"{sum(m == 'FAIL' for m in row.mutants)} of {len(row.mutants)}"
         lines.append(f"| `{p.name}` | {p.claim} | {mode} | {p.depth} | {row.seconds:.0f} | {found} |")
     return "\n".join(lines)

@@ -30,7 +30,8 @@ class Line:
     pins: str
     """Names of the pins, lowest bit first, parted by blanks: of ``connector``, or of the FPGA where there is none."""
     direction: str
-    """``i``: into the FPGA; ``o``: out of it."""
+    """``i``: into the FPGA; ``o``: out of it; ``io``: an open drain, for the ports ``NAME_i`` and ``NAME_oe``, which
+    pulls the line low."""
     connector: tuple[str, int] | None = None
     """Name and number of the connector as amaranth-boards has it."""
     attributes: tuple[tuple[str, str], ...] = ()
@@ -81,6 +82,8 @@ class Board:
     adc: type[AdcDriver] = Mcp3201
     dvi: bool = False
     """True: the panel is behind the board's own DVI connector."""
+    plants: tuple[str, ...] = ()
+    """Of :data:`openopu_rtl.plant.SIMULATED_PLANTS`, those that are built in."""
     seed: int = 1
     """Of place and route: the one that meets the timing."""
     sources: tuple[str, ...] = ()

@@ -29,12 +29,21 @@ class BoardTop(Elaboratable):  # type: ignore[misc]
 
     def __init__(self, board: Board):
         self.board = board
-        self.opu = Opu(board.geometry, clock_hz=board.clock_hz, board=board.number, build=build_id(), adc=board.adc)
+        self.opu = Opu(
+            board.geometry,
+            clock_hz=board.clock_hz,
+            board=board.number,
+            build=build_id(),
+            adc=board.adc,
+            plants=board.plants,
+        )
         self.clocks: Clocks | None = None
         """Once elaborated."""
         ports = {name: m for name, m in self.opu.signature.members.items() if name not in INNER}
         panel = {name for name in ports if name.startswith("slm_")} if board.dvi else set()
-        lines = {line.port for line in board.lines}
+        lines = {line.port for line in board.lines if line.direction != "io"}
+        drains = {f"{line.port}_{end}" for line in board.lines if line.direction == "io" for end in ("i", "oe")}
+        lines |= drains
         for name in ports.keys() - lines - panel:
             if ports[name].flow is In and name not in board.unconnected:
                 raise ValueError(f"{board.name}: the gateware's input `{name}` has no line")
@@ -68,6 +77,12 @@ class BoardTop(Elaboratable):  # type: ignore[misc]
             transmitter.i.valid.eq(opu.link_o.valid),
             opu.link_o.ready.eq(transmitter.i.ready),
         ]
+
+        for both in board.lines:
+            if both.direction == "io":
+                m.submodules[both.port] = drain = io.Buffer("io", platform.request(both.port, dir="-"))
+                pull, level = getattr(opu, f"{both.port}_oe"), getattr(opu, f"{both.port}_i")
+                m.d.comb += [drain.o.eq(0), drain.oe.eq(pull), level.eq(drain.i)]
 
         for name, member in self._ports.items():
             line = board.line(name)

@@ -188,7 +188,7 @@ def _exposure(rng: np.random.Generator) -> int:
 def perform(opu: Opu, trial: Trial) -> Record:
     """Run a trial on one device."""
     if trial.errors is None or trial.encoding is None:
-        opu.apply(trial.settings)
+        opu.apply(trial.settings.replace(registers={**trial.settings.registers, **opu.device.registers}))
         return opu.project_raw(trial.planes)
     s = trial.settings
     opu.configure(
@@ -201,7 +201,7 @@ def perform(opu: Opu, trial: Trial) -> Record:
         layout_seed=trial.key[0],
         normalise=s.normalise,
         monitors=s.monitors,
-        **s.registers,
+        **{**s.registers, **opu.device.registers},
     )
     return opu.submit(trial.errors, trial.key).record()
 
@@ -266,6 +266,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
                         "compare",
                         "Give both URLs the same n and m",
                     )
+                # The same packets to both, so that their counters agree; not those that opening took.
+                limits = [o.device.rows_per_packet for o in (a, b) if o.device.rows_per_packet]
+                for opu in (a, b):
+                    opu.device.rows_per_packet = min(limits, default=None)
+                    opu.clear_counters()
                 base = Settings.default(a.geometry)
                 rng = generator((args.seed, index))
                 end, number = tally.projections + count, 0

@@ -7,13 +7,14 @@ A package adds a scheme with an entry point in the group ``openopu.devices`` tha
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 
 import numpy as np
 from numpy.typing import NDArray
 from openopu_rtl.protocol import Shot
+from openopu_rtl.protocol.registers import PLANT_SOURCES
 
 from .errors import DeviceError, UrlError
 from .url import DeviceUrl
@@ -56,11 +57,17 @@ class Device:
     """What it is, for people: ``twin``, ``rtl:verilator``, ``serial /dev/ttyUSB0``."""
     transport: Transport
     arms_itself: bool = False
-    """True where there is no real light: the laser is armed without the user's word."""
+    """True where there is no real laser: it is armed without the user's word."""
+    plant_source: int = PLANT_SOURCES["camera"]
+    """Where its frames shall come from; see the register of this name."""
     realtime: bool = True
     """True where the device's clock runs on while the host thinks, so that the heartbeat must be kept alive."""
     time_factor: float = 1.0
     """Wall seconds that one second of the device's clock takes at most; time-outs are stretched by it."""
+    rows_per_packet: int | None = None
+    """Most projections in one packet; None: as many as fill it."""
+    registers: Mapping[str, int] = field(default_factory=dict)
+    """Values of setting registers that suit it better than those after reset."""
     exact_matrix: Callable[[Shot], NDArray[np.floating]] | None = None
     """Where the medium is known: (outputs, modes) matrix A in DN, for the shot's levels and exposure and the present
     laser power, so that the noiseless, unquantised difference of the two frames of a complement pair showing

@@ -12,7 +12,7 @@ from .session import Session, sentence
 
 ARM_TRIES = 3
 """Times that both steps are taken. On a damaged line a step may be repeated, or the window be over."""
-REFUSALS = (Code.INTERLOCK_OPEN, Code.ARM_ORDER, Code.ARM_WINDOW, Code.ARM_FAULT)
+REFUSALS = (Code.INTERLOCK_OPEN, Code.ARM_ORDER, Code.ARM_WINDOW, Code.ARM_FAULT, Code.PLANT_SIMULATED)
 """Codes of a device that does not arm now."""
 
 

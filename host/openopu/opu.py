@@ -71,7 +71,8 @@ class Opu:
             check_geometry(device.url, self.identity)
             self._session.write(laser_disarm=0)
             self._session.wait_idle(SETTLE_S)
-            self._settings = Settings.default(self.geometry)
+            self._session.write(plant_source=device.plant_source)
+            self._settings = Settings.default(self.geometry, **device.registers)
             self._settings.write(self._session, self.geometry, None)
             self._level_table = levels.identity()
             self._session.write_window("level_table", self._level_table)
@@ -286,6 +287,7 @@ class Opu:
             settings.registers["frame_timeout_cycles"],
             settings.registers["camera_readout_cycles"],
             settings.registers["panel_timeout_cycles"],
+            self.device.rows_per_packet,
         )
 
     @contextlib.contextmanager

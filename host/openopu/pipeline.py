@@ -63,6 +63,8 @@ class Setup:
     frame_timeout_cycles: int = 1 << 22
     readout_cycles: int = 0
     panel_timeout_cycles: int = 1 << 22
+    rows_limit: int | None = None
+    """Most projections in one packet."""
 
     @cached_property
     def row_bytes(self) -> int:
@@ -74,7 +76,7 @@ class Setup:
         """Projections in one packet: as many as fill a packet or its result, two packets in the store."""
         by_packet = min(PACKET_BYTES, self.geometry.store_bytes // 2) // self.row_bytes
         by_result = RESULT_BYTES // self.form.record_bytes
-        return max(1, min(by_packet, by_result))
+        return max(1, min(by_packet, by_result, self.rows_limit or by_packet))
 
     @cached_property
     def row_seconds(self) -> float:

@@ -52,12 +52,12 @@ class Settings:
     registers: dict[str, int] = field(default_factory=dict)
 
     @classmethod
-    def default(cls, geometry: Geometry) -> Settings:
-        """All outputs through the ternary complement program, lossless."""
+    def default(cls, geometry: Geometry, **registers: int) -> Settings:
+        """All outputs through the ternary complement program, lossless; ``registers`` replace tunable ones."""
         program = complement(2)
         bits, shift = lossless(program, geometry)
-        registers = {n: REGISTERS[n].reset for n in TUNABLE} | {"laser_power": DEFAULT_LASER_POWER}
-        return cls(program, np.arange(geometry.outputs), bits, shift, registers=registers)
+        values = {n: REGISTERS[n].reset for n in TUNABLE} | {"laser_power": DEFAULT_LASER_POWER} | registers
+        return cls(program, np.arange(geometry.outputs), bits, shift, registers=values)
 
     def replace(self, **changes: object) -> Settings:
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]

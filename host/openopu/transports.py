@@ -10,9 +10,11 @@ import sys
 import time
 
 import serial
+from openopu_rtl.protocol.registers import PLANT_SOURCES
 
 from .device import COMMON_KEYS, Device, Transport
 from .errors import DeviceError, LinkLost, PortBusy, PortDenied, PortNotFound, UrlError
+from .injection import PLANT_KEYS, inject, plant_source
 from .url import DeviceUrl
 
 DEFAULT_BAUD = 12_000_000
@@ -104,9 +106,13 @@ class SerialTransport(Transport):
 
 
 def open_serial(url: DeviceUrl) -> Device:
-    """Open ``serial:PORT?baud=`` or ``socket://HOST:PORT``. The laser is never armed without the user's word."""
+    """Open ``serial:PORT?baud=`` or ``socket://HOST:PORT``. The laser is never armed without the user's word.
+
+    With ``plant=chip`` or ``plant=host`` the device works without optics; see :mod:`openopu.injection`.
+    """
     is_socket = url.scheme == "socket"
-    url.refuse_unknown(COMMON_KEYS if is_socket else (*COMMON_KEYS, "baud"))
+    url.refuse_unknown((*COMMON_KEYS, *PLANT_KEYS) if is_socket else (*COMMON_KEYS, *PLANT_KEYS, "baud"))
+    source = plant_source(url)
     baud = url.get_int("baud", DEFAULT_BAUD, 300, HIGHEST_BAUD)
     if not url.rest:
         raise UrlError("no port is given", str(url), "Write for example `serial:/dev/ttyUSB0`; `openopu doctor` lists")
@@ -122,7 +128,10 @@ def open_serial(url: DeviceUrl) -> Device:
             port = serial.Serial(target, baud, exclusive=True, write_timeout=WRITE_TIMEOUT_S)
     except (OSError, serial.SerialException, ValueError) as error:
         raise explain(error, url) from error
-    return Device(url, f"{url.scheme} {url.rest}", SerialTransport(port, str(url)))
+    device = Device(
+        url, f"{url.scheme} {url.rest}", SerialTransport(port, str(url)), plant_source=PLANT_SOURCES[source]
+    )
+    return inject(device) if source == "host" else device
 
 
 def explain(error: Exception, url: DeviceUrl) -> DeviceError | UrlError:

@@ -8,7 +8,16 @@ from amaranth.lib.wiring import In, Out
 
 from .protocol.errors import Code
 from .protocol.geometry import Geometry
-from .protocol.packets import COMMAND_BYTES, HEADER, PROJECT_HEADER, READ_PAYLOAD, READ_WORDS_MAX, WRITE_HEADER
+from .protocol.packets import (
+    COMMAND_BYTES,
+    FRAME_HEADER,
+    HEADER,
+    PROJECT_HEADER,
+    READ_PAYLOAD,
+    READ_WORDS_MAX,
+    WRITE_HEADER,
+    pixel_bytes,
+)
 from .protocol.packets import PacketType as Type
 
 REPLY = data.StructLayout({"type": 8, "sequence": 8, "code": 8, "detail": 32})
@@ -61,8 +70,16 @@ class CommandProcessor(wiring.Component):
                 "exposure_next": Out(32),
                 "o_batch": Out(stream.Signature(BATCH)),
                 "o_reply": Out(stream.Signature(REPLY)),
+                # Frames from the host; pixels of one that is not wanted are not offered.
+                "one_projection": In(1),
+                "frame_wanted": In(1),
+                "frame_exposure": In(32),
+                "frame_offset": In(range(geometry.camera_pixels + 1)),
+                "frame_monitor": Out(12),
+                "o_pixel": Out(stream.Signature(geometry.pixel_bits)),
                 # Events, one clock each.
                 "accepted": Out(1),
+                "counted": Out(1),
                 "damaged": Out(1),
                 "refused": Out(1),
             }
@@ -81,6 +98,8 @@ class CommandProcessor(wiring.Component):
         plane = Signal(9)
         complete, expected = Signal(16), Signal(32)
         at_plane = Signal()
+        offset = Signal(32)
+        frame_body = HEADER.size + FRAME_HEADER.size
         m.d.comb += [
             at_plane.eq((kind == Type.PROJECT) & (index >= HEADER.size + PROJECT_HEADER.size)),
             write.en.eq(self.valid & (index < COMMAND_BYTES)),
@@ -104,6 +123,8 @@ class CommandProcessor(wiring.Component):
                 m.d.sync += sequence.eq(self.data)
             with m.Elif(index < HEADER.size + PROJECT_HEADER.size):
                 m.d.sync += head.eq(Cat(head[8:], self.data))
+            with m.Elif(index < frame_body):
+                m.d.sync += offset.eq(Cat(offset[8:], self.data))
             with m.If(at_plane):
                 m.d.sync += plane_byte.eq(plane_byte + 1)
                 with m.If(plane_byte == self.geometry.plane_bytes - 1):
@@ -149,6 +170,9 @@ class CommandProcessor(wiring.Component):
             self.o_batch.p.first_exposure.eq(first_exposure),
         ]
         body = HEADER.size + WRITE_HEADER.size
+        wide = pixel_bytes(self.geometry) == 2
+        low = Signal(8)
+        m.d.comb += self.frame_monitor.eq(count)
 
         with m.FSM() as fsm:
             m.d.comb += self.executing.eq(~fsm.ongoing("RECEIVE") & ~fsm.ongoing("REPLY"))
@@ -156,7 +180,7 @@ class CommandProcessor(wiring.Component):
                 m.d.comb += self.accept.eq(~self.end)
                 with m.If(self.end):
                     with m.If(self.ok):
-                        m.d.comb += self.accepted.eq(1)
+                        m.d.comb += [self.accepted.eq(1), self.counted.eq(kind != Type.FRAME)]
                         m.next = "DISPATCH"
                     with m.Else():
                         m.d.comb += [self.damaged.eq(1), self.rollback.eq(1)]
@@ -186,6 +210,8 @@ class CommandProcessor(wiring.Component):
                             refuse(Code.EXPOSURE_MISMATCH, self.exposure_next)
                         with m.Elif(incomplete):
                             refuse(Code.LENGTH, kind)
+                        with m.Elif(self.one_projection & (count != 1)):
+                            refuse(Code.ONE_PROJECTION)
                         with m.Elif(self.store_full | ~self.o_batch.ready):
                             refuse(Code.NO_SPACE)
                         with m.Else():
@@ -194,6 +220,17 @@ class CommandProcessor(wiring.Component):
                             m.next = "RECEIVE"
                         with m.If(~self.commit):
                             m.d.comb += self.rollback.eq(1)
+                    with m.Case(Type.FRAME):
+                        odd = (index[0] != frame_body % 2) if wide else 0
+                        with m.If((index <= frame_body) | (index > COMMAND_BYTES) | odd):
+                            refuse(Code.LENGTH, kind)
+                        with m.Elif(
+                            ~self.frame_wanted | (first_exposure != self.frame_exposure) | (offset != self.frame_offset)
+                        ):
+                            answer(Type.FRAME_REPLY)
+                        with m.Else():
+                            m.d.sync += position.eq(frame_body)
+                            m.next = "FETCH"
                     with m.Default():
                         refuse(Code.UNKNOWN_TYPE, kind)
 
@@ -224,6 +261,24 @@ class CommandProcessor(wiring.Component):
                 with m.Else():
                     m.d.sync += [target.eq(target + 1), position.eq(position + 1)]
                     m.next = "WORD"
+
+            # A FRAME: its pixels, one by one, as soon as each is taken.
+            with m.State("FETCH"):
+                m.d.sync += position.eq(position + 1)
+                m.next = "LOW" if wide else "HIGH"
+            if wide:
+                with m.State("LOW"):
+                    m.d.sync += [low.eq(read.data), position.eq(position + 1)]
+                    m.next = "HIGH"
+            with m.State("HIGH"):
+                m.d.sync += self.o_pixel.payload.eq(Cat(low, read.data) if wide else read.data)
+                m.next = "PIXEL"
+            with m.State("PIXEL"):
+                m.d.comb += self.o_pixel.valid.eq(1)
+                with m.If(self.o_pixel.ready):
+                    m.next = "FETCH"
+                    with m.If(position == index):
+                        answer(Type.FRAME_REPLY)
 
             with m.State("REPLY"):
                 m.d.comb += self.o_reply.valid.eq(1)

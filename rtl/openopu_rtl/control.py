@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from .commands import BATCH, CommandProcessor
 from .framing import PacketReceiver, PacketTransmitter
 from .protocol.geometry import Geometry
+from .protocol.registers import PLANT_SOURCES
 from .queues import add_queue
 from .registerfile import RegisterFile
 from .replies import PacketArbiter, ReplySender
@@ -35,7 +36,8 @@ class ControlPath(wiring.Component):
     link_i, link_o : bytes of the link.
     push, push_data, commit, rollback, store_full : to the pattern store.
     commit_count : projections that ``commit`` keeps. batch : a queued packet of projections, for its results.
-    results : packets of results, to be sent.
+    results, patterns : packets of results and of patterns, to be sent.
+    frame_* , pixels : frames from the host, see the plant path.
     busy : projections are queued or under way. accepted : strobe: a packet with a right checksum came.
     uart_divisor : setting for a UART behind the link.
     idle : nothing received in part, to do, or to send.
@@ -56,6 +58,12 @@ class ControlPath(wiring.Component):
                 "store_full": In(1),
                 "batch": Out(stream.Signature(BATCH)),
                 "results": In(stream.Signature(LINK_BYTE)),
+                "patterns": In(stream.Signature(LINK_BYTE)),
+                "frame_wanted": In(1),
+                "frame_exposure": In(32),
+                "frame_offset": In(range(geometry.camera_pixels + 1)),
+                "frame_monitor": Out(12),
+                "pixels": Out(stream.Signature(geometry.pixel_bits)),
                 "busy": In(1),
                 "accepted": Out(1),
                 "uart_divisor": Out(16),
@@ -114,10 +122,22 @@ class ControlPath(wiring.Component):
             commands.exposure_base.eq(regs.exposure_base),
             commands.exposure_base_stb.eq(regs.exposure_base_stb),
             regs.exposure_next.eq(commands.exposure_next),
-            regs.packets_accepted_inc.eq(commands.accepted),
+            regs.packets_accepted_inc.eq(commands.counted),
             regs.packets_damaged_inc.eq(commands.damaged),
             regs.packets_refused_inc.eq(commands.refused | replies.refused),
         ]
+
+        # Frames from the host.
+        m.d.comb += [
+            commands.one_projection.eq(regs.plant_source == PLANT_SOURCES["host"]),
+            commands.frame_wanted.eq(self.frame_wanted),
+            commands.frame_exposure.eq(self.frame_exposure),
+            commands.frame_offset.eq(self.frame_offset),
+            self.frame_monitor.eq(commands.frame_monitor),
+            replies.frame_exposure.eq(self.frame_exposure),
+            replies.frame_offset.eq(self.frame_offset),
+        ]
+        connect(m, commands.o_pixel, flipped(self.pixels))
 
         # Projections.
         m.d.comb += [
@@ -136,7 +156,8 @@ class ControlPath(wiring.Component):
         m.submodules.arbiter = arbiter = PacketArbiter()
         m.submodules.transmitter = transmitter = PacketTransmitter()
         connect(m, replies.o, arbiter.a)
-        connect(m, flipped(self.results), arbiter.b)
+        connect(m, flipped(self.patterns), arbiter.b)
+        connect(m, flipped(self.results), arbiter.c)
         m.submodules.content_skid = content_skid = Skid(LINK_BYTE)
         m.submodules.link_skid = link_skid = Skid(8)
         connect(m, arbiter.o, content_skid.i)

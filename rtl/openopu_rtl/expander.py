@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from .protocol.geometry import Geometry
+from .protocol.patterns import panel_frame
 from .shapes import PANEL_PIXEL, SHOT
 
 
@@ -27,14 +28,8 @@ def model(
 
     ``table`` is the (256,) level table.
     """
-    g, k = geometry, geometry.macropixel
-    index = np.full((g.slm_height, g.slm_width), level_border, dtype=np.uint8)
-    index[g.anchor_y : g.anchor_y + g.anchor_height, g.anchor_x : g.anchor_x + g.anchor_width] = level_anchor
-    bits = np.asarray(plane, dtype=bool).reshape(g.modes_y, g.modes_x) ^ bool(invert)
-    signal = np.where(bits, level_on, level_off).astype(np.uint8)
-    index[g.signal_y : g.signal_y + g.signal_height, g.signal_x : g.signal_x + g.signal_width] = np.kron(
-        signal, np.ones((k, k), dtype=np.uint8)
-    )
+    bits = np.asarray(plane, dtype=bool) ^ bool(invert)
+    index = panel_frame(geometry, np.where(bits, level_on, level_off), level_anchor, level_border)
     return np.asarray(table, dtype=np.uint8)[index]
 
 

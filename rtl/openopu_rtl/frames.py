@@ -32,12 +32,12 @@ class FrameMatcher(wiring.Component):
     """Matches frames with exposures in order.
 
     A frame must begin after its exposure has ended (``in_frame`` is FVAL, synchronised), and end before the
-    next one does, within ``timeout``, and as long after its exposure as the frame before it did, but for the margin
-    (1/64 of that, :data:`READOUT_MARGIN_CLOCKS` and ``jitter``): another time means another frame. It must have
-    its lines and pixels; one that has not may be a part, whose other part is still to come. Whatever else happens
+    next one does, within ``timeout``, and (``timed``) as long after its exposure as the frame before it did, but for
+    the margin (1/64 of that, :data:`READOUT_MARGIN_CLOCKS` and ``jitter``): another time means another frame. It must
+    have its lines and pixels; one that has not may be a part, whose other part is still to come. Whatever else happens
     (a frame too many, none, one too soon or too late, one malformed) makes it impossible to know whose the next
     frame is: every projection under way fails, frames are discarded until the camera has been silent for
-    ``timeout``, and no exposure begins meanwhile (``resync``). A frame that only lost pixels on its way
+    ``silence``, and no exposure begins meanwhile (``resync``). A frame that only lost pixels on its way
     (``overflow``) fails its projection alone.
 
     A projection ends not with its last frame, but when the next exposure does, or an eighth of a readout later: a
@@ -72,6 +72,8 @@ class FrameMatcher(wiring.Component):
                 "monitor": Out(ADC_BITS),
                 "timestamp": In(32),
                 "timeout": In(32),
+                "silence": In(32),
+                "timed": In(1, init=1),
                 "jitter": In(32),
                 "in_frame": In(1),
                 "accumulator_saturated": In(1),
@@ -142,8 +144,8 @@ class FrameMatcher(wiring.Component):
             self.margin_cycles.eq((self.readout_cycles >> 6) + READOUT_MARGIN_CLOCKS + self.jitter),
             earliest.eq(Mux(self.readout_cycles > self.margin_cycles, self.readout_cycles - self.margin_cycles, 0)),
             latest.eq(self.readout_cycles + self.margin_cycles),
-            early.eq(self.readout_known & (since_exposure < earliest)),
-            overdue.eq((since_exposure > self.timeout) | (self.readout_known & (since_exposure > latest))),
+            early.eq(self.timed & self.readout_known & (since_exposure < earliest)),
+            overdue.eq((since_exposure > self.timeout) | (self.timed & self.readout_known & (since_exposure > latest))),
         ]
         with m.If(self.exposure_ended):
             m.d.sync += overdue.eq(0)
@@ -155,7 +157,7 @@ class FrameMatcher(wiring.Component):
 
         def lose_track(code):
             fail(code)
-            m.d.sync += [self.resync.eq(1), quiet.eq(self.timeout), self.readout_known.eq(0)]
+            m.d.sync += [self.resync.eq(1), quiet.eq(self.silence), self.readout_known.eq(0)]
 
         def extra():
             m.d.comb += self.extra.eq(1)
@@ -227,7 +229,7 @@ class FrameMatcher(wiring.Component):
                     lose_track(Code.FRAME_LATE)
                     m.next = "DRAIN"
             with m.State("DRAIN"):
-                m.d.sync += [drain.eq(drain + 1), hold.eq(self.readout_cycles >> 3)]
+                m.d.sync += [drain.eq(drain + 1), hold.eq(Mux(self.timed, self.readout_cycles >> 3, 0))]
                 # No bin of this frame is left on its way when the shot changes.
                 with m.If(self.i.valid & ~self.resync):
                     extra()
@@ -287,7 +289,7 @@ class FrameMatcher(wiring.Component):
         m.d.comb += self.hopeless.eq(rounds == _ROUNDS)
         with m.If(self.resync):
             with m.If(self.i.valid | self.in_frame | self.trigger | due.r_rdy):
-                m.d.sync += quiet.eq(self.timeout)
+                m.d.sync += quiet.eq(self.silence)
             with m.Elif(quiet != 0):
                 m.d.sync += quiet.eq(quiet - 1)
             with m.Else():

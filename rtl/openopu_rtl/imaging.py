@@ -13,6 +13,7 @@ from .binner import Binner
 from .camera import CameraPort
 from .commands import BATCH
 from .frames import FrameMatcher
+from .monitor import WEIGHT_BITS
 from .normaliser import Normaliser
 from .protocol.geometry import Geometry
 from .queues import add_queue
@@ -27,6 +28,9 @@ _IN_FRAME_STAGES = 4
 """Of the synchroniser of FVAL: as slow as the exposure's way to the matcher, so that a camera may answer at once, and
 quicker than the crossing's FIFO, so that FVAL is seen to fall before the frame's end."""
 
+_SILENCE_CLOCKS = 256
+"""Without a camera: after so many clocks, what is left of an aborted frame has come through the crossings."""
+
 
 class ImagingPath(wiring.Component):
     """From the camera's pins to packets of results.
@@ -37,10 +41,13 @@ class ImagingPath(wiring.Component):
 
     Ports
     -----
-    cam_* : the sensor's pins, domain ``cam``.
+    fval, lval, dval, pixel : the sensor's pins, domain ``cam``.
     exposed, claim, claim_set, claim_id, exposure_ended, trigger : from the exposer.
     resync, hopeless, none_due, readout_cycles, release, release_set : to the exposer; ``readout_cycles`` is how long a
         readout takes at most, the largest number as long as none has been timed: then each frame is waited for.
+    simulated : frames come from no camera, so that no readout is like the one before it, and none comes late.
+    deserted : none will come.
+    reads, weight : frames bring their readings, and ``weight`` is that of the one under way.
     batch : queued packets of projections. o : their packets of results.
     laser_on, reading, reading_stb, timestamp : what the records say; a photodiode reading for each exposure.
     busy : a projection is under way or to be sent.
@@ -51,10 +58,10 @@ class ImagingPath(wiring.Component):
         self.regs = regs
         super().__init__(
             {
-                "cam_fval": In(1),
-                "cam_lval": In(1),
-                "cam_dval": In(1, init=1),
-                "cam_pixel": In(geometry.pixel_bits),
+                "fval": In(1),
+                "lval": In(1),
+                "dval": In(1, init=1),
+                "pixel": In(geometry.pixel_bits),
                 "exposed": In(stream.Signature(EXPOSED, always_ready=True)),
                 "claim": In(1),
                 "claim_set": In(1),
@@ -65,6 +72,10 @@ class ImagingPath(wiring.Component):
                 "hopeless": Out(1),
                 "none_due": Out(1),
                 "readout_cycles": Out(32),
+                "simulated": In(1),
+                "deserted": In(1),
+                "reads": In(1),
+                "weight": In(WEIGHT_BITS),
                 "release": Out(1),
                 "release_set": Out(1),
                 "batch": In(stream.Signature(BATCH)),
@@ -91,10 +102,10 @@ class ImagingPath(wiring.Component):
             width=camera_word(g).size, depth=64, w_domain="cam", r_domain="sync"
         )
         m.d.comb += [
-            camera.fval.eq(self.cam_fval),
-            camera.lval.eq(self.cam_lval),
-            camera.dval.eq(self.cam_dval),
-            camera.pixel.eq(self.cam_pixel),
+            camera.fval.eq(self.fval),
+            camera.lval.eq(self.lval),
+            camera.dval.eq(self.dval),
+            camera.pixel.eq(self.pixel),
             camera_fifo.w_data.eq(camera.o.payload),
             camera_fifo.w_en.eq(camera.o.valid),
             camera.o.ready.eq(camera_fifo.w_rdy),
@@ -110,7 +121,9 @@ class ImagingPath(wiring.Component):
             frames.reading.eq(self.reading),
             frames.reading_stb.eq(self.reading_stb),
             frames.timestamp.eq(self.timestamp),
-            frames.timeout.eq(regs.frame_timeout_cycles),
+            frames.timeout.eq(Mux(self.deserted, _SILENCE_CLOCKS, regs.frame_timeout_cycles)),
+            frames.silence.eq(Mux(self.simulated, _SILENCE_CLOCKS, regs.frame_timeout_cycles)),
+            frames.timed.eq(~self.simulated),
             frames.jitter.eq(regs.camera_jitter_cycles),
             frames.accumulator_saturated.eq(accumulator.saturated),
             self.resync.eq(frames.resync),
@@ -119,7 +132,9 @@ class ImagingPath(wiring.Component):
             binner.pixel.eq(frames.pixel),
             binner.valid.eq(frames.pixel_valid),
             binner.start.eq(frames.pixel_first),
-            normaliser.weight.eq(frames.shot.weight),
+            normaliser.weight.eq(
+                Mux(self.reads & regs.normalise & ~frames.shot.invalid, self.weight, frames.shot.weight)
+            ),
             normaliser.valid.eq(binner.o_valid),
             normaliser.index.eq(binner.o_index),
             normaliser.value.eq(binner.o_value),
@@ -139,7 +154,7 @@ class ImagingPath(wiring.Component):
             readout_timed.eq(frames.readout_cycles + frames.margin_cycles),
             self.readout_cycles.eq(
                 Mux(
-                    frames.readout_known,
+                    frames.readout_known & ~self.simulated,
                     Mux(readout_timed > regs.camera_readout_cycles, readout_timed, regs.camera_readout_cycles),
                     (1 << 32) - 1,
                 )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from amaranth import Module, Mux
+from amaranth import Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from . import chip_medium
 from .interlock import Interlock
 from .monitor import WEIGHT_BITS, Monitor
+from .protocol.errors import Code
+from .protocol.registers import PLANT_SOURCES
 from .registerfile import RegisterFile
 from .spi import AdcDriver, Mcp4921
 from .spi.common import ADC_BITS, ADC_CHANNELS
@@ -87,13 +90,16 @@ class LaserPath(wiring.Component):
         m.submodules.bias = bias = Mcp4921(self.clock_hz)
         m.submodules.adc = adc = self.adc(self.clock_hz)
         m.submodules.monitor = monitor = Monitor(self.clock_hz)
+        simulated = Signal()
         m.d.comb += [
             interlock.unlock.eq(regs.laser_unlock_try),
             interlock.arm.eq(regs.laser_arm_try),
             interlock.key.eq(regs.try_data),
-            interlock.disarm.eq(regs.laser_disarm_try),
-            regs.laser_unlock_code.eq(interlock.unlock_code),
-            regs.laser_arm_code.eq(interlock.arm_code),
+            # Simulated light needs no laser: as long as it is, none can be armed. Its photodiode is simulated too.
+            simulated.eq(regs.plant_source != PLANT_SOURCES["camera"]),
+            interlock.disarm.eq(regs.laser_disarm_try | simulated),
+            regs.laser_unlock_code.eq(Mux(simulated, Code.PLANT_SIMULATED, interlock.unlock_code)),
+            regs.laser_arm_code.eq(Mux(simulated, Code.PLANT_SIMULATED, interlock.arm_code)),
             interlock.interlock_closed.eq(self.interlock_closed),
             interlock.link_reset.eq(self.link_reset),
             interlock.over_power.eq(monitor.light_stb & (adc.value > regs.monitor_limit)),
@@ -116,7 +122,7 @@ class LaserPath(wiring.Component):
             monitor.begin.eq(self.exposure_begins),
             monitor.laser_on.eq(interlock.laser_on),
             monitor.reference.eq(regs.monitor_reference),
-            monitor.value.eq(adc.value),
+            monitor.value.eq(Mux(simulated & monitor.light_stb, chip_medium.MONITOR, adc.value)),
             monitor.done.eq(adc.done),
             adc.start.eq(monitor.start),
             adc.channel.eq(monitor.channel),
@@ -128,7 +134,6 @@ class LaserPath(wiring.Component):
             self.reading.eq(monitor.reading),
             self.reading_stb.eq(monitor.reading_stb),
             self.weight.eq(monitor.weight),
-            regs.monitor.eq(monitor.reading),
             regs.monitor_live.eq(monitor.live),
             regs.temperature.eq(monitor.temperature),
             regs.trip_cause.eq(interlock.cause),

@@ -47,8 +47,6 @@ class Divider(wiring.Component):
         rest = Signal(ADC_BITS + 2)
         divisor = Signal(ADC_BITS)
         left = Signal(range(WEIGHT_BITS + 1))
-        fits = Signal()
-        m.d.comb += fits.eq(rest >= divisor)
         m.d.sync += self.done.eq(left == 1)
         with m.If(self.start):
             m.d.sync += [
@@ -62,13 +60,10 @@ class Divider(wiring.Component):
             m.d.sync += left.eq(left - 1)
             with m.If((left == WEIGHT_BITS) & (rest >= divisor << 1)):
                 m.d.sync += [self.weight.eq(WEIGHT_MAX), left.eq(0), self.done.eq(1)]
+            with m.Elif(rest >= divisor):
+                m.d.sync += [self.weight.eq((self.weight << 1) | 1), rest.eq((rest - divisor) << 1)]
             with m.Else():
-                m.d.sync += [
-                    self.weight.eq((self.weight << 1) | fits),
-                    rest.eq((rest - divisor) << 1),
-                ]
-                with m.If(~fits):
-                    m.d.sync += rest.eq(rest << 1)
+                m.d.sync += [self.weight.eq(self.weight << 1), rest.eq(rest << 1)]
         return m
 
 
@@ -131,9 +126,8 @@ class Monitor(wiring.Component):
         task = Signal(_Task)
         watch = Signal(range(self.watch_cycles + 1))
         """Clocks until the photodiode is due."""
-        tick = Signal(range(self.watch_cycles), init=self.watch_cycles - 1)
-        ticks = Signal(range(WATCHES_PER_TEMPERATURE))
-        temperature_due = Signal(init=1)
+        temperature = Signal(range(self.watch_cycles * WATCHES_PER_TEMPERATURE + 1))
+        """Clocks until the temperature is due."""
         m.d.comb += [
             self.pending.eq(task == _Task.EXPOSURE),
             self.light_stb.eq(self.done & (task != _Task.TEMPERATURE)),
@@ -142,11 +136,9 @@ class Monitor(wiring.Component):
             divider.reference.eq(self.reference),
             self.weight.eq(divider.weight),
         ]
-        m.d.sync += [self.reading_stb.eq(0), tick.eq(tick - 1)]
-        with m.If(tick == 0):
-            m.d.sync += [tick.eq(self.watch_cycles - 1), ticks.eq(ticks + 1)]
-            with m.If(ticks == WATCHES_PER_TEMPERATURE - 1):
-                m.d.sync += temperature_due.eq(1)
+        m.d.sync += self.reading_stb.eq(0)
+        with m.If(temperature != 0):
+            m.d.sync += temperature.eq(temperature - 1)
         with m.If(~self.laser_on):
             m.d.sync += watch.eq(0)
         with m.Elif(watch != 0):
@@ -155,7 +147,10 @@ class Monitor(wiring.Component):
         with m.If(self.done):
             m.d.sync += task.eq(_Task.NONE)
             with m.If(task == _Task.TEMPERATURE):
-                m.d.sync += [self.temperature.eq(self.value), temperature_due.eq(0)]
+                m.d.sync += [
+                    self.temperature.eq(self.value),
+                    temperature.eq(self.watch_cycles * WATCHES_PER_TEMPERATURE),
+                ]
             with m.Else():
                 m.d.sync += [self.live.eq(self.value), watch.eq(self.watch_cycles)]
             with m.If(task == _Task.EXPOSURE):
@@ -168,7 +163,7 @@ class Monitor(wiring.Component):
             with m.If(self.laser_on & (watch == 0)):
                 m.d.comb += [self.start.eq(1), self.channel.eq(PHOTODIODE)]
                 m.d.sync += task.eq(_Task.WATCH)
-            with m.Elif(temperature_due):
+            with m.Elif(temperature == 0):
                 m.d.comb += [self.start.eq(1), self.channel.eq(TEMPERATURE)]
                 m.d.sync += task.eq(_Task.TEMPERATURE)
         return m

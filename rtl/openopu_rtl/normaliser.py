@@ -52,12 +52,9 @@ class Normaliser(wiring.Component):
         m = Module()
         valid1, index1 = Signal(), Signal.like(self.index)
         product = Signal(len(self.value) + WEIGHT_BITS)
-        m.d.sync += [
-            valid1.eq(self.valid),
-            index1.eq(self.index),
-            product.eq(self.value * self.weight),
-            self.o_valid.eq(valid1),
-            self.o_index.eq(index1),
-            self.o_value.eq((product + UNITY // 2) >> WEIGHT_FRACTION_BITS),
-        ]
+        m.d.sync += [valid1.eq(self.valid), self.o_valid.eq(valid1)]
+        with m.If(self.valid):
+            m.d.sync += [index1.eq(self.index), product.eq(self.value * self.weight)]
+        with m.If(valid1):
+            m.d.sync += [self.o_index.eq(index1), self.o_value.eq((product + UNITY // 2) >> WEIGHT_FRACTION_BITS)]
         return m

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
@@ -16,6 +16,7 @@ from .imaging import ImagingPath
 from .laser import LaserPath
 from .monitor import monitor_cycles
 from .panel import panel_pins
+from .plant import PlantPath, plant_features, plants_of
 from .protocol.declaration import MAGIC, PROTOCOL_HASH
 from .protocol.errors import Code
 from .protocol.geometry import Geometry
@@ -33,6 +34,7 @@ class Opu(wiring.Component):
     clock_hz : frequency of ``sync``.
     board, build : values of the identity registers.
     adc : driver of the board's ADC.
+    plants : simulated plants that are built in, for loops without optics; None: all that the panel allows.
 
     Ports
     -----
@@ -44,7 +46,8 @@ class Opu(wiring.Component):
     i2c_* : the sensor's two-wire bus; ``_oe`` pulls a line low, it is never driven high.
     interlock_closed, laser_enable, dac_*, bias_*, adc_* : laser, its power and bias, and the ADC of photodiode and
         thermometer.
-    exposure_id, exposure_active : which exposure is under way; a bench may watch it, no board needs it.
+    exposure_id, exposure_active : which exposure is under way, also where the light is simulated and ``cam_trigger``
+        stays low; a bench may watch it, no board needs it.
     idle : nothing received in part, to do, or to send.
     """
 
@@ -56,10 +59,12 @@ class Opu(wiring.Component):
         board: int = 0,
         build: int = 0,
         adc: type[AdcDriver] = Mcp3201,
+        plants: Collection[str] | None = None,
     ):
         self.geometry = geometry
         self.clock_hz = clock_hz
         self.adc = adc
+        self.plants = plants_of(geometry, plants)
         self.monitor_cycles = monitor_cycles(adc, clock_hz)
         self.identity: Mapping[str, int] = identity_values(
             geometry,
@@ -70,6 +75,7 @@ class Opu(wiring.Component):
             link=0,
             clock_hz=clock_hz,
             monitor_cycles=self.monitor_cycles,
+            features=plant_features(self.plants),
         )
         super().__init__(
             {
@@ -114,10 +120,11 @@ class Opu(wiring.Component):
         m.submodules.display = display = DisplayPath(g, regs, self.monitor_cycles)
         m.submodules.laser = laser = LaserPath(self.clock_hz, regs, self.adc)
         m.submodules.exposer = exposer = Exposer()
+        m.submodules.plant = plant = PlantPath(g, regs, self.plants)
         m.submodules.imaging = imaging = ImagingPath(g, regs)
 
         # Pins of the same name.
-        for path in (control, display, laser, imaging):
+        for path in (control, display, laser, plant):
             for name in sorted(path.signature.members.keys() & self.signature.members.keys() - {"idle"}):
                 if self.signature.members[name].is_signature:
                     connect(m, getattr(path, name), flipped(getattr(self, name)))
@@ -139,7 +146,7 @@ class Opu(wiring.Component):
             laser.shot_exposure_cycles.eq(exposer.i.p.shot.exposure_cycles),
             laser.trigger.eq(exposer.trigger),
             laser.timestamp.eq(timestamp),
-            busy.eq(display.loading | exposer.busy | imaging.busy),
+            busy.eq(display.loading | exposer.busy | imaging.busy | plant.busy),
         ]
 
         # The sensor's registers.
@@ -161,8 +168,11 @@ class Opu(wiring.Component):
         ]
 
         # Patterns.
-        connect(m, display.shot, exposer.i)
         m.d.comb += [
+            # A simulated plant reads the pattern from the panel: the next one is not shown before.
+            exposer.i.payload.eq(display.shot.payload),
+            exposer.i.valid.eq(display.shot.valid & ~plant.busy),
+            display.shot.ready.eq(exposer.i.ready & ~plant.busy),
             display.push.eq(control.push),
             display.push_data.eq(control.push_data),
             display.commit.eq(control.commit),
@@ -197,10 +207,29 @@ class Opu(wiring.Component):
             exposer.hopeless.eq(imaging.hopeless),
             exposer.release.eq(imaging.release),
             exposer.release_set.eq(imaging.release_set),
-            self.cam_trigger.eq(exposer.trigger),
+            self.cam_trigger.eq(exposer.trigger & ~plant.simulated),
             self.exposure_id.eq(exposer.exposure_id),
             self.exposure_active.eq(exposer.trigger),
         ]
+
+        # What stands between panel and camera.
+        m.d.comb += [
+            *(
+                getattr(plant, name).eq(getattr(display, f"slm_{name}"))
+                for name in ("de", "vsync", "level")
+                if self.plants
+            ),
+            plant.flush.eq(exposer.flush),
+            plant.trigger.eq(exposer.trigger),
+            plant.exposure_id.eq(exposer.exposure_id),
+            plant.resync.eq(imaging.resync),
+            plant.frame_monitor.eq(control.frame_monitor),
+            control.frame_wanted.eq(plant.frame_wanted),
+            control.frame_exposure.eq(exposer.exposure_id),
+            control.frame_offset.eq(plant.frame_offset),
+        ]
+        connect(m, plant.patterns, control.patterns)
+        connect(m, control.pixels, plant.pixels)
 
         # Frames and results.
         connect(m, exposer.o, imaging.exposed)
@@ -212,9 +241,15 @@ class Opu(wiring.Component):
             imaging.claim_id.eq(exposer.claim_id),
             imaging.exposure_ended.eq(exposer.ended),
             imaging.trigger.eq(exposer.trigger),
-            imaging.laser_on.eq(laser.state.laser_on),
-            imaging.reading.eq(laser.reading),
-            imaging.reading_stb.eq(laser.reading_stb),
+            *(
+                getattr(imaging, name).eq(getattr(plant, name))
+                for name in ("fval", "lval", "dval", "pixel", "simulated", "deserted", "reads", "weight")
+            ),
+            imaging.laser_on.eq(laser.state.laser_on | plant.simulated),
+            # With frames from the host its readings come with them.
+            imaging.reading.eq(Mux(plant.reads, plant.reading, laser.reading)),
+            imaging.reading_stb.eq(Mux(plant.reads, plant.reading_stb, laser.reading_stb)),
+            regs.monitor.eq(imaging.reading),
             imaging.timestamp.eq(timestamp),
         ]
 

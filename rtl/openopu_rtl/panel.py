@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Cat, Module, ResetInserter, Signal
+from amaranth import Cat, Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.fifo import AsyncFIFOBuffered
@@ -13,8 +13,8 @@ from .protocol.geometry import Geometry, PanelKind
 from .rowport import BlockMode, RowMode
 from .shapes import PLANES, SHOT
 
-_FLUSH_CLOCKS = 4
-"""Panel clocks that a reset of the panel's side must last: more than a synchroniser has stages."""
+_FLUSH_CLOCKS = 8
+"""Panel clocks without a word after which the crossing is empty: more than a word takes through it."""
 
 
 def panel_pins(geometry: Geometry) -> dict[str, wiring.Member]:
@@ -107,24 +107,30 @@ class Driver(wiring.Component):
     def add_crossing(self, m: Module, layout: data.StructLayout, depth: int = 16):
         """A queue from ``sync`` to ``slm``: returns (stream in, stream out, the flush in ``slm``).
 
-        ``flush`` empties it, and meanwhile swallows what comes. It is held until the panel's clock, which may have
-        stopped, has seen it for some edges, so that no old pointer is left in a synchroniser.
+        ``flush`` drains it, and meanwhile swallows what comes; it is held until the panel's clock, which may have
+        stopped, has found nothing left for some edges. (The queue's pointers have no reset of their own that
+        could be used here.) Nothing new goes in before the panel's side has seen the flush's end.
         """
         source, sink = stream.Signature(layout).flip().create(), stream.Signature(layout).create()
-        fifo = AsyncFIFOBuffered(width=layout.size, depth=depth, w_domain="sync", r_domain="slm")
-        flush_slm, flushed_slm = Signal(), Signal(_FLUSH_CLOCKS)
-        m.d.slm += flushed_slm.eq(Cat(flush_slm, flushed_slm[:-1]))
-        m.submodules.panel_fifo = ResetInserter({"sync": self.flush, "slm": flush_slm})(fifo)
+        m.submodules.panel_fifo = fifo = AsyncFIFOBuffered(
+            width=layout.size, depth=depth, w_domain="sync", r_domain="slm"
+        )
+        flush_slm, draining, empty_slm = Signal(), Signal(), Signal(_FLUSH_CLOCKS)
+        with m.If(flush_slm & ~fifo.r_rdy):
+            m.d.slm += empty_slm.eq(Cat(1, empty_slm[:-1]))
+        with m.Else():
+            m.d.slm += empty_slm.eq(0)
         m.submodules += [
             FFSynchronizer(self.flush, flush_slm, o_domain="slm"),
-            FFSynchronizer(flushed_slm[-1], self.flushed),
+            FFSynchronizer(flush_slm, draining),
+            FFSynchronizer(empty_slm[-1], self.flushed),
         ]
         m.d.comb += [
             fifo.w_data.eq(source.payload),
-            fifo.w_en.eq(source.valid & ~self.flush),
-            source.ready.eq(fifo.w_rdy | self.flush),
+            fifo.w_en.eq(source.valid & ~self.flush & ~draining),
+            source.ready.eq((fifo.w_rdy & ~draining) | self.flush),
             sink.payload.eq(fifo.r_data),
-            sink.valid.eq(fifo.r_rdy),
-            fifo.r_en.eq(sink.ready),
+            sink.valid.eq(fifo.r_rdy & ~flush_slm),
+            fifo.r_en.eq(sink.ready | flush_slm),
         ]
         return source, sink, flush_slm

@@ -165,8 +165,8 @@ class PlanePacker(wiring.Component):
         with m.If(self.send):
             m.d.sync += [sending_tag.eq(chosen), closed[bank(chosen)].eq(1)]
 
-        # Give the oldest batch's bank back.
-        with m.If(done & (live != 0) & ~(self.sender_busy & (sending_tag == oldest))):
+        # Give the oldest batch's bank back. A frame of it that is still on its way has a tag that lives no more.
+        with m.If(done & (live != 0)):
             m.d.sync += [oldest.eq(oldest + 1), count[bank(oldest)].eq(0), closed[bank(oldest)].eq(0)]
 
         # Match slots with shots.

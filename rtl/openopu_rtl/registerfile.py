@@ -44,10 +44,10 @@ class RegisterFile(wiring.Component):
     ``LATENCY`` later, in which ``code`` and ``r_data`` hold the answer. One access at a time.
 
     Ports by register: ``NAME`` (setting: out; status and measurement: in), ``NAME_stb`` (out, one clock
-    when written), ``NAME_code`` (in, commands: why one is refused now, or OK), ``NAME_try`` (out,
-    commands: one is written, refused or not, in the clock in which ``NAME_code`` is asked; ``try_data`` is the
-    value), ``NAME_inc`` (in, counters), and for each window ``NAME_we`` with the common ``w_offset`` and
-    ``w_value``. ``link`` is the identity register that depends on a pin.
+    when written), ``NAME_code`` (in, commands and conditional settings: why one is refused now, or OK),
+    ``NAME_try`` (out, commands: one is written, refused or not, in the clock in which ``NAME_code`` is
+    asked; ``try_data`` is the value), ``NAME_inc`` (in, counters), and for each window ``NAME_we`` with the
+    common ``w_offset`` and ``w_value``. ``link`` is the identity register that depends on a pin.
 
     It is slow on purpose: decoding, checking and answering each end in a register, so that neither the number of
     registers nor what drives them limits the clock. Counters follow their events by a clock.
@@ -79,6 +79,8 @@ class RegisterFile(wiring.Component):
                 _, high = r.bounds(geometry)
                 ports[r.name] = Out(max(1, high.bit_length()), init=r.reset)
                 ports[f"{r.name}_stb"] = Out(1)
+                if r.conditional:
+                    ports[f"{r.name}_code"] = In(8)
             elif r.kind is Kind.COMMAND:
                 ports[f"{r.name}_stb"] = Out(1)
                 ports[f"{r.name}_code"] = In(8)
@@ -116,6 +118,7 @@ class RegisterFile(wiring.Component):
                     m.d.sync += [readable.eq(r.access is not Access.WO), code2.eq(self._write_code(r, data1))]
                     if r.kind is Kind.COMMAND:
                         m.d.comb += getattr(self, f"{r.name}_try").eq(write1)
+                    if r.kind is Kind.COMMAND or r.conditional:
                         m.d.sync += veto2.eq(getattr(self, f"{r.name}_code"))
             with m.Default():
                 for w in WINDOWS.values():

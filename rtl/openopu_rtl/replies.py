@@ -1,19 +1,21 @@
-"""Replies: every packet from the device that is no result, and the way onto the link of both."""
+"""Replies: packets that answer, without results, and the way onto the link of all packets."""
 
 from __future__ import annotations
 
-from amaranth import Module, Mux, Signal
+from amaranth import Cat, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .commands import REPLY
 from .protocol.errors import Code
+from .protocol.packets import ERROR_PAYLOAD, FRAME_REPLY_PAYLOAD
 from .protocol.packets import PacketType as Type
 from .shapes import LINK_BYTE
 
 
 class ReplySender(wiring.Component):
-    """Turns replies into packets; it reads registers for READ_REPLY, whenever the file is free.
+    """Turns replies into packets; it reads registers for READ_REPLY, whenever the file is free, and for FRAME_REPLY
+    where the frame stands.
 
     A reply with an address that cannot be read becomes an error before its first byte is sent.
     """
@@ -29,6 +31,8 @@ class ReplySender(wiring.Component):
                 "r_data": In(32),
                 "done": In(1),
                 "code": In(8),
+                "frame_exposure": In(32),
+                "frame_offset": In(32),
                 "refused": Out(1),
                 "busy": Out(1),
             }
@@ -39,7 +43,7 @@ class ReplySender(wiring.Component):
         job = Signal(REPLY)
         first, count = job.detail[:16], job.detail[16:]
         done = Signal(16)
-        tail, left = Signal(40), Signal(3)
+        tail, left = Signal(64), Signal(4)
         """Bytes still to send before the words, and their number."""
         word, byte = Signal(32), Signal(2)
         checking = Signal()
@@ -78,7 +82,12 @@ class ReplySender(wiring.Component):
                     m.next = "WORD"
             with m.State("START"):
                 m.d.comb += [o.valid.eq(1), o.p.data.eq(job.type)]
-                m.d.sync += [tail.eq(job.code | job.detail << 8), left.eq(Mux(job.type == Type.ERROR, 5, 0))]
+                m.d.sync += [tail.eq(Cat(job.code, job.detail)), left.eq(ERROR_PAYLOAD.size)]
+                with m.If(job.type == Type.FRAME_REPLY):
+                    m.d.sync += [
+                        tail.eq(Cat(self.frame_exposure, self.frame_offset)),
+                        left.eq(FRAME_REPLY_PAYLOAD.size),
+                    ]
                 with m.If(o.ready):
                     m.next = "SEQUENCE"
             with m.State("SEQUENCE"):
@@ -87,7 +96,7 @@ class ReplySender(wiring.Component):
                     with m.Switch(job.type):
                         with m.Case(Type.READ_REPLY):
                             m.next = "READ"
-                        with m.Case(Type.ERROR):
+                        with m.Case(Type.ERROR, Type.FRAME_REPLY):
                             m.next = "TAIL"
                         with m.Default():
                             m.next = "IDLE"
@@ -114,13 +123,14 @@ class ReplySender(wiring.Component):
 
 
 class PacketArbiter(wiring.Component):
-    """Joins two streams of packets; a packet, once begun, is sent whole. ``a`` goes first."""
+    """Joins streams of packets; a packet, once begun, is sent whole. ``a`` goes first, then ``b``."""
 
     def __init__(self):
         super().__init__(
             {
                 "a": In(stream.Signature(LINK_BYTE)),
                 "b": In(stream.Signature(LINK_BYTE)),
+                "c": In(stream.Signature(LINK_BYTE)),
                 "o": Out(stream.Signature(LINK_BYTE)),
             }
         )
@@ -134,7 +144,9 @@ class PacketArbiter(wiring.Component):
                     m.next = "A"
                 with m.Elif(self.b.valid):
                     m.next = "B"
-            for state, source in (("A", self.a), ("B", self.b)):
+                with m.Elif(self.c.valid):
+                    m.next = "C"
+            for state, source in (("A", self.a), ("B", self.b), ("C", self.c)):
                 with m.State(state):
                     m.d.comb += [
                         self.o.valid.eq(source.valid),

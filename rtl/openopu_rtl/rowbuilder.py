@@ -53,7 +53,9 @@ class RowBuilder(wiring.Component):
         m = Module()
         m.submodules.levels = levels = BinaryLevels()
         index = Signal(range(self.geometry.plane_bytes + 1))
-        looking_up, walking, move = Signal(), Signal(), Signal()
+        looking_up = Signal()
+        walking = Signal()
+        move = Signal()
         lit = Signal(8)
         bits = levels.bits
         m.d.comb += [

@@ -75,7 +75,6 @@ class ResultSender(wiring.Component):
             write.en.eq(self.monitor_we),
             write.addr.eq(Cat(self.monitor_number, self.monitor_set)),
             write.data.eq(self.monitor),
-            reading.en.eq(1),
             reading.addr.eq(Cat(number, ended.set)),
             self.release_set.eq(ended.set),
             self.packed_format.eq(Mux(self.raw, RESULT_BITS.index(16), self.format)),
@@ -146,6 +145,7 @@ class ResultSender(wiring.Component):
                     with m.Else():
                         end()
             with m.State("READING"):
+                m.d.comb += reading.en.eq(1)
                 m.next = "READING_LOW"
             with m.State("READING_LOW"):
                 m.d.comb += [o.valid.eq(1), o.p.data.eq(reading.data[:8])]

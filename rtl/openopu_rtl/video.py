@@ -16,6 +16,7 @@ class VideoPort(wiring.Component):
     A panel with global reset shows a frame at the rising edge of ``vsync``. So a frame marked
     ``await_latch`` is held in its front porch until ``grant`` toggles, while the pattern before it is
     still exposed; ``latched`` toggles at the vertical sync of a frame marked ``final``.
+    After a frame that was ``cut`` short comes a vertical sync, with which the panel begins afresh.
     If the pixel stream runs dry in a line, ``de`` pauses: no pixel is ever invented.
     """
 
@@ -25,6 +26,7 @@ class VideoPort(wiring.Component):
             {
                 "i": In(stream.Signature(PANEL_PIXEL)),
                 "grant": In(1),
+                "cut": In(1),
                 "latched": Out(1),
                 "de": Out(1),
                 "hsync": Out(1),
@@ -60,7 +62,10 @@ class VideoPort(wiring.Component):
 
         with m.FSM(domain="slm"):
             with m.State("WAIT"):
-                with m.If(self.i.valid):
+                with m.If(self.cut & ~self.vsync):
+                    m.d.slm += self.vsync.eq(1)
+                    m.next = "SYNC"
+                with m.Elif(self.i.valid):
                     m.next = "ACTIVE"
             with m.State("ACTIVE"):
                 with m.If(x < g.slm_width):

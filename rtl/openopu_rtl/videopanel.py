@@ -37,6 +37,10 @@ class VideoOnDemandDriver(_VideoDriver):
         video = VideoPort(self.geometry)
         flush_slm = self._join(m, expander, video)
         m.submodules.video = ResetInserter({"slm": flush_slm})(video)
+        with m.If(flush_slm):
+            m.d.slm += video.cut.eq(1)
+        with m.Elif(video.vsync):
+            m.d.slm += video.cut.eq(0)
         m.submodules += FFSynchronizer(self.grant, video.grant, o_domain="slm")
         self.connect_shots(m, expander)
         m.d.comb += [expander.await_latch.eq(self.await_latch), self.busy.eq(expander.busy)]

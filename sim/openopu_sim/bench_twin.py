@@ -63,7 +63,7 @@ def twin_vs_gemm(modes: int = 1024, outputs: int = 4096, projections: int = 256,
     for round_ in range(rounds):
         for name in sorted(runs, reverse=bool(round_ % 2)):
             times[name].append(runs[name]())
-    twin.plant.close()
+    twin.close()
     return {
         "twin_vs_gemm": statistics.median(times["gemm_s"]) / statistics.median(times["twin_s"]),
         **times,

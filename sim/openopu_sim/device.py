@@ -20,12 +20,14 @@ from pathlib import Path
 import serial
 from openopu.device import Device, Transport
 from openopu.errors import LinkLost, UrlError
+from openopu.injection import inject
 from openopu.transports import DEFAULT_BAUD, SerialTransport
 from openopu.url import DeviceUrl
+from openopu_rtl.protocol.registers import PLANT_SOURCES
 
 from .bench.process import Simulation
 from .bench.settings import CAMERA_CLOCK_HZ, SIMULATORS, SLM_CLOCK_HZ, BenchSettings
-from .options import KEYS, geometry_of, plant_options, sensor_of
+from .options import KEYS, geometry_of, plant_options, plant_source_of, sensor_of
 from .plant.medium import refuse_too_large
 
 BENCH_KEYS = ("link", "time", "interlock", "fault", "waves", "slm_clock_hz", "camera_clock_hz")
@@ -42,7 +44,8 @@ def settings_of(url: DeviceUrl) -> BenchSettings:
         raise UrlError(f"there is no simulator `{simulator}`", str(url), f"Write rtl:{' or rtl:'.join(SIMULATORS)}")
     waves = url.parameters.get("waves", "")
     geometry = geometry_of(url)
-    refuse_too_large(geometry)  # before minutes of building
+    if plant_source_of(url) != "chip":
+        refuse_too_large(geometry)  # before minutes of building
     return BenchSettings(
         simulator=simulator,
         geometry=geometry,
@@ -119,17 +122,20 @@ def open_rtl(url: DeviceUrl) -> Device:
         The simulator could not be built or started.
     """
     settings = settings_of(url)
+    source = plant_source_of(url)
     simulation = Simulation(settings)
     try:
         transport = RtlTransport(simulation, str(url))
     except BaseException:
         simulation.stop()
         raise
-    return Device(
+    device = Device(
         url=url,
         name=f"rtl:{settings.simulator}",
         transport=transport,
-        arms_itself=True,
+        arms_itself=source == "camera",
+        plant_source=PLANT_SOURCES[source],
         realtime=settings.free_running,
         time_factor=TIME_FACTOR[settings.simulator],
     )
+    return inject(device) if source == "host" else device

@@ -8,7 +8,10 @@ bits           bits of a sensor pixel: 8, 10 or 12
 geometry       a named geometry instead of ``n`` and ``m``: see ``openopu_rtl.protocol.geometry.PRESETS``
 any field of   that field of the geometry, as an integer: ``store_bytes=65536``
 ``Geometry``
-plant          a named plant (``dmd``, the default, or ``phase``) or a plant file
+plant          the optics: a named plant (``dmd``, the default, or ``phase``) or a plant file; or where frames come
+               from without optics: ``chip``, the medium in the gateware, or (``rtl:``) ``host``, see
+               :mod:`openopu.injection`
+optics         with ``plant=host``: the named plant or plant file
 noise          on (default) or off: mean values, still rounded by the ADC
 seed           of the medium, default 1
 noise_seed     of the noise, default 1
@@ -31,7 +34,7 @@ from .sensor import DEFAULT_SENSOR, SensorSettings
 
 GEOMETRY_FIELDS = tuple(f.name for f in dataclasses.fields(Geometry))
 GEOMETRY_KEYS = ("n", "m", "bits", "geometry", *GEOMETRY_FIELDS)
-PLANT_KEYS = ("plant", "noise", "seed", "noise_seed")
+PLANT_KEYS = ("plant", "optics", "noise", "seed", "noise_seed")
 KEYS = (*GEOMETRY_KEYS, *PLANT_KEYS, "sensor")
 """Every key of this module, for :meth:`DeviceUrl.refuse_unknown`."""
 
@@ -69,9 +72,19 @@ def sensor_of(url: DeviceUrl) -> SensorSettings:
     return SensorSettings.named(url.parameters.get("sensor", DEFAULT_SENSOR.name))
 
 
+def plant_source_of(url: DeviceUrl) -> str:
+    """Name of the value of ``plant_source`` that a URL asks for. Raises :class:`UrlError`."""
+    name = url.parameters.get("plant", "")
+    source = name if name in ("host", "chip") else "camera"
+    if "optics" in url.parameters and source != "host":
+        raise UrlError("`optics=` goes with plant=host", str(url), "Name the optics by `plant=`")
+    return source
+
+
 def parameters_of(url: DeviceUrl) -> PlantParameters:
     """The plant's parameters that a URL asks for. Raises :class:`UrlError` or :class:`PlantFileError`."""
-    name = url.parameters.get("plant", "dmd")
+    simulated = plant_source_of(url) != "camera"
+    name = url.parameters.get("optics" if simulated else "plant", "dmd")
     return NAMED[name] if name in NAMED else load(name)
 
 
@@ -85,6 +98,11 @@ def plant_of(url: DeviceUrl, geometry: Geometry, clock_hz: int = SIMULATION_CLOC
         noise=url.get_switch("noise", True),
         clock_hz=clock_hz,
     )
+
+
+def optical_model(geometry: Geometry, options: Mapping[str, str], clock_hz: int) -> Plant:
+    """The optics of a device whose frames come from the host; see :mod:`openopu.injection`."""
+    return plant_of(DeviceUrl("plant", "", {"plant": "host", **options}), geometry, clock_hz)
 
 
 def plant_options(url: DeviceUrl) -> dict[str, str]:

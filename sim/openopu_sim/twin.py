@@ -1,6 +1,7 @@
 """The device ``twin:``: a bit-exact model of the gateware, and the plant, in one process.
 
 Keys of the URL: those of :mod:`openopu_sim.options`, and ``interlock=closed`` (default) or ``open``.
+With ``plant=chip`` frames come from the medium that a gateware can hold, and there is no laser to arm.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import time
 from openopu.device import Device, Transport
 from openopu.errors import LinkLost, UrlError
 from openopu.url import DeviceUrl
+from openopu_rtl.protocol.registers import PLANT_SOURCES
 
-from .options import KEYS, geometry_of, plant_of, sensor_of
+from .options import KEYS, geometry_of, plant_of, plant_source_of, sensor_of
+from .plant import ChipPlant
 from .twin_device import TwinDevice
 
 
@@ -36,7 +39,7 @@ class TwinTransport(Transport):
 
     def close(self) -> None:
         if self._device is not None:
-            self._device.plant.close()
+            self._device.close()
             self._device = None
 
     def _open(self) -> TwinDevice:
@@ -52,12 +55,17 @@ def open_twin(url: DeviceUrl) -> Device:
     url.refuse_unknown((*KEYS, "interlock"))
     closed = url.get("interlock", _closed, True, "open or closed")
     geometry = geometry_of(url)
-    twin = TwinDevice(plant_of(url, geometry), interlock_closed=closed, sensor=sensor_of(url))
+    source = plant_source_of(url)
+    if source == "host":
+        raise UrlError("the twin's optics is on the host already", str(url), "Write plant=dmd, phase, FILE or chip")
+    plant = ChipPlant(geometry) if source == "chip" else plant_of(url, geometry)
+    twin = TwinDevice(plant, interlock_closed=closed, sensor=sensor_of(url))
     return Device(
         url=url,
         name="twin",
         transport=TwinTransport(twin),
-        arms_itself=True,
+        arms_itself=source != "chip",
+        plant_source=PLANT_SOURCES[source],
         realtime=False,
         exact_matrix=twin.exact_matrix,
     )

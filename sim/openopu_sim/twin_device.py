@@ -11,15 +11,18 @@ from openopu_rtl.protocol import Code, Packet, PacketType, Shot, codec
 from openopu_rtl.protocol.packets import (
     COMMAND_BYTES,
     ERROR_PAYLOAD,
+    FRAME_HEADER,
+    FRAME_REPLY_PAYLOAD,
     HEADER,
     PROJECT_HEADER,
     READ_PAYLOAD,
     READ_WORDS_MAX,
     WRITE_HEADER,
+    pixel_bytes,
 )
 from openopu_rtl.top import SIMULATION_ADC, SIMULATION_CLOCK_HZ, build_id
 
-from .plant import Plant
+from .plant import ChipPlant, Plant
 from .sensor import DEFAULT_SENSOR, SensorModel, SensorSettings
 from .twin_program import execute, illumination
 from .twin_registers import WORD, Refusal, Registers
@@ -43,11 +46,15 @@ class TwinDevice:
 
     Commands are executed as they come. Projections wait in the queue, which makes the device busy, until
     :meth:`run` executes them all at once.
+
+    ``plant`` is the optics behind the camera, or, where there is none, the medium that every gateware can hold.
     """
 
-    def __init__(self, plant: Plant, *, interlock_closed: bool = True, sensor: SensorSettings = DEFAULT_SENSOR) -> None:
-        self.plant = plant
+    def __init__(
+        self, plant: Plant | ChipPlant, *, interlock_closed: bool = True, sensor: SensorSettings = DEFAULT_SENSOR
+    ) -> None:
         self.geometry = plant.geometry
+        self._plants: dict[str, Plant | ChipPlant] = {"chip" if isinstance(plant, ChipPlant) else "camera": plant}
         self.registers = Registers(
             plant.geometry,
             clock_hz=SIMULATION_CLOCK_HZ,
@@ -56,9 +63,25 @@ class TwinDevice:
             temperature=plant.temperature_reading(),
             sensor=SensorModel(sensor),
             interlock_closed=interlock_closed,
+            plants=tuple({**self._plants, "chip": None}),
         )
         self._stream = bytearray()
         self._queue: list[Batch] = []
+        self._last_exposure = 0
+
+    @property
+    def plant(self) -> Plant | ChipPlant:
+        """What the register ``plant_source`` says."""
+        if not self.registers.simulated:
+            return self._plants["camera"]
+        if "chip" not in self._plants:
+            self._plants["chip"] = ChipPlant(self.geometry)
+        return self._plants["chip"]
+
+    def close(self) -> None:
+        """End the plants' threads. May be called twice."""
+        for plant in self._plants.values():
+            plant.close()
 
     @property
     def busy(self) -> bool:
@@ -86,6 +109,7 @@ class TwinDevice:
         firsts = np.concatenate(
             [(b.first_exposure + np.arange(len(b.planes), dtype=np.int64) * length) & WORD for b in queue]
         )
+        self._last_exposure = int(firsts[-1] + length - 1) & WORD
         records = execute(self.plant, self.registers, bits, firsts)
         out, start = [], 0
         for batch in queue:
@@ -106,7 +130,8 @@ class TwinDevice:
         except codec.CodecError:
             self.registers.count("packets_damaged")
             return _error(0, _damage(encoded), 0)
-        self.registers.count("packets_accepted")
+        if packet.type != PacketType.FRAME:
+            self.registers.count("packets_accepted")
         try:
             reply = self._answer(packet)
         except Refusal as refusal:
@@ -124,6 +149,8 @@ class TwinDevice:
         if packet.type == PacketType.PROJECT:
             self._project(packet)
             return None
+        if packet.type == PacketType.FRAME:
+            return Packet(PacketType.FRAME_REPLY, packet.sequence, self._frame(packet.payload))
         raise Refusal(Code.UNKNOWN_TYPE, packet.type)
 
     def _read(self, payload: bytes) -> bytes:
@@ -143,6 +170,13 @@ class TwinDevice:
         values = np.frombuffer(payload, dtype="<u4", offset=WRITE_HEADER.size).tolist()
         for i, value in enumerate(values):
             self.registers.write((address + i) & ADDRESS, value, self.busy)
+
+    def _frame(self, payload: bytes) -> bytes:
+        """A frame that nothing waits for: what the device would wait for."""
+        count, rest = divmod(len(payload) - FRAME_HEADER.size, pixel_bytes(self.geometry))
+        if count < 1 or rest or len(payload) > COMMAND_BYTES - HEADER.size:
+            raise Refusal(Code.LENGTH, PacketType.FRAME)
+        return FRAME_REPLY_PAYLOAD.pack(self._last_exposure, 0)
 
     def _project(self, packet: Packet) -> None:
         """Queue a packet of projections; the checks and their order are the command processor's."""

@@ -14,7 +14,7 @@ from openopu_rtl.protocol.packets import MONITOR_DTYPE, RECORD_DTYPE, RECORD_FLA
 from openopu_rtl.protocol.registers import RESULT_BITS
 from openopu_rtl.protocol.shots import SHOT_FIELDS, SHOT_WORDS
 
-from .plant import Illumination, Plant
+from .plant import ChipPlant, Illumination, Plant
 from .twin_registers import WORD, Registers
 
 
@@ -109,7 +109,7 @@ def illumination(shot: Shot, registers: Registers, blank: bool = False) -> Illum
 
 
 def execute(
-    plant: Plant, registers: Registers, planes: NDArray[np.uint8], first_exposures: NDArray[np.int64]
+    plant: Plant | ChipPlant, registers: Registers, planes: NDArray[np.uint8], first_exposures: NDArray[np.int64]
 ) -> Records:
     """Run the program for each projection and count its events.
 
@@ -169,10 +169,9 @@ def execute(
     status = next((entry.fault for entry in loaded if entry.invalid), Code.OK)
     failed = status != Code.OK
     heads["status"] = status
-    heads["flags"] = (
-        lit.astype(np.uint8) << RECORD_FLAGS["laser_on"]
-        | (saturations > 0).astype(np.uint8) << (RECORD_FLAGS["accumulator_saturated"])
-    )
+    heads["flags"] = (lit | registers.simulated).astype(np.uint8) << RECORD_FLAGS["laser_on"] | (
+        saturations > 0
+    ).astype(np.uint8) << (RECORD_FLAGS["accumulator_saturated"])
     registers.count("projections", count)
     registers.count("projections_failed", count if failed else 0)
     registers.count("exposures", count * len(loaded))
@@ -195,7 +194,7 @@ def _over_power(registers: Registers, monitors: NDArray[np.uint16]) -> tuple[int
 
 
 def _expose_frames(
-    plant: Plant,
+    plant: Plant | ChipPlant,
     registers: Registers,
     loaded: list[LoadedShot],
     planes: NDArray[np.uint8],

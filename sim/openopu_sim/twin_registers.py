@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from openopu_rtl.protocol import (
     Register,
     Window,
 )
-from openopu_rtl.protocol.registers import STATUS_BITS
+from openopu_rtl.protocol.registers import FEATURE_BITS, PLANT_SOURCES, STATUS_BITS
 
 from .sensor import SensorModel
 
@@ -50,6 +51,9 @@ class Registers:
     windows : contents by name, (words,) uint32.
     interlock_closed : the loop; see :meth:`set_interlock`.
     sensor : the model behind the I2C.
+
+    ``plants`` names the values of ``plant_source`` that can be used; without a camera it resets to another. Frames
+    from the host are no use to the twin: its optics is on the host already.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class Registers:
         monitor_cycles: int,
         temperature: int,
         interlock_closed: bool = True,
+        plants: Sequence[str] = ("camera", "chip"),
     ) -> None:
         self.geometry = geometry
         self.sensor = sensor
@@ -73,9 +78,12 @@ class Registers:
             "link": BYTE_LINK,
             "clock_hz": clock_hz,
             "monitor_cycles": monitor_cycles,
+            "features": sum(1 << FEATURE_BITS[f"plant_{name}"] for name in plants),
         } | {f"geometry_{name}": int(getattr(geometry, name)) for name in geometry.__dataclass_fields__}
+        self._plant_sources = [PLANT_SOURCES[name] for name in plants]
         self._values = {r.name: identity.get(r.name, r.reset) for r in REGISTERS.values()}
         self["temperature"] = temperature
+        self["plant_source"] = min(self._plant_sources)
         self._by_address = {r.address: r for r in REGISTERS.values()}
         self.windows: dict[str, NDArray[np.uint32]] = {
             "shot_table": np.zeros(WINDOWS["shot_table"].words(geometry), dtype=np.uint32),
@@ -102,6 +110,11 @@ class Registers:
         return self.interlock.laser_on
 
     @property
+    def simulated(self) -> bool:
+        """There is no light, but the medium in the gateware."""
+        return self["plant_source"] != PLANT_SOURCES["camera"]
+
+    @property
     def laser_code(self) -> int:
         """What the laser's DAC is sent."""
         return self["laser_power"] if self.laser_on else 0
@@ -120,6 +133,7 @@ class Registers:
         for _ in range(SYNCHRONISER_CLOCKS + 1):
             trip = self.interlock.trip(inputs.get("events", frozenset()))
             self.count("laser_trips", int(trip != 0))
+            inputs["disarm"] = inputs.get("disarm", False) or self.simulated
             self.interlock.clock(interlock_closed=self.interlock_closed, refresh=True, heartbeat_cycles=1, **inputs)
             self["trip_cause"] = self.interlock.cause
             inputs = {}
@@ -160,15 +174,19 @@ class Registers:
             raise Refusal(Code.READ_ONLY, register.address)
         _check(register.address, value, register.bounds(self.geometry), busy and register.idle_only)
         if register.kind is Kind.SETTING:
+            if register.name == "plant_source" and value not in self._plant_sources:
+                raise Refusal(Code.NO_PLANT, register.address)
             self[register.name] = value
+            if register.name == "plant_source":
+                self._clock()
             if register.name == "exposure_base":
                 self["exposure_next"] = value
         elif register.name == "laser_unlock":
-            code = self.interlock.unlock_code(value)
+            code = Code.PLANT_SIMULATED if self.simulated else self.interlock.unlock_code(value)
             self._clock(unlock=True, key=value)
             _refuse(code, register.address)
         elif register.name == "laser_arm":
-            code = self.interlock.arm_code(value)
+            code = Code.PLANT_SIMULATED if self.simulated else self.interlock.arm_code(value)
             self._clock(arm=True, key=value)
             _refuse(code, register.address)
         elif register.name == "laser_disarm":

@@ -68,6 +68,7 @@ def settling(b: Bench) -> None:
     # What makes it inductive.
     now, counter = data.View(LOADED, b.inside(dut, "now")), b.inside(dut, "counter")
     b.claim(now.shot.settle_cycles == settle)
+    b.claim(implies(dut.flush, b.state(dut, "IDLE") | b.state(dut, "CONSIDER") | b.state(dut, "SKIP")))
     is_settle, is_ready = b.state(dut, "SETTLE"), b.state(dut, "READY")
     b.claim(implies(is_settle, (counter + age == settle + 1) & (age != 0)))
     b.claim(implies(is_ready | dut.trigger, age > settle))
@@ -198,7 +199,7 @@ PROOFS = [
     ),
     Proof(
         "frame-attribution",
-        f"A pixel belongs to the exposure that ended last, whatever the camera sends (ends {GAP} clocks or more apart)",
+        f"A pixel is the last ended exposure's, whatever the camera sends (ends at least {GAP} clocks apart).",
         attribution,
         (
             Mutant("frames.py", "with m.If(self.i.valid & ~self.exposure_ended):", "with m.If(self.i.valid):"),

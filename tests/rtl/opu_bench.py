@@ -49,10 +49,19 @@ class Bench:
     """
 
     def __init__(
-        self, geometry=SMALL, *, seed=0, clocks=(48e6, 40e6, 37e6), faults=None, stall=0.0, readings=None, background=()
+        self,
+        geometry=SMALL,
+        *,
+        seed=0,
+        clocks=(48e6, 40e6, 37e6),
+        faults=None,
+        stall=0.0,
+        readings=None,
+        plants=(),
+        background=(),
     ):
         self.geometry = geometry
-        self.opu = Opu(geometry, clock_hz=CLOCK_HZ)
+        self.opu = Opu(geometry, clock_hz=CLOCK_HZ, plants=plants)
         self.random = random.Random(seed)
         self.clocks = clocks
         self.faults = faults or {}
@@ -125,9 +134,9 @@ class Bench:
             if vsync and not before:
                 if continuous:
                     assert clocks in (None, g.slm_frame_clocks), f"a frame of {clocks} clocks"
-                # What a stall has cut short stands before the frame, and what was there before the first video frame.
-                pixels = pixels[-size:] if self.stalled else pixels
-                assert len(pixels) == size or (continuous and clocks is None), f"{len(pixels)} pixels"
+                # A stall cuts one frame short; a panel does not show that. Nor is there one before the first vsync.
+                cut = self.stalled or (continuous and clocks is None)
+                assert len(pixels) == size or cut, f"{len(pixels)} pixels"
                 self.sent.append(pixels)
                 shown = np.array(pixels, dtype=np.uint8)
                 # A frame that repeats the pattern leaves it as it is.

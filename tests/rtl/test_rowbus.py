@@ -13,7 +13,7 @@ from openopu_rtl.rowport import ALL_BLOCKS, BlockMode, RowMode, RowPort
 
 SMALL = Geometry(
     panel_kind=PanelKind.ROW_BUS, row_word_bits=8,
-    slm_width=27, slm_height=13, slm_v_back=3,
+    slm_width=27, slm_height=13, slm_v_back=9,
     macropixel=2, modes_x=8, modes_y=4, signal_x=1, signal_y=2, anchor_x=18, anchor_y=1, anchor_width=7,
     anchor_height=9, camera_width=12, camera_height=10, crop_x=2, crop_y=1, crop_width=8, crop_height=8, bin=2,
     shot_depth=8, store_bytes=64, queue_depth=4, raw_rows=10,

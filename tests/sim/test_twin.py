@@ -185,7 +185,7 @@ def test_wrong_lengths(host, kind, payload):
 
 
 def test_unknown_types(host):
-    for kind in (0, 4, PacketType.READ_REPLY, PacketType.ERROR):
+    for kind in (0, 5, PacketType.READ_REPLY, PacketType.ERROR):
         refused(host.ask(kind, b"abc"), Code.UNKNOWN_TYPE, kind)
 
 

@@ -24,6 +24,7 @@ def describe() -> dict[str, Any]:
         "windows": [[w.name, w.address, w.length, w.maximum] for w in registers.WINDOWS.values()],
         "status_bits": registers.STATUS_BITS,
         "trip_causes": registers.TRIP_CAUSES,
+        "plant_sources": registers.PLANT_SOURCES,
         "result_bits": registers.RESULT_BITS,
         "shot": SHOT_FIELDS,
         "packets": {t.name: t.value for t in packets.PacketType},
@@ -35,6 +36,9 @@ def describe() -> dict[str, Any]:
                 packets.WRITE_HEADER,
                 packets.PROJECT_HEADER,
                 packets.ERROR_PAYLOAD,
+                packets.PATTERN_HEADER,
+                packets.FRAME_HEADER,
+                packets.FRAME_REPLY_PAYLOAD,
             )
         ],
         "limits": [packets.COMMAND_BYTES, packets.READ_WORDS_MAX],

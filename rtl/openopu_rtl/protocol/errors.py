@@ -26,6 +26,9 @@ class Code(enum.IntEnum):
     ARM_ORDER = 14
     ARM_WINDOW = 15
     ARM_FAULT = 16
+    NO_PLANT = 20
+    PLANT_SIMULATED = 21
+    ONE_PROJECTION = 22
     FRAME_MISSING = 32
     FRAME_EXTRA = 33
     FRAME_LATE = 34
@@ -96,9 +99,21 @@ ERRORS: dict[Code, Explanation] = {
         "what trips the laser is present: a link reset, over-power or a sequencer fault",
         "see that the line is idle and the panel's pixel clock runs, then arm again",
     ),
+    Code.NO_PLANT: Explanation(
+        "this gateware was built without the plant that `plant_source` asks for",
+        "see the register `features`; leave out `plant=`, or build the gateware with it",
+    ),
+    Code.PLANT_SIMULATED: Explanation(
+        "the laser cannot be armed while the light is simulated", "set `plant_source` to 0, or do without the laser"
+    ),
+    Code.ONE_PROJECTION: Explanation(
+        "with frames from the host a packet holds one projection: its result would keep the next patterns waiting",
+        "send each projection in a packet of its own",
+    ),
     Code.FRAME_MISSING: Explanation(
-        "the camera sent no frame for an exposure",
-        "check trigger and camera cables, and that the exposure suits the sensor",
+        "no frame came for an exposure",
+        "check trigger and camera cables, and that the exposure suits the sensor; with plant=host: that the host "
+        "answers within `frame_timeout_cycles`",
     ),
     Code.FRAME_EXTRA: Explanation(
         "the camera sent a frame or a part of one that no exposure asked for",
@@ -107,7 +122,8 @@ ERRORS: dict[Code, Explanation] = {
     Code.FRAME_LATE: Explanation(
         "a frame had not ended when the frame before it had, so long after its exposure, when the next exposure did, "
         "or within `frame_timeout_cycles`",
-        "check the camera's pixel clock; raise `camera_jitter_cycles` or `camera_readout_cycles`",
+        "check the camera's pixel clock; raise `camera_jitter_cycles` or `camera_readout_cycles`; with plant=host: "
+        "`frame_timeout_cycles`",
     ),
     Code.FRAME_EARLY: Explanation(
         "a frame ended sooner after its exposure than the frame before it: it may be another exposure's",

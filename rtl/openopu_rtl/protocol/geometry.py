@@ -165,6 +165,11 @@ class Geometry:
         return self.crop_height // self.bin
 
     @property
+    def camera_pixels(self) -> int:
+        """Pixels of one frame of the sensor."""
+        return self.camera_width * self.camera_height
+
+    @property
     def last_output(self) -> int:
         return self.outputs - 1
 

@@ -11,12 +11,22 @@ READ       word address u16, count u16                          READ_REPLY: coun
 WRITE      word address u16, words u32 ...                      WRITE_REPLY: empty
 PROJECT    first exposure u32, count u16, count * planes        RESULT: first exposure u32, count u16,
            planes of ``plane_bytes``                            count records
+FRAME      exposure u32, monitor u16, offset u32, pixels        FRAME_REPLY: exposure u32, offset u32
 ERROR      (device only) code u8, detail u32
+PATTERN    (device only) see below                              none
 =========  ===================================================  ======================================
 
 A record is 14 bytes, the projection's packed integers, and with ``result_monitors`` a u16 for each shot: the reading
 of the photodiode during its exposure. A packet from the host whose content
-exceeds ``COMMAND_BYTES`` (READ, WRITE) or the pattern store (PROJECT) is refused whole.
+exceeds ``COMMAND_BYTES`` (READ, WRITE, FRAME) or the pattern store (PROJECT) is refused whole.
+
+With ``plant_source`` 1 the device sends a PATTERN, unasked and with sequence number 0, after each exposure: exposure
+u32, exposure_cycles u32, ``laser_power`` u16, level of the anchor u8, of the border u8, CRC-32 of the panel's pixels in
+raster order u32, offset u32, and a level u8 for each mode, all as they stood at the panel's pins. The host answers
+with the sensor's pixels in raster order (u8, or u16 where a pixel has more than 8 bits) in FRAME packets. One whose
+exposure or offset is not what the device waits for is not used. The reply tells which exposure and offset it waits
+for; behind the frame's last pixel it is their number. The device sends the PATTERN again, with that offset, when no
+pixel has come for a while.
 """
 
 from __future__ import annotations
@@ -30,6 +40,7 @@ import numpy as np
 
 from . import codec
 from .errors import Code
+from .geometry import Geometry
 from .registers import RESULT_BITS
 
 HEADER = struct.Struct("<BB")
@@ -37,9 +48,12 @@ READ_PAYLOAD = struct.Struct("<HH")
 WRITE_HEADER = struct.Struct("<H")
 PROJECT_HEADER = struct.Struct("<IH")
 ERROR_PAYLOAD = struct.Struct("<BI")
+PATTERN_HEADER = struct.Struct("<IIHBBII")
+FRAME_HEADER = struct.Struct("<IHI")
+FRAME_REPLY_PAYLOAD = struct.Struct("<II")
 
 COMMAND_BYTES = 1024
-"""Largest content of a READ or WRITE packet, and of the device's command buffer."""
+"""Largest content of a READ, WRITE or FRAME packet, and of the device's command buffer."""
 READ_WORDS_MAX = 256
 """Most words that one READ asks for."""
 WRITE_WORDS_MAX = (COMMAND_BYTES - HEADER.size - WRITE_HEADER.size) // 4
@@ -50,9 +64,12 @@ class PacketType(enum.IntEnum):
     READ = 0x01
     WRITE = 0x02
     PROJECT = 0x03
+    FRAME = 0x04
     READ_REPLY = 0x81
     WRITE_REPLY = 0x82
     RESULT = 0x83
+    FRAME_REPLY = 0x84
+    PATTERN = 0x90
     ERROR = 0xFF
 
 
@@ -165,6 +182,45 @@ def decode_records(payload: bytes, form: Format) -> tuple[int, Record]:
     values = codec.unpack_results(np.ascontiguousarray(rows[:, RECORD_DTYPE.itemsize : end]), form.count, form.bits)
     monitors = np.ascontiguousarray(rows[:, end:]).view(MONITOR_DTYPE) if form.monitors else None
     return first, Record(head, values & 0xFFFF if form.raw else values, monitors)
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """What the panel showed during an exposure: payload of a PATTERN packet."""
+
+    exposure: int
+    exposure_cycles: int
+    laser_power: int
+    anchor: int
+    border: int
+    crc: int
+    offset: int
+    """Pixel of the frame that the device waits for."""
+    levels: np.ndarray
+    """(modes,) uint8."""
+
+    def payload(self) -> bytes:
+        fields = (self.exposure, self.exposure_cycles, self.laser_power, self.anchor, self.border, self.crc)
+        return PATTERN_HEADER.pack(*fields, self.offset) + self.levels.astype(np.uint8).tobytes()
+
+    @classmethod
+    def from_payload(cls, payload: bytes, geometry: Geometry) -> Pattern:
+        """Raises :class:`codec.CodecError`."""
+        if len(payload) != PATTERN_HEADER.size + geometry.modes:
+            raise codec.CodecError(f"a pattern of {geometry.modes} modes cannot have {len(payload)} bytes")
+        levels = np.frombuffer(payload, dtype=np.uint8, offset=PATTERN_HEADER.size)
+        return cls(*(*PATTERN_HEADER.unpack_from(payload), levels))
+
+
+def pixel_bytes(geometry: Geometry) -> int:
+    """Bytes of one pixel in a FRAME packet."""
+    return 1 if geometry.pixel_bits == 8 else 2
+
+
+def frame_payload(exposure: int, monitor: int, frame: np.ndarray, start: int, stop: int, geometry: Geometry) -> bytes:
+    """Payload of a FRAME packet that carries pixels ``start`` to ``stop`` of a frame (camera_height, camera_width)."""
+    pixels = frame.reshape(-1)[start:stop].astype(f"<u{pixel_bytes(geometry)}")
+    return FRAME_HEADER.pack(exposure, monitor, start) + pixels.tobytes()
 
 
 def split(stream: bytearray) -> Iterator[bytes]:

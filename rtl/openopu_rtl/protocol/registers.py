@@ -42,6 +42,8 @@ class Register:
     minimum: int = 0
     idle_only: bool = False
     """Writable only while no projection is queued or running."""
+    conditional: bool = False
+    """The gateware may refuse a value that is in its bounds; every command is so."""
     address: int = -1
 
     @property
@@ -76,6 +78,12 @@ class Window:
         return int(getattr(geometry, self.length)) * (SHOT_WORDS if self.name == "shot_table" else 1)
 
 
+PLANT_SOURCES = {"camera": 0, "host": 1, "chip": 2}
+"""Values of ``plant_source``: where frames come from."""
+FEATURE_BITS = {f"plant_{name}": value for name, value in PLANT_SOURCES.items()}
+"""Bits of the register ``features``."""
+
+
 def _identity() -> list[Register]:
     fixed = [
         Register("magic", Kind.IDENTITY, 'ASCII "OOPU", so that a host knows whom it talks to.'),
@@ -87,6 +95,8 @@ def _identity() -> list[Register]:
         Register("monitor_cycles", Kind.IDENTITY,
                  "From the begin of an exposure until its photodiode reading, and the weight made of it, are there; "
                  "with `normalise` an exposure must be longer.", "cycles"),
+        Register("features", Kind.IDENTITY, "Bits: " + ", ".join(f"{b} {n}" for n, b in FEATURE_BITS.items())
+                 + ": what this gateware was built with."),
     ]  # fmt: skip
     geometry = [
         Register(f"geometry_{f.name}", Kind.IDENTITY, f"`Geometry.{f.name}` that the gateware was built with.")
@@ -151,6 +161,10 @@ _SETTINGS = [
              maximum=1, idle_only=True),
     Register("monitor_reference", _K.SETTING, "Photodiode reading at which a frame's weight is 1.", reset=2048,
              minimum=1, maximum=4095, idle_only=True),
+    Register("plant_source", _K.SETTING,
+             "Where frames come from: 0: the camera; 1: the host, by FRAME packets; 2: the medium in the gateware. "
+             "Other than 0, the laser stays dark, and records say that it was on: the light is simulated.",
+             maximum=max(PLANT_SOURCES.values()), idle_only=True, conditional=True),
 ]  # fmt: skip
 
 _COMMANDS = [
@@ -204,7 +218,7 @@ _STATUS = [
 _EVENTS = [
     Register(name, _K.EVENT, doc)
     for name, doc in {
-        "packets_accepted": "Packets with a right checksum.",
+        "packets_accepted": "Packets with a right checksum, FRAME packets apart.",
         "packets_damaged": "Packets dropped: wrong checksum, cut short, too long, not COBS.",
         "packets_refused": "Packets with a right checksum answered by an error.",
         "projections": "Projections ended, failed ones included.",

@@ -17,8 +17,10 @@ from typing import Any, Protocol
 import cocotb
 import numpy as np
 from numpy.typing import NDArray
+from openopu.url import DeviceUrl
 from openopu_rtl.protocol import PanelKind
 
+from ..plant.thermometer import Thermometer
 from .endpoints import Door, Ports, Replay
 from .faults import Fault, Faults, Play
 from .settings import CLOCK_HZ, SETTINGS_VARIABLE, BenchSettings
@@ -74,6 +76,24 @@ class PlantLike(Protocol):
     def monitor_reading(self, exposure_id: int | None, laser_code: int) -> int: ...
 
     def temperature_reading(self) -> int: ...
+
+
+class NoOptics:
+    """Where frames come from elsewhere, the camera is never triggered, and no laser is on."""
+
+    def __init__(self, temperature: int) -> None:
+        self._temperature = temperature
+
+    def expose_frame(
+        self, levels: NDArray[np.uint8], exposure_id: int, exposure_cycles: int, laser_code: int
+    ) -> tuple[NDArray[np.uint16], int]:
+        raise LawBroken(f"exposure {exposure_id} triggered the camera, whose light is simulated")
+
+    def monitor_reading(self, exposure_id: int | None, laser_code: int) -> int:
+        return 0
+
+    def temperature_reading(self) -> int:
+        return self._temperature
 
 
 class Signals:
@@ -260,8 +280,11 @@ def make_plant(settings: BenchSettings) -> PlantLike:
         module, _, name = settings.optics.partition(":")
         made: PlantLike = getattr(importlib.import_module(module), name)(settings)
         return made
-    from ..options import plant_from_options
+    from ..options import parameters_of, plant_from_options, plant_source_of
 
+    url = DeviceUrl("rtl", parameters=settings.plant)
+    if (source := plant_source_of(url)) != "camera":
+        return NoOptics(Thermometer(parameters_of(url).thermometer).reading() if source == "host" else 0)
     return plant_from_options(settings.geometry, settings.plant)
 
 

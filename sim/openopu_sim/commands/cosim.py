@@ -17,7 +17,7 @@ from openopu.url import DeviceUrl
 
 from ..device import settings_of
 
-PLAIN_KEYS = ("n", "m", "bits", "geometry", "plant", "noise", "seed", "noise_seed")
+PLAIN_KEYS = ("n", "m", "bits", "geometry", "plant", "optics", "noise", "seed", "noise_seed")
 """Keys of a device URL that are options of the command too; the others go by ``--set``."""
 
 

@@ -1,5 +1,6 @@
 """The plant: what stands between the panel's pins and the camera's, as a physical model in SI units."""
 
+from .chip import ChipPlant
 from .parameters import (
     DMD,
     NAMED,
@@ -23,6 +24,7 @@ __all__ = [
     "NAMED",
     "PHASE",
     "CameraParameters",
+    "ChipPlant",
     "Illumination",
     "LaserParameters",
     "MediumParameters",

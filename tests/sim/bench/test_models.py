@@ -68,6 +68,40 @@ def test_panel_of_continuous_video(tmp_path: Path) -> None:
     assert len(run(tmp_path, "continuous", "panel_test", [HDL / "panel.v", wrapper], "-Ppanel_test.KIND=1")) == 5
 
 
+MIRRORS_WRAPPER = """
+`timescale 1ps / 1ps
+module dmd_test (
+    input clk, input dvalid, input [3:0] data, input [1:0] row_mode, input [10:0] row_address, input [1:0] block_mode,
+    input [3:0] block_address, input exposing, input write_now, output rst_active, output [31:0] latched,
+    output [7:0] broken
+);
+    openopu_dmd #(.WIDTH(10), .HEIGHT(5), .WORD(4), .RST_CLOCKS(6), .SETTLE_CLOCKS(9)) panel (
+        .clk(clk), .dvalid(dvalid), .data(data), .row_mode(row_mode), .row_address(row_address),
+        .block_mode(block_mode), .block_address(block_address), .rst_active(rst_active), .exposing(exposing),
+        .latched(latched), .broken(broken));
+    always @(posedge write_now) panel.write;
+endmodule
+module planes_test (
+    input clk, input de, input hsync, input vsync, input [23:0] pixel, input exposing, input write_now,
+    output trigger, output [31:0] latched, output [7:0] broken
+);
+    openopu_packed_panel #(.WIDTH(10), .HEIGHT(6), .H_FRONT(2), .H_SYNC(3), .H_BACK(4), .V_FRONT(1), .V_SYNC(1),
+                           .V_BACK(2), .DARK_SHARE(4)) panel (
+        .pixel_clk(clk), .de(de), .hsync(hsync), .vsync(vsync), .pixel(pixel), .trigger(trigger),
+        .exposing(exposing), .latched(latched), .broken(broken));
+    always @(posedge write_now) panel.write;
+endmodule
+"""
+
+
+@pytest.mark.parametrize(("top", "tests"), [("dmd", 10), ("planes", 8)])
+def test_mirrors(tmp_path: Path, top: str, tests: int) -> None:
+    wrapper = tmp_path / "wrapper.v"
+    wrapper.write_text(MIRRORS_WRAPPER)
+    sources = [HDL / "dmd.v", HDL / "packed_panel.v", wrapper]
+    assert len(run(tmp_path, top, f"{top}_test", sources, module="cocotb_mirrors")) == tests
+
+
 def test_camera(tmp_path: Path) -> None:
     options = ("-Popenopu_camera.WIDTH=7", "-Popenopu_camera.HEIGHT=5")
     assert len(run(tmp_path, "camera", "openopu_camera", [HDL / "camera.v"], *options)) == 16

@@ -161,7 +161,7 @@ module openopu_bench #(
     ) modulator (
         .clk(slm_clk), .de(slm_de), .hsync(slm_hsync), .vsync(slm_vsync), .level(slm_level),
         .bus(slm_bus), .answer(slm_return),
-        .exposing(cam_trigger), .latched(panel_latched), .broken(panel_broken)
+        .exposing(exposure_active), .latched(panel_latched), .broken(panel_broken)
     );
 
     openopu_camera #(.WIDTH(CAMERA_WIDTH), .HEIGHT(CAMERA_HEIGHT), .PIXEL_BITS(PIXEL_BITS)) camera (

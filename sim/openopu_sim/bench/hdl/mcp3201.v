@@ -26,7 +26,8 @@ module openopu_mcp3201 #(
         clocked = 0; high = DISABLE;
     end
 
-    always @(posedge clk) begin
+    // Nothing moves while CS rests high.
+    always @(posedge clk) if (!cs_n || !cs_before || high != DISABLE) begin
         sck_before <= sck;
         cs_before <= cs_n;
         since_edge <= sck != sck_before ? 1 : since_edge + 1;

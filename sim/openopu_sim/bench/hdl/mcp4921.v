@@ -26,7 +26,8 @@ module openopu_mcp4921 #(
         word = 0; bits = 0; held = 0; active = 0; sck_before = 0; cs_before = 1; broken = 0; since_edge = 0;
     end
 
-    always @(posedge clk) begin
+    // Nothing moves while CS rests high.
+    always @(posedge clk) if (!cs_n || !cs_before) begin
         sck_before <= sck;
         cs_before <= cs_n;
         since_edge <= sck != sck_before ? 1 : since_edge + 1;
