@@ -153,9 +153,16 @@ def planes_of(case: int, rows: int, seed: int) -> NDArray[np.uint8]:
     return np.random.default_rng((seed, case)).integers(0, 2, shape, dtype=np.uint8)
 
 
-def measure(count: int, frames: int = FRAMES, seed: int = 1, show: bool = False) -> list[Outcome]:
-    """Run ``count`` cases of ``frames`` frames each."""
+def measure(count: int, frames: int = FRAMES, seed: int = 1, jobs: int = 1, show: bool = False) -> list[Outcome]:
+    """Run ``count`` cases of ``frames`` frames each, shared out to so many ``jobs`` at a time."""
     chosen = cases(count, frames, seed)
+    shares = [share for k in range(jobs) if (share := chosen[k::jobs])]
+    with ThreadPoolExecutor(jobs) as pool:
+        found = list(pool.map(lambda share: _measure(share, frames, seed, show), shares))
+    return sorted((o for outcomes in found for o in outcomes), key=lambda o: o.case.number)
+
+
+def _measure(chosen: list[Case], frames: int, seed: int, show: bool) -> list[Outcome]:
     rows = frames // len(PROGRAM)
     whole, _ = bench("")
     hit, recorder = bench(",".join(c.fault for c in chosen))
@@ -246,9 +253,10 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=200)
     parser.add_argument("--frames", type=int, default=FRAMES, help="of a case")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=1, help="pairs of simulators at a time")
     parser.add_argument("--out", type=Path, help="write what was measured to this JSON file")
     args = parser.parse_args()
-    outcomes = measure(args.cases, args.frames, args.seed, show=True)
+    outcomes = measure(args.cases, args.frames, args.seed, args.jobs, show=True)
     result = summary(outcomes, args.frames, args.seed)
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
