@@ -70,13 +70,14 @@ high where a sensor has none. `cam_trigger` is high for a shot's exposure.
 
 Every frame is whole or flagged. Its lines and pixels are counted; a frame that is short, long, cut, or has LVAL outside
 FVAL is `FRAME_GEOMETRY`. It must begin after its exposure has ended (else `FRAME_EXTRA`), and end as long after it as
-the frame before did, but for 1/64 of the readout, 16 cycles and `camera_jitter_cycles` (else `FRAME_EARLY`,
+the frame before did, but for 1/256 of the readout, 8 cycles and `camera_jitter_cycles` (else `FRAME_EARLY`,
 `FRAME_LATE` or `FRAME_MISSING`). Pixels lost between the clocks are `CAMERA_OVERFLOW`. Except for the last one, each
 ends every projection under way; then no exposure begins until the camera has been silent for `frame_timeout_cycles`.
 
 What cannot be told by the pins: a frame that is whole, comes on time, and is another exposure's, because the camera
-runs freely or keeps a frame back. `openopu selftest` looks for that (the 0-0-1-1 test). And an exposure's end is seen
-some 4 cycles late, so a frame that begins so much too soon counts as punctual.
+runs freely, keeps a frame back, or sends one again in the very moment in which the next is due while exposures follow
+as quickly as it reads out. `openopu selftest` looks for a shift that stays (the 0-0-1-1 test). And an exposure's end
+is seen some 4 cycles late, so a frame that begins so much too soon counts as punctual.
 
 ## Sensors
 

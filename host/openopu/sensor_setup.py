@@ -196,7 +196,8 @@ def configure(
 
     identity, written = opu.on_link(run)
     cycles = math.ceil((rows * row_s + start_s) * clock_hz)
-    opu.configure(exposure_cycles=cycles)
+    # A sensor may begin a readout with its next row.
+    opu.configure(exposure_cycles=cycles, camera_jitter_cycles=math.ceil(row_s * clock_hz))
     return SensorReport(
         sensor=sensor.name,
         address=target,

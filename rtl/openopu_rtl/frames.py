@@ -21,8 +21,8 @@ _DRAIN_CLOCKS = 1 + Binner.LATENCY + Normaliser.LATENCY + Accumulator.LATENCY
 _READINGS = 4
 """Exposures whose reading may wait: one being read out, two due, one just begun."""
 
-READOUT_MARGIN_CLOCKS = 16
-"""Jitter of a readout between two asynchronous clocks that is allowed for, beside 1/64 of its length."""
+MATCH_MARGIN_CLOCKS = 8
+"""Jitter of a readout between two asynchronous clocks that is allowed for, beside 1/256 of its length."""
 
 _ROUNDS = 8
 """Times ``timeout`` after which a camera that is never silent is given up."""
@@ -33,22 +33,22 @@ class FrameMatcher(wiring.Component):
 
     A frame must begin after its exposure has ended (``in_frame`` is FVAL, synchronised), and end before the
     next one does, within ``timeout``, and (``timed``) as long after its exposure as the frame before it did, but for
-    the margin (1/64 of that, :data:`READOUT_MARGIN_CLOCKS` and ``jitter``): another time means another frame. It must
+    the margin (1/256 of that, :data:`MATCH_MARGIN_CLOCKS` and ``jitter``): another time means another frame. It must
     have its lines and pixels; one that has not may be a part, whose other part is still to come. Whatever else happens
     (a frame too many, none, one too soon or too late, one malformed) makes it impossible to know whose the next
     frame is: every projection under way fails, frames are discarded until the camera has been silent for
     ``silence``, and no exposure begins meanwhile (``resync``). A frame that only lost pixels on its way
     (``overflow``) fails its projection alone.
 
-    A projection ends not with its last frame, but when the next exposure does, or an eighth of a readout later: a
-    frame that follows at once shows that the last one was not the one that was due. A camera that is not silent for
+    A projection ends not with its last frame, but when the next exposure does, or after the camera's delay and an
+    eighth of a readout: a frame that follows shows that the last one was not the one that was due. A camera that is not silent for
     ``_ROUNDS`` times ``timeout`` is given up (``hopeless``) until it is.
 
     Every exposure also has a reading of the photodiode (``reading_stb``), in the same order, before the next exposure
     begins. It is put out with ``monitor_we`` when its frame is done with; a skipped shot's is 0.
 
     ``readout_cycles`` is how long the last readout took, from the end of the exposure to the end of the
-    frame; ``readout_known`` falls when it may no longer hold. ``margin_cycles``: what it may be off.
+    frame; ``readout_known`` falls when it may no longer hold.
     ``none_due``: every frame has come.
     """
 
@@ -88,7 +88,6 @@ class FrameMatcher(wiring.Component):
                 "o": Out(stream.Signature(ENDED)),
                 "readout_cycles": Out(32),
                 "readout_known": Out(1),
-                "margin_cycles": Out(32),
                 "none_due": Out(1),
                 # Events.
                 "frame": Out(1),
@@ -138,12 +137,14 @@ class FrameMatcher(wiring.Component):
             m.d.sync += since_exposure.eq(0)
 
         # When a frame must end. Registers, a clock or two behind: far less than the margin.
-        earliest, latest = Signal(32), Signal(32)
+        earliest, latest, margin = Signal(32), Signal(32), Signal(32)
+        delay = Signal(32)
+        """From the end of an exposure to the first pixel of its frame."""
         early, overdue = Signal(), Signal()
         m.d.sync += [
-            self.margin_cycles.eq((self.readout_cycles >> 6) + READOUT_MARGIN_CLOCKS + self.jitter),
-            earliest.eq(Mux(self.readout_cycles > self.margin_cycles, self.readout_cycles - self.margin_cycles, 0)),
-            latest.eq(self.readout_cycles + self.margin_cycles),
+            margin.eq((self.readout_cycles >> 8) + MATCH_MARGIN_CLOCKS + self.jitter),
+            earliest.eq(Mux(self.readout_cycles > margin, self.readout_cycles - margin, 0)),
+            latest.eq(self.readout_cycles + margin),
             early.eq(self.timed & self.readout_known & (since_exposure < earliest)),
             overdue.eq((since_exposure > self.timeout) | (self.timed & self.readout_known & (since_exposure > latest))),
         ]
@@ -206,7 +207,7 @@ class FrameMatcher(wiring.Component):
                 m.d.comb += receiving.eq(1)
                 with m.If(self.i.valid & ~self.exposure_ended):
                     with m.If(word.first):
-                        m.d.sync += [self.pixel_valid.eq(1), self.pixel_first.eq(1)]
+                        m.d.sync += [self.pixel_valid.eq(1), self.pixel_first.eq(1), delay.eq(since_exposure)]
                         m.next = "PIXELS"
                     with m.Elif(word.end):
                         # A frame without a single pixel.
@@ -229,7 +230,7 @@ class FrameMatcher(wiring.Component):
                     lose_track(Code.FRAME_LATE)
                     m.next = "DRAIN"
             with m.State("DRAIN"):
-                m.d.sync += [drain.eq(drain + 1), hold.eq(Mux(self.timed, self.readout_cycles >> 3, 0))]
+                m.d.sync += [drain.eq(drain + 1), hold.eq(Mux(self.timed, delay + (self.readout_cycles >> 3), 0))]
                 # No bin of this frame is left on its way when the shot changes.
                 with m.If(self.i.valid & ~self.resync):
                     extra()

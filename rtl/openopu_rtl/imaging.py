@@ -24,6 +24,9 @@ from .sender import ResultSender
 from .shapes import EXPOSED, LINK_BYTE, camera_word
 from .spi.common import ADC_BITS
 
+_READOUT_MARGIN_CLOCKS = 16
+"""More than a readout may be longer than the one before, beside 1/64 of its length: the exposer leaves it as room."""
+
 _IN_FRAME_STAGES = 4
 """Of the synchroniser of FVAL: as slow as the exposure's way to the matcher, so that a camera may answer at once, and
 quicker than the crossing's FIFO, so that FVAL is seen to fall before the frame's end."""
@@ -151,7 +154,12 @@ class ImagingPath(wiring.Component):
         connect(m, flipped(self.exposed), frames.exposed)
         readout_timed = Signal(32)
         m.d.sync += [
-            readout_timed.eq(frames.readout_cycles + frames.margin_cycles),
+            readout_timed.eq(
+                frames.readout_cycles
+                + (frames.readout_cycles >> 6)
+                + _READOUT_MARGIN_CLOCKS
+                + regs.camera_jitter_cycles
+            ),
             self.readout_cycles.eq(
                 Mux(
                     frames.readout_known & ~self.simulated,

@@ -119,7 +119,9 @@ class Rig:
 
     def __init__(self) -> None:
         g = GEOMETRY
-        identity = identity_values(g, magic=0, protocol_hash=0, build=0, board=0, link=0, clock_hz=0, monitor_cycles=0)
+        identity = identity_values(
+            g, magic=0, protocol_hash=0, build=0, board=0, link=0, clock_hz=0, monitor_cycles=0, features=0
+        )
         self.regs, self.exposer = RegisterFile(g, identity), Exposer()
         self.imaging = ImagingPath(g, self.regs)
         m = Module()
@@ -180,11 +182,11 @@ class Rig:
                 if sample[0] == "stop":
                     self.stopped = sample[1]
                     continue
-                for pin, value in zip((i.cam_fval, i.cam_lval, i.cam_dval, i.cam_pixel), sample, strict=True):
+                for pin, value in zip((i.fval, i.lval, i.dval, i.pixel), sample, strict=True):
                     ctx.set(pin, value)
                 await ctx.tick("cam")
-            ctx.set(i.cam_fval, 0)
-            ctx.set(i.cam_lval, 0)
+            ctx.set(i.fval, 0)
+            ctx.set(i.lval, 0)
             for _ in range(self.case.between):
                 await ctx.tick("cam")
 
@@ -216,7 +218,8 @@ class Rig:
     async def _script(self, ctx):
         case, i = self.case, self.imaging
         await self._write(
-            ctx, frame_timeout_cycles=case.timeout_cycles, selection_length=GEOMETRY.outputs, result_format=2,
+            ctx, frame_timeout_cycles=case.timeout_cycles, camera_jitter_cycles=round(2 / case.ratio),
+            selection_length=GEOMETRY.outputs, result_format=2,
         )  # fmt: skip
         # Taken when its last result has been sent.
         ctx.set(i.batch.p, {"sequence": 1, "count": PROJECTIONS, "first_exposure": 0})

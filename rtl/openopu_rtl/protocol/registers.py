@@ -137,8 +137,8 @@ _SETTINGS = [
     Register("frame_timeout_cycles", _K.SETTING, "A frame must have ended so long after its exposure.", "cycles",
              reset=1 << 22, minimum=64, idle_only=True),
     Register("camera_jitter_cycles", _K.SETTING,
-             "A frame may end sooner or later after its exposure than the one before it did by so much, beside 1/64 "
-             "of the readout and 16 cycles.", "cycles", maximum=1 << 30, idle_only=True),
+             "A frame may end sooner or later after its exposure than the one before it did by so much, beside 1/256 "
+             "of the readout and 8 cycles.", "cycles", maximum=1 << 30, idle_only=True),
     Register("panel_timeout_cycles", _K.SETTING,
              "The panel must take a pixel, or show a pattern that it has taken, within so long.", "cycles",
              reset=1 << 22, minimum=64, idle_only=True),
