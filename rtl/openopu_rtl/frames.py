@@ -41,8 +41,8 @@ class FrameMatcher(wiring.Component):
     (``overflow``) fails its projection alone.
 
     A projection ends not with its last frame, but when the next exposure does, or after the camera's delay and an
-    eighth of a readout: a frame that follows shows that the last one was not the one that was due. A camera that is not silent for
-    ``_ROUNDS`` times ``timeout`` is given up (``hopeless``) until it is.
+    eighth of a readout: a frame that follows shows that the last one was not the one that was due. A camera that is
+    not silent for ``_ROUNDS`` times ``timeout`` is given up (``hopeless``) until it is.
 
     Every exposure also has a reading of the photodiode (``reading_stb``), in the same order, before the next exposure
     begins. It is put out with ``monitor_we`` when its frame is done with; a skipped shot's is 0.
