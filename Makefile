@@ -5,7 +5,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 OUT ?= build
 BOARD ?= ulx3s
 
-.PHONY: help setup demo test lint sim bench faults mutants formal bitstream docs clean
+.PHONY: help setup demo test lint sim bench faults fuzz mutants formal bitstream netlist docs clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -27,6 +27,9 @@ lint: setup ## style and types
 sim: setup ## the RTL bench behind a serial port, until interrupted
 	@.venv/bin/openopu cosim --simulator verilator
 
+fuzz: setup ## damaged packets in both directions, a million corrupted bytes
+	@$(PY) tools/fuzz_link.py --out $(OUT)/fuzz
+
 bench: setup ## the measurements of docs/results.md, in build/bench/summary.json
 	@$(PY) tools/bench.py --out $(OUT)/bench
 
@@ -45,6 +48,9 @@ formal: setup ## proofs of the gateware, and seeded faults that each must find; 
 
 bitstream: setup ## of BOARD (ulx3s, icepi_zero, arty_a7), in build/bitstream; its line in docs/boards.md
 	@.venv/bin/openopu bitstream --board $(BOARD) --out $(OUT)/bitstream --report docs/boards.md
+
+netlist: setup ## synthesise a small gateware, simulate what came out, and compare it with the twin
+	@$(PY) tools/netlist.py --out $(OUT)/netlist
 
 clean: ## what the verbs made, but .venv
 	@rm -rf build .pytest_cache .hypothesis .mypy_cache .ruff_cache

@@ -18,6 +18,7 @@ import openopu
 from openopu.train.measure import step_vs_backprop
 from openopu_rtl.protocol import Program
 from openopu_rtl.protocol.shots import complement
+from openopu_sim.bench.link_rates import link_rates
 from openopu_sim.bench.rates import pattern_rates
 from openopu_sim.bench.settings import CAMERA_CLOCK_HZ, CLOCK_HZ, SLM_CLOCK_HZ
 from openopu_sim.bench.speed import simulation_speed
@@ -28,6 +29,7 @@ TARGETS = {
     "sim_vs_per_pixel": (">=", 20.0),
     "shot_overhead": ("<=", 1.05),
     "link_utilisation": (">=", 0.9),
+    "link_payload": (">=", 0.95),
     "packed_patterns_per_s": (">=", 1_440.0),
     "row_bus_patterns_per_s": (">=", 22_700.0),
     "twin_vs_gemm": (">=", 0.5),
@@ -94,6 +96,7 @@ def shot_overhead() -> dict[str, Any]:
 
 PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "gateware": shot_overhead,
+    "link": link_rates,
     "panels": pattern_rates,
     "training": step_vs_backprop,
     "twin": twin_vs_gemm,

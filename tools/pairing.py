@@ -25,6 +25,7 @@ from openopu.device import Device, Transport
 from openopu.opu import Opu
 from openopu.url import DeviceUrl
 from openopu_rtl.protocol import Code, Format, Geometry, Packet, PacketType, codec, decode_records
+from openopu_rtl.protocol.links import Link
 from openopu_rtl.protocol.packets import split
 from openopu_rtl.protocol.shots import complement
 from openopu_sim.bench.keyed import KEYED
@@ -132,7 +133,7 @@ class Recorder(Transport):
 
 def bench(faults: str, optics: str = KEYED) -> tuple[Opu, Recorder]:
     """The RTL in Verilator, with these faults."""
-    settings = BenchSettings(geometry=GEOMETRY, bypass=True, faults=faults, optics=optics)
+    settings = BenchSettings(geometry=GEOMETRY, link=Link.BYTES, faults=faults, optics=optics)
     recorder = Recorder(RtlTransport(Simulation(settings), "rtl bench"))
     device = Device(
         DeviceUrl("rtl", "verilator", {}),

@@ -52,7 +52,7 @@ Hash of the declaration: `{PROTOCOL_HASH:#010x}`; a host refuses a device that r
 {(packets.__doc__ or "").split("Packets of the link.", 1)[1].strip()}
 ```
 
-A record's head ({packets.RECORD_DTYPE.itemsize} bytes, little-endian):
+A record's fields (little-endian); the integers stand before the last one, `saturated`:
 
 {_table(["field", "type"], record)}
 Flags: {", ".join(f"bit {b} `{n}`" for n, b in packets.RECORD_FLAGS.items())}.

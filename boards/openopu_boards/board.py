@@ -80,6 +80,8 @@ class Board:
     unconnected: tuple[str, ...] = ()
     """Inputs of the gateware that have no pin: held at 0."""
     adc: type[AdcDriver] = Mcp3201
+    baud: int = 3_000_000
+    """Of the UART after reset: the fastest that an FT231X makes."""
     dvi: bool = False
     """True: the panel is behind the board's own DVI connector."""
     plants: tuple[str, ...] = ()

@@ -24,7 +24,7 @@ from .top import BoardTop
 
 NAME = "openopu"
 BUILD_SECONDS_MAX = 7200
-_USERCODE = "0x00000000"
+_USERCODE = "123454321"
 """Stands in the build script until the ID, which covers the script, is known."""
 _CELLS = {
     "LUT": ("TRELLIS_COMB",),
@@ -67,7 +67,7 @@ def build(board: Board, out: Path, seed: int | None = None) -> dict[str, Any]:
     if board.family == "ecp5":
         environment = tools.environment()
         options = {
-            "nextpnr_opts": f"--seed {seed} --report {NAME}.report.json --timing-allow-fail",
+            "nextpnr_opts": f"--seed {seed} --report {NAME}.report.json --timing-allow-fail --detailed-timing-report",
             "ecppack_opts": f"--compress --usercode {_USERCODE}",
         }
     plan = board.platform().prepare(top, NAME, emit_src=False, **options)
@@ -88,7 +88,7 @@ def build(board: Board, out: Path, seed: int | None = None) -> dict[str, Any]:
     about["id"] = digest.hexdigest()
     script = f"build_{NAME}.sh"
     if board.family == "ecp5":
-        plan.files[script] = str(plan.files[script]).replace(_USERCODE, f"0x{about['id'][:8]}")
+        plan.files[script] = str(plan.files[script]).replace(_USERCODE, str(int(about["id"][:8], 16)))
     plan.extract(str(work))
     assert top.clocks is not None
     wanted = {"sync": top.clocks.sync_hz, "slm": top.clocks.slm_hz, "cam": float(board.camera_clock_hz)}
@@ -98,22 +98,7 @@ def build(board: Board, out: Path, seed: int | None = None) -> dict[str, Any]:
             wanted["slm_x5"] = 5 * top.clocks.slm_hz
         tools.run(["sh", script], work, BUILD_SECONDS_MAX, environment)
         report = json.loads((work / f"{NAME}.report.json").read_text())
-        about["clocks"] = _clocks(report, wanted)
-        about["resources"] = {
-            name: {key: sum(report["utilization"][cell][key] for cell in cells) for key in ("used", "available")}
-            for name, cells in _CELLS.items()
-        }
-        slow = [
-            f"{name} {c['fmax_mhz']:.1f} of {c['wanted_mhz']:.2f} MHz"
-            for name, c in about["clocks"].items()
-            if not c["met"]
-        ]
-        if slow:
-            raise TimingMissed(
-                f"timing is not met: {', '.join(slow)}",
-                board.name,
-                "Try another --seed, or a slower clock_hz in the board's file",
-            )
+        about |= judge(board, report, wanted)
         bitstream = folder / f"{NAME}-{board.name}.bit"
         shutil.copy(work / f"{NAME}.bit", bitstream)
         about |= {"file": bitstream.name, "sha256": hashlib.sha256(bitstream.read_bytes()).hexdigest()}
@@ -126,12 +111,30 @@ def build(board: Board, out: Path, seed: int | None = None) -> dict[str, Any]:
     return about | {"sidecar": str(sidecar)}
 
 
+def judge(board: Board, report: dict[str, Any], wanted: dict[str, float]) -> dict[str, Any]:
+    """Clocks and resources of nextpnr's report. Raises :class:`TimingMissed`."""
+    clocks = _clocks(report, wanted)
+    slow = [f"{n} {c['fmax_mhz']:.1f} of {c['wanted_mhz']:.2f} MHz" for n, c in clocks.items() if not c["met"]]
+    if slow:
+        raise TimingMissed(
+            f"timing is not met: {', '.join(slow)}",
+            board.name,
+            "Try another --seed, or a slower clock_hz in the board's file",
+        )
+    resources = {
+        name: {key: sum(report["utilization"][cell][key] for cell in cells) for key in ("used", "available")}
+        for name, cells in _CELLS.items()
+    }
+    return {"clocks": clocks, "resources": resources}
+
+
 def _clocks(report: dict[str, Any], wanted: dict[str, float]) -> dict[str, Any]:
-    """Fmax of every clock domain. nextpnr names a clock's net after the PLL's output or the pin that drives it."""
-    nets = {"sync": "pll_sync", "slm_x5": "pll_slm_clkop", "slm": "pll_slm_clkos", "cam": "cam_clk"}
+    """Fmax of every clock domain. A clock's net bears the name of the domain in some module, or of its driver."""
+    nets = {"sync": "clk|pll_sync_clkop", "slm_x5": "slm_x5_clk|pll_slm_clkop", "slm": "slm_clk|pll_slm_clkos"}
+    nets |= {"cam": "cam_clk(_0__io)?"}
     clocks: dict[str, Any] = {}
     for name, hz in wanted.items():
-        found = [v for net, v in report["fmax"].items() if nets[name] in net or net.endswith(f"${name}_clk")]
+        found = [v for net, v in report["fmax"].items() if re.search(rf"[.$]({nets[name]})(\$|$)", net)]
         if len(found) != 1:
             raise OpenopuError(
                 f"nextpnr reports {len(found)} clocks for `{name}`: {', '.join(report['fmax'])}",

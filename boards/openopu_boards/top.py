@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Module
+from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Module, Signal
 from amaranth.lib import io
 from amaranth.lib.cdc import ResetSynchronizer
 from amaranth.lib.wiring import In
 from openopu_rtl.dvi import CLOCK_LANE, LANES, DviOutput, DviSerialiser
 from openopu_rtl.opu import Opu
+from openopu_rtl.protocol import Link
 from openopu_rtl.top import build_id
 from openopu_rtl.uart import UartReceiver, UartTransmitter
 
 from .board import Board, Clocks
 
-INNER = ("link_i", "link_o", "link_is_bytes", "link_reset", "uart_divisor", "exposure_id", "exposure_active", "idle")
+INNER = ("link_i", "link_o", "link_kind", "link_reset", "uart_divisor", "exposure_id", "exposure_active", "idle")
 """Ports of the gateware that are no pins, but the link's inside or for a bench that watches."""
+_HOPS = 2
+"""Registers on the way from the serialiser to the pins: at five times the pixel clock a signal gets not far in one."""
 _TOP_LINES = ("cam_clk", "slm_clk", "link_rx", "link_tx")
 """Lines that the top itself drives or reads."""
 
@@ -35,6 +38,7 @@ class BoardTop(Elaboratable):  # type: ignore[misc]
             board=board.number,
             build=build_id(),
             adc=board.adc,
+            baud=board.baud,
             plants=board.plants,
         )
         self.clocks: Clocks | None = None
@@ -68,6 +72,7 @@ class BoardTop(Elaboratable):  # type: ignore[misc]
         m.d.comb += [
             receiver.divisor.eq(opu.uart_divisor),
             receiver.rx.eq(link_rx.i),
+            opu.link_kind.eq(Link.UART),
             opu.link_reset.eq(receiver.line_break),
             transmitter.divisor.eq(opu.uart_divisor),
             link_tx.o.eq(transmitter.tx),
@@ -123,7 +128,12 @@ class BoardTop(Elaboratable):  # type: ignore[misc]
         for lane in range(LANES):
             port = connector.clk if lane == CLOCK_LANE else connector.d[lane]
             m.submodules[f"lane{lane}"] = buffer = io.DDRBuffer("o", port, o_domain="slm_x5")
-            m.d.comb += [buffer.o[0].eq(serialiser.o[lane][0]), buffer.o[1].eq(serialiser.o[lane][1])]
+            pair = serialiser.o[lane]
+            for stage in range(_HOPS):
+                hop = Signal(2, name=f"hop{lane}_{stage}")
+                m.d.slm_x5 += hop.eq(pair)
+                pair = hop
+            m.d.comb += [buffer.o[0].eq(pair[0]), buffer.o[1].eq(pair[1])]
 
     def _forward_clock(self, m: Module, platform: Any) -> None:
         """The panel takes pixels at the rising edge of its clock, half a clock after they changed."""

@@ -30,6 +30,7 @@ BUILT_IN = {
     "compare": "openopu.compare",
     "doctor": "openopu.doctor",
     "sensor": "openopu.sensor_command",
+    "budget": "openopu.budget",
     "selftest": "openopu.selftest.command",
 }
 EXIT_FAILURE = 1

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from openopu_rtl.protocol import Shot
 from openopu_rtl.protocol.registers import PLANT_SOURCES
 
-from .errors import DeviceError, UrlError
+from .errors import DeviceError, LinkLost, UrlError
 from .url import DeviceUrl
 
 DEVICES_GROUP = "openopu.devices"
@@ -44,6 +44,13 @@ class Transport(ABC):
     def close(self) -> None:
         """End the link. May be called twice."""
 
+    def reopen(self, timeout_s: float) -> None:
+        """Open the lost link anew once the device is there again; :class:`openopu.errors.LinkLost` after ``timeout_s``.
+
+        Whatever was under way in either direction may be lost.
+        """
+        raise LinkLost("this link cannot be opened again", "", "Open the device anew")
+
     def set_baud(self, baud: int) -> None:  # noqa: B027
         """Change the line's rate in bits per second; nothing to do where there is no line."""
 
@@ -64,6 +71,8 @@ class Device:
     """True where the device's clock runs on while the host thinks, so that the heartbeat must be kept alive."""
     time_factor: float = 1.0
     """Wall seconds that one second of the device's clock takes at most; time-outs are stretched by it."""
+    reconnect_s: float = 0.0
+    """How long to look for the device after its link was lost; 0: not at all."""
     rows_per_packet: int | None = None
     """Most projections in one packet; None: as many as fill it."""
     registers: Mapping[str, int] = field(default_factory=dict)

@@ -11,14 +11,16 @@ from typing import Any
 
 import numpy as np
 from openopu_rtl.protocol.boards import board_name
+from openopu_rtl.protocol.links import name_of
 
 from . import laser
 from .device import open_device, schemes
 from .errors import DeviceError, DeviceSilent, IdentityMismatch, LaserDark, LinkGarbled, OpenopuError
 from .opu import Opu
 from .session import Session
-from .transports import list_ports
+from .transports import USB_PREFIX
 from .url import DeviceUrl
+from .usb import latency_advice, path_of, ports
 
 OTHER_BAUDS = (12_000_000, 6_000_000, 4_000_000, 3_000_000, 2_000_000, 1_000_000, 921_600, 460_800, 230_400, 115_200)
 """Rates that are tried on a line that answers nothing, or garbage; fastest first."""
@@ -35,7 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Return what was found; ``ok`` says whether the device can be used."""
     if args.device is None:
-        return {"ok": True, "ports": list_ports(), "schemes": sorted(schemes())}
+        present = [f"{p.path}  serial:{USB_PREFIX}{p.serial_number}" if p.serial_number else p.path for p in ports()]
+        return {"ok": True, "ports": present, "schemes": sorted(schemes())}
     url = DeviceUrl.parse(args.device)
     try:
         device = open_device(url)
@@ -105,6 +108,11 @@ def _examine(opu: Opu) -> dict[str, Any]:
         warnings.append(f"laser: {'; '.join(why)}. {step}")
     if status["resync"]:
         warnings.append("the device is realigning itself after a fault: wait, then look again")
+    if opu.device.url.scheme == "serial":
+        rest = opu.device.url.rest
+        path = path_of(rest.removeprefix(USB_PREFIX), ports) if rest.startswith(USB_PREFIX) else rest
+        if path and (advice := latency_advice(path)):
+            warnings.append(advice)
     damaged = opu.registers(["packets_damaged"])["packets_damaged"]
     if damaged:
         warnings.append(f"{damaged} packets arrived damaged: check the cable or lower the baud rate")
@@ -118,7 +126,7 @@ def _examine(opu: Opu) -> dict[str, Any]:
         "name": opu.device.name,
         "gateware": opu.gateware,
         "board": board_name(identity.board),
-        "link": "bytes handed over whole" if identity.link else "UART",
+        "link": name_of(identity.link),
         "clock_hz": identity.clock_hz,
         "n": g.modes,
         "m": g.outputs,

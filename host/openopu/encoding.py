@@ -165,3 +165,17 @@ def check_errors(errors: ArrayLike, components: int | None = None) -> NDArray[np
             f"row {row} holds NaN or infinity", "errors", "Look for a diverged loss: lower the learning rate"
         )
     return e
+
+
+def check_planes(planes: ArrayLike, count: int, modes: int) -> NDArray[np.bool_]:
+    """Bit planes of some rows, (rows, ``count``, ``modes``), as bool. Raises :class:`UsageError`."""
+    array = array_of(planes, "planes")
+    if array.ndim != 3 or array.shape[1:] != (count, modes):
+        raise UsageError(
+            f"expected (rows, {count}, {modes}), got {array.shape}",
+            "planes",
+            "Rows, the program's planes, one bit for each mode",
+        )
+    if array.dtype != np.bool_ and not np.isin(array, (0, 1)).all():
+        raise UsageError("bits must be 0 or 1", "planes")
+    return array.astype(np.bool_)

@@ -115,6 +115,12 @@ class InjectingTransport(Transport):
         self._line.close()
         self._model.close()
 
+    def reopen(self, timeout_s: float) -> None:
+        self._line.reopen(timeout_s)
+        for held in (self._stream, self._awaited, self._held):
+            held.clear()
+        self._pattern, self._next = None, self._geometry.camera_pixels
+
     def set_baud(self, baud: int) -> None:
         self._line.set_baud(baud)
 

@@ -40,8 +40,11 @@ def causes(trip_cause: int) -> list[str]:
     return [name for name, bit in TRIP_CAUSES.items() if trip_cause >> bit & 1]
 
 
-def why_dark(status: Mapping[str, int | bool]) -> tuple[list[str], str]:
-    """Causes in words, and the next step, for a laser that is off; ``status`` is :meth:`openopu.Opu.status`."""
+def why_dark(status: Mapping[str, int | bool], reconnected: bool = False) -> tuple[list[str], str]:
+    """Causes in words, and the next step, for a laser that is off.
+
+    ``status`` is :meth:`openopu.Opu.status`; ``reconnected``: the device went away since it was armed last.
+    """
     tripped = [TRIPS[name] for name in TRIP_CAUSES if status[f"trip_{name}"]]
     what = [f"it tripped: {cause.what}" for cause in tripped]
     if not status["interlock_closed"]:
@@ -49,4 +52,7 @@ def why_dark(status: Mapping[str, int | bool]) -> tuple[list[str], str]:
         return what, "Close the interlock loop (door, key switch, emergency stop), then call `arm()`"
     if tripped:
         return what, sentence("; ".join(dict.fromkeys(cause.next_step for cause in tripped))) + ". Then call `arm()`"
+    if reconnected and not status["armed"]:
+        what.append("the device was unplugged and came back, which leaves the laser off")
+        return what, "Look that all is well, call `arm()`, and send these rows again"
     return what, "Pass `--arm` (or `arm=True`), or open with `allow_dark=True` for measurements in the dark"

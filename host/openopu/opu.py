@@ -20,11 +20,12 @@ from openopu_rtl.protocol.shots import complement
 from . import laser, levels, measure, sensor_setup
 from . import layout as layouts
 from .device import Device, open_device
-from .encoding import Encoding, Key, array_of, check_errors
+from .encoding import Encoding, Key, array_of, check_errors, check_planes
 from .errors import LaserDark, UsageError, whole
 from .measure import ExposureReport
 from .pending import Pending
 from .pipeline import EXPOSURE_IDS, Job, Setup
+from .reconnect import Reconnect
 from .sensor_setup import SensorReport
 from .session import Identity, Session, check_geometry
 from .settings import Settings, linear_weight, lossless, selection_of
@@ -71,11 +72,9 @@ class Opu:
             check_geometry(device.url, self.identity)
             self._session.write(laser_disarm=0)
             self._session.wait_idle(SETTLE_S)
-            self._session.write(plant_source=device.plant_source)
             self._settings = Settings.default(self.geometry, **device.registers)
-            self._settings.write(self._session, self.geometry, None)
             self._level_table = levels.identity()
-            self._session.write_window("level_table", self._level_table)
+            self._restore()
             self._session.write(counters_clear=0)
         except BaseException:
             device.transport.close()
@@ -85,6 +84,9 @@ class Opu:
         self._layout = layouts.balanced(self.geometry.modes, self.geometry.modes)
         self._exposure_cycles = self._settings.program.shots[0].exposure_cycles
         self._worker = Worker(self._session, lambda: SETTLE_S)
+        self._reconnect = Reconnect(self._session, self.identity, self._restore, lambda: self._worker.abandoned)
+        self._worker.reconnect = self._reconnect
+        self._armed_at = 0
         try:
             self._set_keep_alive()
             if arm or device.arms_itself:
@@ -101,6 +103,12 @@ class Opu:
             self._worker.abandon()
         self.close()
 
+    def _restore(self) -> None:
+        """Write every setting to an idle device, which may have just got its power."""
+        self._session.write(plant_source=self.device.plant_source)
+        self._settings.write(self._session, self.geometry, None)
+        self._session.write_window("level_table", self._level_table)
+
     def close(self) -> None:
         """Disarm the laser and close the link; called by the ``with`` block. May be called twice."""
         if self._closed:
@@ -108,10 +116,14 @@ class Opu:
         self._closed = True
         try:
             with contextlib.suppress(Exception):  # a lost link cannot be disarmed: the heartbeat does that
-                self._worker.call(lambda: self._session.write(laser_disarm=0))
+                self._worker.call(self._farewell)
             self._worker.stop()
         finally:
             self.device.transport.close()
+
+    def _farewell(self) -> None:
+        self._worker.reconnect = None
+        self._session.write(laser_disarm=0)
 
     # Settings
 
@@ -371,7 +383,7 @@ class Opu:
         """
         if not isinstance(program, Program | None):
             raise UsageError(f"{program!r} is none", "program", "Give an openopu Program")
-        bits = self._check_planes(planes, program or self._settings.program)
+        bits = check_planes(planes, (program or self._settings.program).planes, self.geometry.modes)
         with self._lock:
             with self.using(self._settings.replace(program=program)) if program else contextlib.nullcontext():
                 record = self._submit(bits).result()
@@ -384,18 +396,6 @@ class Opu:
         self._worker.submit(job)
         return job.future
 
-    def _check_planes(self, planes: ArrayLike, program: Program) -> NDArray[np.bool_]:
-        array = array_of(planes, "planes")
-        if array.ndim != 3 or array.shape[1:] != (program.planes, self.geometry.modes):
-            raise UsageError(
-                f"expected (rows, {program.planes}, {self.geometry.modes}), got {array.shape}",
-                "planes",
-                "Rows, the program's planes, one bit for each mode",
-            )
-        if array.dtype != np.bool_ and not np.isin(array, (0, 1)).all():
-            raise UsageError("bits must be 0 or 1", "planes")
-        return array.astype(np.bool_)
-
     def check_light(self, record: Record) -> None:
         """Raise :class:`LaserDark` if a row was exposed with the laser off, unless that is allowed."""
         if self.allow_dark:
@@ -405,7 +405,7 @@ class Opu:
             raise self._dark(f"the laser was off in {len(dark)} of {len(record.head)} projections")
 
     def _dark(self, what: str) -> LaserDark:
-        why, step = laser.why_dark(self.status())
+        why, step = laser.why_dark(self.status(), self.reconnected != self._armed_at)
         return LaserDark("; ".join([what, *why]), str(self.device.url), step)
 
     # Measurements
@@ -459,6 +459,7 @@ class Opu:
     def arm(self) -> None:
         """Arm the laser, in two steps. Raises :class:`LaserDark` where the device does not arm now, and says why."""
         self._worker.call(lambda: laser.arm(self._session))
+        self._armed_at = self.reconnected
 
     def disarm(self) -> None:
         """Switch the laser off."""
@@ -501,6 +502,11 @@ class Opu:
     def configure_sensor(self, name: str, **settings: Any) -> SensorReport:
         """Configure the camera's sensor over I2C; see :func:`openopu.sensor_setup.configure` for the settings."""
         return sensor_setup.configure(self, name, **settings)
+
+    @property
+    def reconnected(self) -> int:
+        """Times that the device went away and came back. Each time the laser is left off: call :meth:`arm`."""
+        return self._reconnect.count
 
     def set_baud(self, baud: int) -> None:
         """Change the rate of a serial line on both ends."""

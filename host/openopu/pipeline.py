@@ -52,6 +52,11 @@ SLOWEST_PIXEL_CLOCK_HZ = 10e6
 """For time-outs only: the host does not know the panel's pixel clock, and no panel's is slower."""
 
 
+def rows_of_a_packet(row_bytes: int, record_bytes: int, store_bytes: int) -> int:
+    """Projections in one packet: as many as fill a packet or its result, two packets in the store."""
+    return max(1, min(min(PACKET_BYTES, store_bytes // 2) // row_bytes, RESULT_BYTES // record_bytes))
+
+
 @dataclass(frozen=True)
 class Setup:
     """What the device is configured for while projections are in flight."""
@@ -74,9 +79,8 @@ class Setup:
     @cached_property
     def rows_per_packet(self) -> int:
         """Projections in one packet: as many as fill a packet or its result, two packets in the store."""
-        by_packet = min(PACKET_BYTES, self.geometry.store_bytes // 2) // self.row_bytes
-        by_result = RESULT_BYTES // self.form.record_bytes
-        return max(1, min(by_packet, by_result, self.rows_limit or by_packet))
+        most = rows_of_a_packet(self.row_bytes, self.form.record_bytes, self.geometry.store_bytes)
+        return min(most, self.rows_limit or most)
 
     @cached_property
     def row_seconds(self) -> float:
@@ -326,7 +330,12 @@ class Pipeline:
 
     # Recovery
 
-    def _recover(self, cause: str) -> None:
+    def resume(self) -> None:
+        """Go on with the first row without a result, on a device that came back and is idle."""
+        self._note_recovery("the link was lost")
+        self._restart()
+
+    def _note_recovery(self, cause: str) -> None:
         session = self._session
         self.repeated += 1
         self._recoveries += 1
@@ -337,8 +346,22 @@ class Pipeline:
                 session.where,
                 f"Check the cable, lower the baud rate; `openopu doctor --device {session.where}` measures the link",
             )
+        # Shorter packets: what gets through before the next damage is more often whole.
         in_flight = max((f.count for f in self._flights), default=1)
         self._rows_limit = max(1, in_flight // 2)
+
+    def _restart(self) -> None:
+        self._flights.clear()
+        if self._jobs:
+            head = self._jobs[0]
+            for job in self._jobs:
+                job.sent = job.done
+            self._session.write(exposure_base=head.exposure(head.done))
+        self._progress_s = time.monotonic()
+
+    def _recover(self, cause: str) -> None:
+        session = self._session
+        self._note_recovery(cause)
 
         def sink(packet: Packet) -> None:
             # Results that still come in order are as good as any.
@@ -348,10 +371,4 @@ class Pipeline:
         # Ends a packet whose delimiter was lost, so that the next one is not swallowed with it.
         session.device.transport.write(codec.DELIMITER)
         session.wait_idle(self._flight_seconds(), sink)
-        self._flights.clear()
-        if self._jobs:
-            head = self._jobs[0]
-            for job in self._jobs:
-                job.sent = job.done
-            session.write(exposure_base=head.exposure(head.done))
-        self._progress_s = time.monotonic()
+        self._restart()

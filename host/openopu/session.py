@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +33,8 @@ from .url import DeviceUrl
 
 MARGIN_S = 2.0
 """Added to every time-out: what an operating system and a USB adapter may take on top of the line."""
+BRIEF_S = 0.5
+"""The same where a try at another rate follows."""
 SILENT_TRIES = 3
 """Requests without any answer before the device counts as silent."""
 DAMAGED_TRIES = 16
@@ -42,6 +44,8 @@ WRITE_CHUNK_WORDS = 64
 """Words of a window in one packet: short enough that a noisy line gets most of them across."""
 BITS_PER_BYTE = 10
 """On a serial line: start, 8 data, stop."""
+BAUD_ERROR_MAX = 0.02
+"""A UART tolerates about 2 % on each side."""
 TRANSIENT = (Code.CRC, Code.FRAMING, Code.NO_SPACE, Code.EXPOSURE_MISMATCH)
 """Refusals that sending again cures."""
 GARBAGE_BYTES = 1 << 20
@@ -90,6 +94,8 @@ class Session:
         self.margin_s = MARGIN_S
         self.silent_tries = SILENT_TRIES
         self.baud = 1_000_000  # until the identity is read: only time-outs depend on it
+        self.chosen_baud: int | None = None
+        """Rate that :meth:`set_baud` has set."""
         self.last_sent_s = time.monotonic()
         self.damaged = 0
         """Packets that arrived damaged, in all."""
@@ -129,6 +135,16 @@ class Session:
         except codec.CodecError:
             self.damaged += 1
             raise
+
+    @contextlib.contextmanager
+    def brief(self) -> Iterator[None]:
+        """Within it, one short try decides that a device is silent."""
+        before = self.margin_s, self.silent_tries
+        self.margin_s, self.silent_tries = BRIEF_S, 1
+        try:
+            yield
+        finally:
+            self.margin_s, self.silent_tries = before
 
     def line_seconds(self, count: int) -> float:
         """Seconds that ``count`` bytes take on the line, in device time."""
@@ -349,16 +365,13 @@ class Session:
 
     def set_baud(self, baud: int, clock_hz: int) -> None:
         """Change the line's rate to the nearest that the device can make."""
-        divisor = max(round(clock_hz / whole(baud, "baud", 1)), 1)
-        self.check_register("uart_divisor", divisor)
+        divisor = uart_divisor(baud, clock_hz)
         actual = clock_hz // divisor
-        if abs(actual - baud) > 0.02 * baud:  # a UART tolerates about 2 % on each side
-            raise UsageError(f"{baud} baud cannot be made from {clock_hz} Hz", "baud", f"The nearest is {actual}")
         # The answer may be lost in the change; reading at the new rate is the proof.
         with contextlib.suppress(DeviceSilent, LinkGarbled):
             self.write(uart_divisor=divisor)
         self.device.transport.set_baud(actual)
-        self.baud = actual
+        self.baud = self.chosen_baud = actual
         self.read("magic")
 
     def wait_idle(self, device_seconds: float, sink: Sink | None = None) -> None:
@@ -373,6 +386,17 @@ class Session:
                     "the device stays busy", self.where, "Reset the board; if it repeats, report its counters"
                 )
             time.sleep(0.0005 if self.realtime else 0.0)
+
+
+def uart_divisor(baud: int, clock_hz: int) -> int:
+    """Divisor of the system clock for a rate. Raises :class:`UsageError` where the nearest is off by more than 2 %."""
+    register = REGISTERS["uart_divisor"]
+    low, high = register.minimum, int(register.maximum)
+    divisor = min(max(round(clock_hz / whole(baud, "baud", 1)), low), high)
+    actual = clock_hz // divisor
+    if abs(actual - baud) > BAUD_ERROR_MAX * baud:
+        raise UsageError(f"{baud} baud cannot be made from {clock_hz} Hz", "baud", f"The nearest is {actual}")
+    return divisor
 
 
 def sentence(text: str) -> str:

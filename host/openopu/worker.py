@@ -38,6 +38,8 @@ class Worker:
     def __init__(self, session: Session, settle_s: Callable[[], float]) -> None:
         self._session = session
         self._settle_s = settle_s
+        self.reconnect: Callable[[Callable[[], None]], None] | None = None
+        """Brings a lost device back, then calls what it is given; None: a lost link is the end."""
         self._keep_alive_s: float | None = None
         self.pipeline = Pipeline(session, lambda: self._keep_alive_s)
         self._queue: queue.SimpleQueue[Job | _Call | None] = queue.SimpleQueue()
@@ -81,6 +83,10 @@ class Worker:
         """Make queued jobs fail instead of running, for a caller that leaves because of an error. Calls still run."""
         self._abandoned = self._closed()
 
+    @property
+    def abandoned(self) -> bool:
+        return self._abandoned is not None
+
     def _closed(self) -> DeviceError:
         return DeviceError("the device was closed", self._session.where, "Open it again")
 
@@ -109,6 +115,8 @@ class Worker:
                     continue
                 try:
                     item.future.set_result(item.run())
+                except LinkLost as lost:
+                    item.future.set_exception(self._after_call(lost))
                 except BaseException as error:
                     self._note(error)
                     item.future.set_exception(error)
@@ -152,12 +160,41 @@ class Worker:
         try:
             if self._broken:
                 raise self._broken
-            action()
+            self._lasting(action)
         except BaseException as error:
             self._note(error)
             self.pipeline.fail(error)
             if job is not None and not job.future.done():
                 job.future.set_exception(error)
+
+    def _lasting(self, action: Callable[[], object]) -> None:
+        """Run ``action``, and again after each loss of the link that the device comes back from."""
+        while True:
+            try:
+                action()
+                return
+            except LinkLost as lost:
+                self._come_back(lost)
+
+    def _come_back(self, lost: LinkLost) -> None:
+        if self.reconnect is None or not self._session.device.reconnect_s:
+            raise lost
+        if not self.pipeline.active:
+            self._device_next = None
+        try:
+            self.reconnect(self.pipeline.resume)
+        except OpenopuError as error:
+            self._broken = error  # also where a device is there: it may be another, or without its settings
+            raise
+
+    def _after_call(self, lost: LinkLost) -> OpenopuError:
+        """What a call whose link was lost is told. It is not repeated: it may be any function, such as arming."""
+        try:
+            self._come_back(lost)
+        except OpenopuError as error:
+            self._note(error)
+            return error
+        return LinkLost(f"{lost.what}; the device came back", lost.where, "Do it again")
 
     def _note(self, error: BaseException) -> None:
         self._device_next = None

@@ -79,6 +79,7 @@ class ControlPath(wiring.Component):
 
         # Inwards. The receiver cannot wait, so bytes wait before it.
         m.submodules.receive_fifo = fifo = SyncFIFOBuffered(width=8, depth=RECEIVE_FIFO_BYTES)
+        m.submodules.received = received = Skid(8)
         m.submodules.receiver = receiver = PacketReceiver()
         guard = Signal(range(_PACKET_GUARD_CLOCKS + 1))
         feed = Signal()
@@ -86,10 +87,13 @@ class ControlPath(wiring.Component):
             fifo.w_data.eq(self.link_i.payload),
             fifo.w_en.eq(self.link_i.valid),
             self.link_i.ready.eq(fifo.w_rdy),
-            feed.eq(fifo.r_rdy & commands.accept & (guard == 0)),
-            fifo.r_en.eq(feed),
+            received.i.payload.eq(fifo.r_data),
+            received.i.valid.eq(fifo.r_rdy),
+            fifo.r_en.eq(received.i.ready),
+            feed.eq(received.o.valid & commands.accept & (guard == 0)),
+            received.o.ready.eq(feed),
             receiver.i.valid.eq(feed),
-            receiver.i.payload.eq(fifo.r_data),
+            receiver.i.payload.eq(received.o.payload),
             receiver.gap_cycles.eq(regs.link_gap_cycles),
             commands.data.eq(receiver.data),
             commands.valid.eq(receiver.valid),
@@ -97,7 +101,7 @@ class ControlPath(wiring.Component):
             commands.ok.eq(receiver.ok),
             commands.error.eq(receiver.error),
         ]
-        with m.If(feed & (fifo.r_data == 0)):
+        with m.If(feed & (received.o.payload == 0)):
             m.d.sync += guard.eq(_PACKET_GUARD_CLOCKS)
         with m.Elif(guard != 0):
             m.d.sync += guard.eq(guard - 1)
@@ -172,6 +176,7 @@ class ControlPath(wiring.Component):
                 & ~self.busy
                 & ~fifo.r_rdy
                 & (fifo.level == 0)
+                & ~received.busy
                 & ~receiver.partial
                 & (guard == 0)
                 & commands.accept

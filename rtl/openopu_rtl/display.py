@@ -131,12 +131,10 @@ class DisplayPath(wiring.Component):
         else:
             m.d.comb += [loader.tail.eq(store.tail), store.free.eq(loader.free)]
 
-        slm_frame = Signal(32)
+        # The register keeps the last whole frame's length while the next one is being sent.
+        slm_frame, length = Signal(32), Signal(32)
         with m.If(driver.sending):
-            m.d.sync += [
-                slm_frame.eq(slm_frame + 1),
-                regs.cycles_slm_frame.eq(slm_frame),
-            ]
+            m.d.sync += [slm_frame.eq(slm_frame + 1), length.eq(slm_frame)]
         with m.Else():
-            m.d.sync += slm_frame.eq(0)
+            m.d.sync += [slm_frame.eq(0), regs.cycles_slm_frame.eq(length)]
         return m

@@ -22,6 +22,7 @@ from .protocol.errors import Code
 from .protocol.geometry import Geometry
 from .protocol.registers import STATUS_BITS
 from .registerfile import RegisterFile, identity_values
+from .shapes import LINK
 from .spi import AdcDriver, Mcp3201
 
 
@@ -34,12 +35,13 @@ class Opu(wiring.Component):
     clock_hz : frequency of ``sync``.
     board, build : values of the identity registers.
     adc : driver of the board's ADC.
+    baud : rate of a UART behind the link after reset; None: the clock over the declared divisor.
     plants : simulated plants that are built in, for loops without optics; None: all that the panel allows.
 
     Ports
     -----
     link_i, link_o : bytes of the link; ``link_i`` may stall it only for the length of one command.
-    link_is_bytes : identity register ``link``. uart_divisor: setting for a UART behind the link.
+    link_kind : identity register ``link``. uart_divisor: setting for a UART behind the link.
     link_reset : the link is reset (a break on the line, a bus reset, the cable gone): the laser goes dark.
     slm_* : panel, in ``slm``. cam_* : sensor, in ``cam``, but ``cam_trigger`` in ``sync``: the sensor
         exposes while it is high. ``cam_dval`` is high where the sensor has none.
@@ -59,9 +61,11 @@ class Opu(wiring.Component):
         board: int = 0,
         build: int = 0,
         adc: type[AdcDriver] = Mcp3201,
+        baud: int | None = None,
         plants: Collection[str] | None = None,
     ):
         self.geometry = geometry
+        self.resets = {} if baud is None else {"uart_divisor": round(clock_hz / baud)}
         self.clock_hz = clock_hz
         self.adc = adc
         self.plants = plants_of(geometry, plants)
@@ -81,7 +85,7 @@ class Opu(wiring.Component):
             {
                 "link_i": In(stream.Signature(8)),
                 "link_o": Out(stream.Signature(8)),
-                "link_is_bytes": In(1),
+                "link_kind": In(LINK),
                 "link_reset": In(1),
                 "uart_divisor": Out(16),
                 **panel_pins(geometry),
@@ -115,7 +119,7 @@ class Opu(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         g = self.geometry
-        m.submodules.registers = regs = RegisterFile(g, self.identity)
+        m.submodules.registers = regs = RegisterFile(g, self.identity, self.resets)
         m.submodules.control = control = ControlPath(g, regs)
         m.submodules.display = display = DisplayPath(g, regs, self.monitor_cycles)
         m.submodules.laser = laser = LaserPath(self.clock_hz, regs, self.adc)
@@ -137,7 +141,7 @@ class Opu(wiring.Component):
         m.d.sync += timestamp.eq(timestamp + 1)
         busy = Signal()
         m.d.comb += [
-            regs.link_is_bytes.eq(self.link_is_bytes),
+            regs.link.eq(self.link_kind),
             control.busy.eq(busy),
             laser.refresh.eq(control.accepted),
             laser.exposure_begins.eq(exposer.begins),

@@ -12,6 +12,7 @@ from amaranth.utils import ceil_log2
 from .protocol.errors import Code
 from .protocol.geometry import Geometry
 from .protocol.registers import REGISTERS, WINDOWS, Access, Kind
+from .shapes import LINK
 
 
 def identity_values(geometry: Geometry, **fixed: int) -> dict[str, int]:
@@ -47,7 +48,8 @@ class RegisterFile(wiring.Component):
     when written), ``NAME_code`` (in, commands and conditional settings: why one is refused now, or OK),
     ``NAME_try`` (out, commands: one is written, refused or not, in the clock in which ``NAME_code`` is
     asked; ``try_data`` is the value), ``NAME_inc`` (in, counters), and for each window ``NAME_we`` with the
-    common ``w_offset`` and ``w_value``. ``link`` is the identity register that depends on a pin.
+    common ``w_offset`` and ``w_value``. ``link`` is the identity register that depends on a pin. ``resets``:
+    values after reset other than the declared ones.
 
     It is slow on purpose: decoding, checking and answering each end in a register, so that neither the number of
     registers nor what drives them limits the clock. Counters follow their events by a clock.
@@ -55,7 +57,7 @@ class RegisterFile(wiring.Component):
 
     LATENCY = 3
 
-    def __init__(self, geometry: Geometry, identity: Mapping[str, int]):
+    def __init__(self, geometry: Geometry, identity: Mapping[str, int], resets: Mapping[str, int] | None = None):
         self.geometry = geometry
         self.identity = identity
         ports = {
@@ -70,14 +72,14 @@ class RegisterFile(wiring.Component):
             "try_data": Out(32),
             "w_offset": Out(16),
             "w_value": Out(32),
-            "link_is_bytes": In(1),
+            "link": In(LINK),
         }
         for r in REGISTERS.values():
             if counts(r.name):
                 ports[f"{r.name}_inc"] = In(1)
             elif r.kind is Kind.SETTING:
                 _, high = r.bounds(geometry)
-                ports[r.name] = Out(max(1, high.bit_length()), init=r.reset)
+                ports[r.name] = Out(max(1, high.bit_length()), init=(resets or {}).get(r.name, r.reset))
                 ports[f"{r.name}_stb"] = Out(1)
                 if r.conditional:
                     ports[f"{r.name}_code"] = In(8)
@@ -164,7 +166,7 @@ class RegisterFile(wiring.Component):
 
     def _value(self, r):
         if r.name == "link":
-            return self.link_is_bytes
+            return self.link
         if r.kind is Kind.IDENTITY:
             return self.identity[r.name]
         if counts(r.name):

@@ -29,11 +29,11 @@ def model(
 
 
 class ResultReader(wiring.Component):
-    """Reads one projection's integers, as values of 16 bits or to count those that saturate.
+    """Reads one projection's integers as values of 16 bits, and counts those that saturate.
 
     ``start`` begins a pass over the selection (or over the raw frame with ``raw``); it reads set
-    ``set``. With ``count_only`` no values come out, and ``saturations`` holds their number when
-    ``busy`` falls (``saturated`` is up for a clock at each). ``used`` says which banks of the projection
+    ``set``. ``saturations`` is the number of saturated values, all counted once the last value is
+    offered (``saturated`` is up for a clock at each). ``used`` says which banks of the projection
     hold sums; others read as 0.
 
     Settings must hold while ``busy``.
@@ -45,7 +45,6 @@ class ResultReader(wiring.Component):
         super().__init__(
             {
                 "start": In(1),
-                "count_only": In(1),
                 "busy": Out(1),
                 "saturations": Out(16),
                 "saturated": Out(1),
@@ -159,10 +158,10 @@ class ResultReader(wiring.Component):
                 saturated8.eq(saturated & ~self.raw),
             ]
         m.d.comb += [
-            skid.i.valid.eq(valid[8] & ~self.count_only),
+            skid.i.valid.eq(valid[8]),
             skid.i.p.value.eq(value8),
             skid.i.p.last.eq(ends[8]),
-            self.saturated.eq(valid[8] & saturated8 & self.count_only),
+            self.saturated.eq(move & valid[8] & saturated8),
             self.busy.eq(Cat(valid).any() | skid.busy),
         ]
         with m.If(self.saturated & ~self.saturations.all()):

@@ -8,20 +8,25 @@ from amaranth.lib.wiring import In, Out
 
 from .commands import BATCH
 from .protocol.geometry import Geometry
-from .protocol.packets import RECORD_DTYPE, RECORD_FLAGS
+from .protocol.packets import RECORD_DTYPE, RECORD_FLAGS, RECORD_HEAD_BYTES
 from .protocol.packets import PacketType as Type
 from .protocol.registers import RESULT_BITS
 from .shapes import ENDED, LINK_BYTE
 from .spi.common import ADC_BITS
 
-_RECORD = data.StructLayout({name: RECORD_DTYPE[name].itemsize * 8 for name in RECORD_DTYPE.names})
+_FIELDS = data.StructLayout({name: RECORD_DTYPE[name].itemsize * 8 for name in RECORD_DTYPE.names})
+_TAIL_BYTES = RECORD_DTYPE.itemsize - RECORD_HEAD_BYTES
+
+
+BUBBLE_CLOCKS = 1
+"""Clocks of a record in which the sender offers nothing, where the projection has already ended."""
 
 
 class ResultSender(wiring.Component):
     """Takes queued packets (``batch``) and ended projections (``ended``), both in order.
 
-    The integers are read twice: once to count those that saturate, which stands in the record's
-    head, and once to send them. The encoder behind buffers enough to hide the first pass from a UART.
+    The integers are read once, a byte a clock: how many are saturated follows them. A record costs ``BUBBLE_CLOCKS``
+    in which no byte leaves, which the encoder behind hides from any link slower than the system clock.
     With ``monitors`` a projection's photodiode readings follow, which came by ``monitor_we``.
     """
 
@@ -44,8 +49,6 @@ class ResultSender(wiring.Component):
                 "monitor": In(ADC_BITS),
                 # Result reader and packer.
                 "read_start": Out(1),
-                "read_count_only": Out(1),
-                "read_busy": In(1),
                 "read_saturations": In(16),
                 "packed_format": Out(2),
                 "packed": In(stream.Signature(8)),
@@ -58,9 +61,8 @@ class ResultSender(wiring.Component):
         m = Module()
         o = self.o
         batch, ended = self.batch.p, self.ended.p
-        head_bytes = _RECORD.size // 8
-        shift = Signal(_RECORD.size)
-        left = Signal(range(max(8, head_bytes) + 1))
+        shift = Signal(8 * RECORD_HEAD_BYTES)
+        left = Signal(range(max(8, RECORD_HEAD_BYTES) + 1))
         remaining = Signal(16)
         final = Signal()
         """This is the packet's last record."""
@@ -68,7 +70,7 @@ class ResultSender(wiring.Component):
         depth = 2 << len(number)
         m.submodules.readings = readings = memory.Memory(shape=ADC_BITS, depth=depth, init=[])
         write, reading = readings.write_port(), readings.read_port(domain="sync")
-        record = Signal(_RECORD)
+        record = Signal(_FIELDS)
         m.d.comb += [
             self.busy.eq(1),
             final.eq(remaining == 1),
@@ -119,31 +121,31 @@ class ResultSender(wiring.Component):
                 send_shift("NEXT")
             with m.State("NEXT"):
                 with m.If(self.ended.valid):
-                    m.d.comb += [self.read_start.eq(~self.raw), self.read_count_only.eq(1)]
-                    m.next = "COUNT"
-            with m.State("COUNT"):
-                m.d.comb += self.read_count_only.eq(1)
-                with m.If(~self.read_busy):
-                    m.d.sync += [shift.eq(record), left.eq(head_bytes)]
+                    m.d.sync += [shift.eq(record), left.eq(RECORD_HEAD_BYTES)]
                     m.next = "RECORD"
             with m.State("RECORD"):
-                send_shift("READ")
-            with m.State("READ"):
-                m.d.comb += self.read_start.eq(1)
-                m.next = "VALUES"
+                # The first values come down the reader's pipeline behind the head.
+                m.d.comb += self.read_start.eq(left == RECORD_HEAD_BYTES)
+                send_shift("VALUES")
             with m.State("VALUES"):
                 m.d.comb += [
                     o.valid.eq(self.packed.valid),
                     o.p.data.eq(self.packed.payload),
-                    o.p.last.eq(self.packed_last & final & ~self.monitors),
                     self.packed.ready.eq(o.ready),
                 ]
                 m.d.sync += number.eq(0)
                 with m.If(o.valid & o.ready & self.packed_last):
-                    with m.If(self.monitors):
-                        m.next = "READING"
-                    with m.Else():
-                        end()
+                    m.d.sync += [shift.eq(record.saturated), left.eq(_TAIL_BYTES)]
+                    m.next = "TAIL"
+            with m.State("TAIL"):
+                m.d.comb += [o.valid.eq(1), o.p.data.eq(shift[:8]), o.p.last.eq((left == 1) & final & ~self.monitors)]
+                with m.If(o.ready):
+                    m.d.sync += [shift.eq(shift >> 8), left.eq(left - 1)]
+                    with m.If(left == 1):
+                        with m.If(self.monitors):
+                            m.next = "READING"
+                        with m.Else():
+                            end()
             with m.State("READING"):
                 m.d.comb += reading.en.eq(1)
                 m.next = "READING_LOW"

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from amaranth import unsigned
 from amaranth.lib import data
 
 from .monitor import WEIGHT_BITS
 from .protocol.geometry import Geometry
+from .protocol.links import Link
 from .protocol.shots import SHOT_FIELDS
 
 SHOT = data.StructLayout({name: width for name, (_, _, width) in SHOT_FIELDS.items()})
 """One entry of the shot table, by the field names of :class:`openopu_rtl.protocol.Shot`."""
+
+LINK = unsigned(max(Link).bit_length())
+"""A :class:`Link`, as an identity."""
 
 LINK_BYTE = data.StructLayout({"data": 8, "last": 1})
 """One byte of a packet's content; ``last`` ends the packet."""

@@ -12,9 +12,14 @@ from amaranth.lib import wiring
 from amaranth.lib.cdc import ResetSynchronizer
 from amaranth.lib.wiring import In, Out
 
+from .ft245 import Ft245Async
+from .ft245_sync import Ft245Sync
 from .opu import Opu
 from .panel import panel_pins
+from .protocol.ft245 import FT232H
 from .protocol.geometry import Geometry
+from .protocol.links import Link
+from .shapes import LINK
 from .spi import Mcp3201
 from .uart import UartReceiver, UartTransmitter
 
@@ -37,18 +42,19 @@ VIDEO_PINS = {"slm_de": 1, "slm_hsync": 1, "slm_vsync": 1, "slm_level": 8}
 
 
 class SimulationTop(wiring.Component):
-    """:class:`Opu` behind a UART, or, with ``bypass`` high, with its bytes handed over whole.
+    """:class:`Opu` behind every kind of link that the bench plays; the static pin ``link`` chooses, a :class:`Link`.
 
-    Clocks are pins: ``clk`` with ``rst``, ``slm_clk``, ``cam_clk``; the reset reaches all three.
+    Clocks are pins: ``clk`` with ``rst``, ``slm_clk``, ``cam_clk``, and ``ft_clk``, which runs for ``Link.FT245SYNC``
+    only; the reset reaches all of them.
 
     The pins are the same for every kind of panel: beside those of video, which are low where the panel has none,
     ``slm_bus`` holds whatever else goes to the panel, first pin lowest, and ``slm_return`` is what comes
     from it.
     """
 
-    def __init__(self, geometry: Geometry):
+    def __init__(self, geometry: Geometry, clock_hz: int = SIMULATION_CLOCK_HZ):
         self.geometry = geometry
-        self.opu = Opu(geometry, clock_hz=SIMULATION_CLOCK_HZ, build=build_id(), adc=SIMULATION_ADC)
+        self.opu = Opu(geometry, clock_hz=clock_hz, build=build_id(), adc=SIMULATION_ADC)
         pins = {
             name: member
             for name, member in self.opu.signature.members.items()
@@ -65,9 +71,19 @@ class SimulationTop(wiring.Component):
                 "rst": In(1),
                 "slm_clk": In(1),
                 "cam_clk": In(1),
+                "ft_clk": In(1),
+                "link": In(LINK),
                 "uart_rx": In(1),
                 "uart_tx": Out(1, init=1),
-                "bypass": In(1),
+                "ft_rxf_n": In(1),
+                "ft_txe_n": In(1),
+                "ft_data_i": In(8),
+                "ft_pwren_n": In(1),
+                "ft_rd_n": Out(1, init=1),
+                "ft_wr_n": Out(1, init=1),
+                "ft_oe_n": Out(1, init=1),
+                "ft_data_o": Out(8),
+                "ft_data_oe": Out(1),
                 "bypass_rx_payload": In(8),
                 "bypass_rx_valid": In(1),
                 "bypass_rx_ready": Out(1),
@@ -87,19 +103,24 @@ class SimulationTop(wiring.Component):
         m.domains.sync = ClockDomain()
         m.domains.slm = ClockDomain()
         m.domains.cam = ClockDomain()
+        m.domains.ft = ClockDomain()
         m.d.comb += [
             ClockSignal("sync").eq(self.clk),
             ResetSignal("sync").eq(self.rst),
             ClockSignal("slm").eq(self.slm_clk),
             ClockSignal("cam").eq(self.cam_clk),
+            ClockSignal("ft").eq(self.ft_clk),
         ]
         m.submodules += [
             ResetSynchronizer(self.rst, domain="slm"),
             ResetSynchronizer(self.rst, domain="cam"),
+            ResetSynchronizer(self.rst, domain="ft"),
         ]
         m.submodules.opu = opu = self.opu
         m.submodules.uart_receiver = receiver = UartReceiver()
         m.submodules.uart_transmitter = transmitter = UartTransmitter()
+        m.submodules.ft245 = ft245 = Ft245Async(FT232H, opu.clock_hz)
+        m.submodules.ft245_sync = ft245_sync = Ft245Sync()
         for name, member in self._pins.items():
             inner, outer = getattr(opu, name), getattr(self, name)
             if name == "idle":
@@ -111,36 +132,60 @@ class SimulationTop(wiring.Component):
         for name in self._returns:
             m.d.comb += getattr(opu, name).eq(self.slm_return)
         m.d.comb += [
-            opu.link_is_bytes.eq(self.bypass),
-            opu.link_reset.eq(receiver.line_break & ~self.bypass),
+            opu.link_kind.eq(self.link),
             receiver.divisor.eq(opu.uart_divisor),
             receiver.rx.eq(self.uart_rx),
             transmitter.divisor.eq(opu.uart_divisor),
             self.uart_tx.eq(transmitter.tx),
         ]
-        with m.If(self.bypass):
+        to_opu, from_opu = opu.link_i, opu.link_o
+
+        def serve(i, o):
+            """Join the link ``i``, ``o`` (as the device sees them) to the device."""
             m.d.comb += [
-                opu.link_i.payload.eq(self.bypass_rx_payload),
-                opu.link_i.valid.eq(self.bypass_rx_valid),
-                self.bypass_rx_ready.eq(opu.link_i.ready),
-                self.bypass_tx_payload.eq(opu.link_o.payload),
-                self.bypass_tx_valid.eq(opu.link_o.valid),
-                opu.link_o.ready.eq(self.bypass_tx_ready),
+                to_opu.payload.eq(i.payload),
+                to_opu.valid.eq(i.valid),
+                o.payload.eq(from_opu.payload),
+                o.valid.eq(from_opu.valid),
+                from_opu.ready.eq(o.ready),
             ]
-        with m.Else():
-            m.d.comb += [
-                opu.link_i.payload.eq(receiver.o.payload),
-                opu.link_i.valid.eq(receiver.o.valid),
-                transmitter.i.payload.eq(opu.link_o.payload),
-                transmitter.i.valid.eq(opu.link_o.valid),
-                opu.link_o.ready.eq(transmitter.i.ready),
-            ]
+            if not i.signature.always_ready:
+                m.d.comb += i.ready.eq(to_opu.ready)
+
+        with m.Switch(self.link):
+            with m.Case(Link.UART):
+                serve(receiver.o, transmitter.i)
+                m.d.comb += opu.link_reset.eq(receiver.line_break)
+            with m.Case(Link.BYTES):
+                m.d.comb += [
+                    to_opu.payload.eq(self.bypass_rx_payload),
+                    to_opu.valid.eq(self.bypass_rx_valid),
+                    self.bypass_rx_ready.eq(to_opu.ready),
+                    self.bypass_tx_payload.eq(from_opu.payload),
+                    self.bypass_tx_valid.eq(from_opu.valid),
+                    from_opu.ready.eq(self.bypass_tx_ready),
+                ]
+            for kind, port in ((Link.FT245, ft245), (Link.FT245SYNC, ft245_sync)):
+                with m.Case(kind):
+                    serve(port.o, port.i)
+                    m.d.comb += [
+                        port.rxf_n.eq(self.ft_rxf_n),
+                        port.txe_n.eq(self.ft_txe_n),
+                        port.data_i.eq(self.ft_data_i),
+                        port.pwren_n.eq(self.ft_pwren_n),
+                        opu.link_reset.eq(port.link_reset),
+                        self.ft_rd_n.eq(port.rd_n),
+                        self.ft_wr_n.eq(port.wr_n),
+                        self.ft_data_o.eq(port.data_o),
+                        self.ft_data_oe.eq(port.data_oe),
+                    ]
+        m.d.comb += self.ft_oe_n.eq(ft245_sync.oe_n)
         # Nothing on the wire either.
-        m.d.comb += self.idle.eq(opu.idle & ~transmitter.busy & ~receiver.busy)
+        m.d.comb += self.idle.eq(opu.idle & ~transmitter.busy & ~receiver.busy & ~ft245.busy & ~ft245_sync.busy)
         return m
 
 
-def simulation_verilog(geometry: Geometry) -> str:
+def simulation_verilog(geometry: Geometry, clock_hz: int = SIMULATION_CLOCK_HZ) -> str:
     """Verilog of module ``openopu_sim_top`` for Verilator and Icarus alike.
 
     Written through RTLIL and without the pass ``proc``: case statements stay case statements, which
@@ -148,6 +193,6 @@ def simulation_verilog(geometry: Geometry) -> str:
     Icarus 1.3 x). Icarus must read it with ``-g2005``: by its newer rules ``always @*`` blocks with
     constant inputs stay X (amaranth-lang/amaranth#1629).
     """
-    text = rtlil.convert(SimulationTop(geometry), name="openopu_sim_top", emit_src=False)
+    text = rtlil.convert(SimulationTop(geometry, clock_hz), name="openopu_sim_top", emit_src=False)
     script = f"read_rtlil <<rtlil\n{text}\nrtlil\nmemory_collect\nopt_clean\nwrite_verilog -noattr\n"
     return find_yosys(lambda version: version >= (0, 40)).run(["-q", "-"], script, ignore_warnings=True)

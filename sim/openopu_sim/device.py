@@ -3,13 +3,16 @@
 Keys of the URL beside those of :mod:`openopu_sim.options`:
 
 =============== ==========================================================================================
-link            ``uart`` (default): a line at 12 Mbaud; ``bytes``: the link's bytes are handed over whole
+link            ``uart`` (default): a line at 12 Mbaud; ``bytes``: the link's bytes are handed over whole;
+                ``ft245``, ``ft245sync``: through a model of an FT232H, asynchronous or at its CLKOUT
+clock_hz        system clock, default 48 MHz; the twin's stays, so exposures in cycles then differ
 time            ``lockstep`` (default): simulated time stands still while the host thinks; ``free``: it runs
 interlock       ``closed`` (default) or ``open``
 fault           faults to inject: see :mod:`openopu_sim.bench.faults`
 waves           write all signals to this file, .fst or .vcd
 slm_clock_hz    pixel clock of the panel
 camera_clock_hz pixel clock of the camera
+netlist         simulate this Verilog of the gateware, such as what synthesis made of it (see ``make netlist``)
 =============== ==========================================================================================
 """
 
@@ -21,19 +24,31 @@ import serial
 from openopu.device import Device, Transport
 from openopu.errors import LinkLost, UrlError
 from openopu.injection import inject
-from openopu.transports import DEFAULT_BAUD, SerialTransport
+from openopu.transports import SerialTransport
 from openopu.url import DeviceUrl
+from openopu_rtl.protocol import REGISTERS, Link
 from openopu_rtl.protocol.registers import PLANT_SOURCES
 
 from .bench.process import Simulation
-from .bench.settings import CAMERA_CLOCK_HZ, SIMULATORS, SLM_CLOCK_HZ, BenchSettings
+from .bench.settings import CAMERA_CLOCK_HZ, CLOCK_HZ, LINKS_PLAYED, SIMULATORS, SLM_CLOCK_HZ, BenchSettings
 from .options import KEYS, geometry_of, plant_options, plant_source_of, sensor_of
 from .plant.medium import refuse_too_large
 
-BENCH_KEYS = ("link", "time", "interlock", "fault", "waves", "slm_clock_hz", "camera_clock_hz")
+BENCH_KEYS = (
+    "link",
+    "clock_hz",
+    "time",
+    "interlock",
+    "fault",
+    "waves",
+    "slm_clock_hz",
+    "camera_clock_hz",
+    "netlist",
+)
 TIME_FACTOR = {"verilator": 500.0, "icarus": 20_000.0}
 """Wall seconds for a second of the device's clock, at most, also on a machine with other work to do."""
 _CLOCKS_HZ = (1_000_000, 500_000_000)
+UART_DIVISOR = REGISTERS["uart_divisor"].reset
 
 
 def settings_of(url: DeviceUrl) -> BenchSettings:
@@ -50,7 +65,8 @@ def settings_of(url: DeviceUrl) -> BenchSettings:
         simulator=simulator,
         geometry=geometry,
         plant=plant_options(url),
-        bypass=_choice(url, "link", ("uart", "bytes")) == "bytes",
+        link=Link[_choice(url, "link", tuple(link.key for link in LINKS_PLAYED)).upper()],
+        clock_hz=url.get_int("clock_hz", CLOCK_HZ, *_CLOCKS_HZ),
         free_running=_choice(url, "time", ("lockstep", "free")) == "free",
         faults=url.parameters.get("fault", ""),
         sensor=sensor_of(url),
@@ -75,10 +91,10 @@ def _choice(url: DeviceUrl, key: str, choices: tuple[str, ...]) -> str:
 class RtlTransport(Transport):
     """The simulator's virtual serial port, and the simulator, which ends with it."""
 
-    def __init__(self, simulation: Simulation, where: str) -> None:
+    def __init__(self, simulation: Simulation, where: str, baud: int) -> None:
         self._simulation = simulation
         self._where = where
-        port = serial.Serial(simulation.port, DEFAULT_BAUD, exclusive=True)
+        port = serial.Serial(simulation.port, baud, exclusive=True)
         self._line = SerialTransport(port, where)
         self._closed = False
 
@@ -123,9 +139,12 @@ def open_rtl(url: DeviceUrl) -> Device:
     """
     settings = settings_of(url)
     source = plant_source_of(url)
-    simulation = Simulation(settings)
+    netlist = Path(url.parameters["netlist"]) if "netlist" in url.parameters else None
+    if netlist and not netlist.is_file():
+        raise UrlError(f"there is no netlist {netlist}", str(url), "Make one: make netlist")
+    simulation = Simulation(settings, netlist)
     try:
-        transport = RtlTransport(simulation, str(url))
+        transport = RtlTransport(simulation, str(url), settings.clock_hz // UART_DIVISOR)
     except BaseException:
         simulation.stop()
         raise

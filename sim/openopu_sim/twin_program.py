@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from openopu_rtl import accumulator, binner, expander, normaliser, results
 from openopu_rtl.monitor import UNITY, weight
 from openopu_rtl.protocol import Code, Geometry, Shot, codec
-from openopu_rtl.protocol.packets import MONITOR_DTYPE, RECORD_DTYPE, RECORD_FLAGS
+from openopu_rtl.protocol.packets import MONITOR_DTYPE, RECORD_DTYPE, RECORD_FLAGS, encode_records
 from openopu_rtl.protocol.registers import RESULT_BITS
 from openopu_rtl.protocol.shots import SHOT_FIELDS, SHOT_WORDS
 
@@ -44,8 +44,7 @@ class Records:
 
     def payload(self, start: int, stop: int) -> bytes:
         """The bytes of records ``start`` to ``stop`` in a RESULT packet."""
-        heads = self.heads[start:stop].view(np.uint8).reshape(stop - start, RECORD_DTYPE.itemsize)
-        return np.concatenate([heads, self.packed[start:stop], self.monitors[start:stop]], axis=1).tobytes()
+        return encode_records(self.heads[start:stop], self.packed[start:stop], self.monitors[start:stop])
 
 
 @dataclass

@@ -17,6 +17,7 @@ from openopu_rtl.protocol import (
     Code,
     Geometry,
     Kind,
+    Link,
     Register,
     Window,
 )
@@ -26,8 +27,6 @@ from .sensor import SensorModel
 
 TWIN_BOARD = 1
 """Value of the register ``board``."""
-BYTE_LINK = 1
-"""Value of the register ``link``: bytes are handed over whole."""
 WORD = 0xFFFFFFFF
 
 
@@ -75,7 +74,7 @@ class Registers:
             "protocol_hash": PROTOCOL_HASH,
             "build": build,
             "board": TWIN_BOARD,
-            "link": BYTE_LINK,
+            "link": Link.BYTES,
             "clock_hz": clock_hz,
             "monitor_cycles": monitor_cycles,
             "features": sum(1 << FEATURE_BITS[f"plant_{name}"] for name in plants),

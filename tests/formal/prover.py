@@ -1,8 +1,8 @@
 """What a proof is, and how SymbiYosys is asked for it.
 
 A proof is a function that builds a :class:`Bench`: designs under test, whose inputs are free, and what is
-assumed and claimed in every clock. It is proved by induction, or checked up to a number of clocks from
-reset. ``rst`` is free too: every claim holds through resets.
+assumed and claimed in every clock. It is proved by induction, with ``rst`` free, so that it holds through
+resets too; or checked up to a number of clocks from reset.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from amaranth.back import rtlil
-from amaranth.hdl import Assert, Assume, DomainRenamer, Fragment, Module, Mux, Signal, Value
+from amaranth.hdl import Assert, Assume, ClockDomain, DomainRenamer, Fragment, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In
 
@@ -70,8 +70,10 @@ class Result:
 class Bench:
     """A top level of designs under test. ``m`` is its module, for whatever the claims need."""
 
-    def __init__(self) -> None:
+    def __init__(self, resets: bool = True) -> None:
         self.m = Module()
+        if not resets:
+            self.m.domains.sync = ClockDomain(reset_less=True)
         self.ports: list[Signal] = []
         self.apart: list[tuple[str, str]] = []
         self._fragments: dict[int, Fragment] = {}
@@ -227,7 +229,7 @@ def prove(proof: Proof, folder: Path) -> Result:
 
 
 def _run(proof: Proof, folder: Path, mode: str, depth: int) -> Result:
-    bench = Bench()
+    bench = Bench(resets=mode == "prove")
     proof.build(bench)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "top.il").write_text(bench.netlist())

@@ -190,14 +190,19 @@ class LoopbackDevice:
             frame = np.zeros((g.camera_height, g.camera_width), dtype="<u2")
             frame[g.crop_y : g.crop_y + g.crop_height, g.crop_x : g.crop_x + g.crop_width] = pixels
             start = self.get("raw_first_row")
-            return head.tobytes() + frame[start : start + g.raw_rows].tobytes() + tail
+            return record_of(head, frame[start : start + g.raw_rows].tobytes(), tail)
         selection = self.windows["selection"][: self.get("selection_length")]
         shift, width = self.get("result_shift"), RESULT_BITS[self.get("result_format")]
         values = (acc[: self.get("result_banks"), selection].T.ravel() + (1 << shift >> 1)) >> shift
         limit = 1 << (width - 1)
         clipped = np.clip(values, -limit, limit - 1)
         head["saturated"] = (clipped != values).sum()
-        return head.tobytes() + codec.pack_results(clipped, width) + tail
+        return record_of(head, codec.pack_results(clipped, width), tail)
+
+
+def record_of(head: np.ndarray, packed: bytes, monitors: bytes) -> bytes:
+    parts = (np.frombuffer(part, dtype=np.uint8)[None] for part in (packed, monitors))
+    return packets.encode_records(head, *parts)
 
 
 class Refusal(Exception):

@@ -62,7 +62,7 @@ class Line:
 
     @property
     def url(self):
-        return f"serial:{self.port}"
+        return f"serial:{self.port}?reconnect_s=0"
 
     def cut(self):
         """End the thread."""
@@ -186,7 +186,7 @@ def test_ports_that_do_not_open(url, error, text):
 
 def test_no_permission_names_the_group():
     error = explain(
-        serial.SerialException(13, "could not open port: [Errno 13] Permission denied"), DeviceUrl("serial")
+        serial.SerialException(13, "could not open port: [Errno 13] Permission denied"), DeviceUrl("serial"), "/dev/x"
     )
     assert isinstance(error, PortDenied)
     assert "dialout" in error.next_step

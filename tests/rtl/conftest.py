@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import random
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -23,16 +24,23 @@ def rng(request: pytest.FixtureRequest) -> random.Random:
     return random.Random(seed)
 
 
-def run_simulation(dut: Any, *testbenches: Any, background: tuple[Any, ...] = (), limit: int = 200_000) -> None:
-    """Run until every testbench has returned; at most ``limit`` clocks."""
+def run_simulation(
+    dut: Any,
+    *testbenches: Any,
+    background: tuple[Any, ...] = (),
+    limit: int = 200_000,
+    clocks: Mapping[str, float] = MappingProxyType({"sync": 1e-6}),
+) -> None:
+    """Run until every testbench has returned; at most ``limit`` clocks. ``clocks`` are periods in seconds by domain."""
     simulator = Simulator(dut)
-    simulator.add_clock(1e-6)
+    for domain, period in clocks.items():
+        simulator.add_clock(period, domain=domain)
     for testbench in testbenches:
         simulator.add_testbench(testbench)
     for testbench in background:
         simulator.add_testbench(testbench, background=True)
 
-    for _ in range(2 * limit):  # two events a clock
+    for _ in range(2 * limit):  # two events a clock, more where a testbench keeps a time of its own
         if not simulator.advance():
             return
     raise TimeoutError(f"the simulation was not over after {limit} clocks")

@@ -155,7 +155,12 @@ def test_result_packet(bits, raw):
     head = np.zeros(3, RECORD_DTYPE)
     head["exposure"], head["monitor"], head["status"] = [10, 12, 14], 4095, [0, 38, 0]
     values = generator.integers(-(1 << bits - 1), 1 << bits - 1, (3, 5))
-    body = b"".join(h.tobytes() + codec.pack_results(v, bits) for h, v in zip(head, values, strict=True))
+    head["saturated"] = [1, 0x203, 0]
+    body = b"".join(
+        h.tobytes()[:-2] + codec.pack_results(v, bits) + h.tobytes()[-2:] for h, v in zip(head, values, strict=True)
+    )
+    packed = np.array([list(codec.pack_results(v, bits)) for v in values], dtype=np.uint8)
+    assert packets.encode_records(head, packed) == body
     payload = packets.PROJECT_HEADER.pack(10, 3) + body
     assert len(body) == 3 * form.record_bytes
     first, record = decode_records(payload, form)

@@ -162,6 +162,9 @@ def test_gateware() -> None:
             want, _ = expected(bench, program, row, 2 * i, selection=selection, bits=16, shift=0, banks=1, table=table)
             assert records.values[i].tolist() == want[0].tolist()
         assert await host.read("panel_underruns") == 0
+        # The pixels of a frame but those that wait in the crossing, at a pixel a clock and with the lines' blanking.
+        line = CONTINUOUS.slm_frame_clocks // (CONTINUOUS.slm_height + 3)
+        assert line * (CONTINUOUS.slm_height - 2) < await host.read("cycles_slm_frame") < CONTINUOUS.slm_frame_clocks
         await host.ctx.tick().repeat(3 * CONTINUOUS.slm_frame_clocks)
 
         # Frames in order: those of the patterns, each at least as often as asked, and a border between projections.

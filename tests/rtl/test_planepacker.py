@@ -61,7 +61,7 @@ def run(rng, simulate, *, miss=0.0, lose=0.0, slow=0.0, burst=PLANES):
             ctx.set(dut.sender_busy, 0)
 
     async def panel(ctx):
-        """Frames and slots; also the exposer, which may end an exposure in its slot, or after the next frame."""
+        """Frames and slots; also the exposer, which may end an exposure in its slot, or a frame after it."""
         nonlocal sending, shown, frames
         grant, latched, waiting, ends_in, missed = 0, 0, False, 0, 0
 

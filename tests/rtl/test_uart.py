@@ -1,6 +1,8 @@
 """UART: both directions against their models, mismatched baud rates, glitches and breaks."""
 
 import pytest
+from openopu_rtl.opu import Opu
+from openopu_rtl.protocol import REGISTERS
 from openopu_rtl.uart import (
     BITS,
     BREAK_BITS,
@@ -11,6 +13,8 @@ from openopu_rtl.uart import (
     received_bytes,
     transmitted_line,
 )
+
+from .opu_bench import SMALL
 
 
 def receive(simulate, line, divisor):
@@ -176,3 +180,16 @@ def test_receiver_names_a_break_that_is_longer_than_two_characters(simulate, rng
     simulate(dut, testbench)
     assert found[SYNCHRONISER_CLOCKS:] == line_breaks(line, divisor)
     assert sum(found) == 1 + 2 * BREAK_BITS * divisor
+
+
+def test_a_board_starts_at_the_rate_of_its_adapter(simulate):
+    """Not at the clock over 4, which no adapter makes from 100 MHz."""
+    opu = Opu(SMALL, clock_hz=100_000_000, baud=3_000_000)
+
+    async def testbench(ctx):
+        await ctx.tick().repeat(5)
+        assert ctx.get(opu.uart_divisor) == 33
+        assert abs(100e6 / 33 / 3e6 - 1) < 0.02
+
+    simulate(opu, testbench, clocks=dict.fromkeys(("sync", "slm", "cam"), 1e-8))
+    assert REGISTERS["uart_divisor"].reset == 4

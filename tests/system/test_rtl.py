@@ -24,6 +24,7 @@ from openopu_rtl.protocol import (
     WINDOWS,
     Code,
     Format,
+    Link,
     Packet,
     PacketType,
     Record,
@@ -34,7 +35,7 @@ from openopu_rtl.protocol.packets import READ_PAYLOAD, WRITE_HEADER
 from openopu_rtl.protocol.registers import STATUS_BITS, TRIP_CAUSES
 from openopu_rtl.protocol.shots import Program, complement
 from openopu_sim.bench.process import Simulation
-from openopu_sim.bench.settings import SIMULATORS
+from openopu_sim.bench.settings import LINKS_PLAYED, SIMULATORS
 from openopu_sim.device import settings_of
 
 GEOMETRY = "n=64&m=64"
@@ -150,10 +151,10 @@ def test_results_and_times_do_not_depend_on_the_hosts_speed(simulator: str) -> N
 
 def test_simulators_and_links_agree() -> None:
     records = []
-    for simulator, options in (("verilator", ""), ("verilator", "&link=bytes"), ("icarus", "&link=bytes")):
-        with simulation_of(simulator, options) as simulation:
+    for simulator, link in (*(("verilator", link) for link in LINKS_PLAYED), ("icarus", Link.BYTES)):
+        with simulation_of(simulator, f"&link={link.key}") as simulation:
             client = connect(simulation)
-            assert client.read("link") == ("bytes" in options)
+            assert client.read("link") == link
             client.load(PROGRAM)
             records.append(client.project(0, planes_of(2, 3)))
             client.port.close()
@@ -300,7 +301,7 @@ def test_device_reports_a_killed_simulator() -> None:
     ("url", "message"),
     [
         ("rtl:modelsim", "no simulator `modelsim`"),
-        ("rtl:icarus?link=fast", "uart or bytes"),
+        ("rtl:icarus?link=fast", "uart or bytes or ft245 or ft245sync"),
         ("rtl:icarus?fault=1:melt", "is no fault"),
         ("rtl:icarus?colour=red", "knows no key `colour`"),
         ("rtl:icarus?n=67", "cannot be built"),

@@ -6,6 +6,7 @@ Pure Python and NumPy: importing it never imports Amaranth.
 from .declaration import MAGIC, PROTOCOL_HASH, describe
 from .errors import ERRORS, TRIPS, Code
 from .geometry import Geometry, GeometryError, PanelKind
+from .links import LINKS, Link
 from .packets import (
     ErrorReply,
     Format,
@@ -20,6 +21,7 @@ from .shots import Program, ProgramError, Shot
 
 __all__ = [
     "ERRORS",
+    "LINKS",
     "MAGIC",
     "PROTOCOL_HASH",
     "REGISTERS",
@@ -32,6 +34,7 @@ __all__ = [
     "Geometry",
     "GeometryError",
     "Kind",
+    "Link",
     "Packet",
     "PacketType",
     "PanelKind",

@@ -8,6 +8,7 @@ from typing import Any
 
 from . import packets, registers
 from .errors import Code
+from .links import Link
 from .shots import SHOT_FIELDS
 
 MAGIC = int.from_bytes(b"OOPU", "big")
@@ -26,6 +27,7 @@ def describe() -> dict[str, Any]:
         "trip_causes": registers.TRIP_CAUSES,
         "plant_sources": registers.PLANT_SOURCES,
         "result_bits": registers.RESULT_BITS,
+        "links": {link.name: link.value for link in Link},
         "shot": SHOT_FIELDS,
         "packets": {t.name: t.value for t in packets.PacketType},
         "layouts": [

@@ -16,9 +16,10 @@ ERROR      (device only) code u8, detail u32
 PATTERN    (device only) see below                              none
 =========  ===================================================  ======================================
 
-A record is 14 bytes, the projection's packed integers, and with ``result_monitors`` a u16 for each shot: the reading
-of the photodiode during its exposure. A packet from the host whose content
-exceeds ``COMMAND_BYTES`` (READ, WRITE, FRAME) or the pattern store (PROJECT) is refused whole.
+A record is its head, the projection's packed integers, the number of those that are saturated (14 bytes more than
+the integers), and with ``result_monitors`` a u16 for each shot: the reading of the photodiode during its exposure. What
+is counted while the integers are sent stands behind them. A packet from the host whose content exceeds
+``COMMAND_BYTES`` (READ, WRITE, FRAME) or the pattern store (PROJECT) is refused whole.
 
 With ``plant_source`` 1 the device sends a PATTERN, unasked and with sequence number 0, after each exposure: exposure
 u32, exposure_cycles u32, ``laser_power`` u16, level of the anchor u8, of the border u8, CRC-32 of the panel's pixels in
@@ -77,12 +78,14 @@ RECORD_DTYPE = np.dtype(
     [
         ("exposure", "<u4"),  # ID of the projection's first exposure
         ("timestamp", "<u4"),  # system clock cycles at the end of the last frame; timing
-        ("saturated", "<u2"),  # returned integers held at their limit, at most 65535
         ("monitor", "<u2"),  # photodiode reading of the last exposure
         ("status", "u1"),  # Code
         ("flags", "u1"),  # RECORD_FLAGS
+        ("saturated", "<u2"),  # returned integers held at their limit, at most 65535
     ]
 )
+RECORD_HEAD_BYTES = RECORD_DTYPE.itemsize - RECORD_DTYPE["saturated"].itemsize
+"""Of ``RECORD_DTYPE``: they stand before the integers; ``saturated``, always its last field, stands behind them."""
 MONITOR_DTYPE = np.dtype("<u2")
 """A shot's photodiode reading."""
 RECORD_TIMING_FIELDS = ("timestamp",)
@@ -168,6 +171,17 @@ def encode_project(sequence: int, first_exposure: int, planes: np.ndarray) -> by
     return Packet(PacketType.PROJECT, sequence, header + codec.pack_planes(planes)).encode()
 
 
+def encode_records(heads: np.ndarray, packed: np.ndarray, monitors: np.ndarray | None = None) -> bytes:
+    """The records of a RESULT packet.
+
+    ``heads`` (count,) of ``RECORD_DTYPE``; packed integers (count, bytes) uint8; ``monitors`` the bytes of the shots'
+    readings, (count, bytes) uint8.
+    """
+    fields = heads.view(np.uint8).reshape(len(heads), RECORD_DTYPE.itemsize)
+    parts = [fields[:, :RECORD_HEAD_BYTES], packed, fields[:, RECORD_HEAD_BYTES:]]
+    return np.concatenate(parts if monitors is None else [*parts, monitors], axis=1).tobytes()
+
+
 def decode_records(payload: bytes, form: Format) -> tuple[int, Record]:
     """Return (first exposure, records) of a RESULT packet's payload. Raises :class:`codec.CodecError`."""
     if len(payload) < PROJECT_HEADER.size:
@@ -177,10 +191,12 @@ def decode_records(payload: bytes, form: Format) -> tuple[int, Record]:
     if len(body) != count * form.record_bytes:
         raise codec.CodecError(f"a result of {count} records has {len(body)} bytes, not {count * form.record_bytes}")
     rows = np.frombuffer(body, dtype=np.uint8).reshape(count, form.record_bytes)
-    head = np.ascontiguousarray(rows[:, : RECORD_DTYPE.itemsize]).view(RECORD_DTYPE)[:, 0]
-    end = form.record_bytes - MONITOR_DTYPE.itemsize * form.monitors
-    values = codec.unpack_results(np.ascontiguousarray(rows[:, RECORD_DTYPE.itemsize : end]), form.count, form.bits)
-    monitors = np.ascontiguousarray(rows[:, end:]).view(MONITOR_DTYPE) if form.monitors else None
+    monitors_at = form.record_bytes - MONITOR_DTYPE.itemsize * form.monitors
+    tail_at = monitors_at - (RECORD_DTYPE.itemsize - RECORD_HEAD_BYTES)
+    head = np.concatenate([rows[:, :RECORD_HEAD_BYTES], rows[:, tail_at:monitors_at]], axis=1).view(RECORD_DTYPE)[:, 0]
+    packed = np.ascontiguousarray(rows[:, RECORD_HEAD_BYTES:tail_at])
+    values = codec.unpack_results(packed, form.count, form.bits)
+    monitors = np.ascontiguousarray(rows[:, monitors_at:]).view(MONITOR_DTYPE) if form.monitors else None
     return first, Record(head, values & 0xFFFF if form.raw else values, monitors)
 
 

@@ -10,6 +10,7 @@ import enum
 from dataclasses import dataclass
 
 from .geometry import Geometry
+from .links import LINKS
 from .shots import SHOT_WORDS
 
 
@@ -90,7 +91,7 @@ def _identity() -> list[Register]:
         Register("protocol_hash", Kind.IDENTITY, "Hash of this declaration; the host refuses another."),
         Register("build", Kind.IDENTITY, "First 32 bits of the hash of the gateware's sources."),
         Register("board", Kind.IDENTITY, "Board: 0 simulation, 1 twin; boards count from 16."),
-        Register("link", Kind.IDENTITY, "Link: 0 UART, 1 bytes handed over whole (simulation's bypass)."),
+        Register("link", Kind.IDENTITY, "Link: " + ", ".join(f"{k.value} {text}" for k, text in LINKS.items()) + "."),
         Register("clock_hz", Kind.IDENTITY, "Frequency of the system clock.", "Hz"),
         Register("monitor_cycles", Kind.IDENTITY,
                  "From the begin of an exposure until its photodiode reading, and the weight made of it, are there; "
@@ -107,7 +108,8 @@ def _identity() -> list[Register]:
 
 _K = Kind
 _SETTINGS = [
-    Register("uart_divisor", _K.SETTING, "System clocks per bit of the UART; a change takes effect after its reply.",
+    Register("uart_divisor", _K.SETTING,
+             "System clocks per bit of the UART; a change takes effect after its reply. A board may start at another.",
              "cycles", reset=4, minimum=4, maximum=0xFFFF),
     Register("link_gap_cycles", _K.SETTING, "A packet in which no byte arrives for so long is dropped.",
              "cycles", reset=1 << 20, minimum=64),

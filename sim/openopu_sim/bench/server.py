@@ -23,7 +23,7 @@ from openopu_rtl.protocol import PanelKind
 from ..plant.thermometer import Thermometer
 from .endpoints import Door, Ports, Replay
 from .faults import Fault, Faults, Play
-from .settings import CLOCK_HZ, SETTINGS_VARIABLE, BenchSettings
+from .settings import SETTINGS_VARIABLE, BenchSettings
 
 INPUT_BYTES = 16384
 """Size of the buffer in ``hdl/link.v``."""
@@ -31,7 +31,6 @@ TICK_CYCLES = {"verilator": 50_000, "icarus": 5_000}
 """Clocks without an event after which Python looks at the host again: some 10 to 50 ms of wall clock."""
 UART_DIVISOR = 4
 """The device's divisor after reset."""
-DEFAULT_BAUD = CLOCK_HZ // UART_DIVISOR
 VIDEO_LAWS = (
     "panel: a line has too few or too many pixels",
     "panel: a frame has too few or too many lines",
@@ -54,7 +53,7 @@ ROW_LAWS = (
 )
 """Of the panel, by kind."""
 LAWS = (
-    "link: a byte that had been offered was withdrawn or changed",
+    "link: a byte that had been offered was withdrawn or changed, or a law of the FIFO's bus was broken",
     "DAC: SCK is too quick for the part",
     "ADC: CLK is too quick for the part, or CS was high for too short a time",
     "camera: a third exposure ended before the first was read out",
@@ -152,7 +151,7 @@ class Bench:
         """Set up the models. Not before simulated time has begun: initial blocks would undo it."""
         s = self.settings
         for name, value in {
-            "bypass": int(s.bypass),
+            "link_kind": int(s.link),
             "interlock_closed": int(s.interlock_closed),
             "host_divisor": UART_DIVISOR,
             "tick_cycles": TICK_CYCLES[s.simulator],
@@ -268,7 +267,7 @@ class Bench:
 
     def _follow_baud(self) -> None:
         baud = self.door.baud()
-        divisor = min(max(round(CLOCK_HZ / baud), 1), 0xFFFF) if baud else UART_DIVISOR
+        divisor = min(max(round(self.settings.clock_hz / baud), 1), 0xFFFF) if baud else UART_DIVISOR
         if divisor != self._divisor:
             self._divisor = divisor
             self.signals.put("host_divisor", divisor)
@@ -285,7 +284,7 @@ def make_plant(settings: BenchSettings) -> PlantLike:
     url = DeviceUrl("rtl", parameters=settings.plant)
     if (source := plant_source_of(url)) != "camera":
         return NoOptics(Thermometer(parameters_of(url).thermometer).reading() if source == "host" else 0)
-    return plant_from_options(settings.geometry, settings.plant)
+    return plant_from_options(settings.geometry, settings.plant, settings.clock_hz)
 
 
 def announce(**values: Any) -> None:
@@ -296,7 +295,7 @@ def announce(**values: Any) -> None:
 @cocotb.test()
 async def serve(dut: Any) -> None:
     settings = BenchSettings.loads(os.environ[SETTINGS_VARIABLE])
-    ports = None if settings.replay else Ports(DEFAULT_BAUD)
+    ports = None if settings.replay else Ports(settings.clock_hz // UART_DIVISOR)
     door: Door = ports or Replay(Path(settings.replay))
     bench = Bench(dut, settings, make_plant(settings), door)
     change = dut.attention.value_change

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from openopu.errors import UsageError
-from openopu_rtl.protocol import Geometry, PanelKind
+from openopu_rtl.protocol import Geometry, Link, PanelKind
+from openopu_rtl.protocol.links import FT245SYNC_HZ
 
 from ..sensor import DEFAULT_SENSOR, SensorSettings
 from .faults import Faults
@@ -25,8 +26,15 @@ CAMERA_CLOCK_HZ = 44_100_000
 RESET_S, MIRROR_SETTLE_S = 4.5e-6, 8e-6
 """How long a DMD controller's RST_ACTIVE lasts, and how long after it no row may be written (TI E2E 322935)."""
 SECONDS_PS = 10**12
+LINKS_PLAYED = (Link.UART, Link.BYTES, Link.FT245, Link.FT245SYNC)
+"""Links that the bench has a model of the other end for."""
 SETTINGS_VARIABLE = "OPENOPU_BENCH"
 """Environment variable that carries :meth:`BenchSettings.dumps` into the simulator."""
+
+
+def link_keys() -> str:
+    """The links of the bench, for people."""
+    return " or ".join(link.key for link in LINKS_PLAYED)
 
 
 @dataclass(frozen=True)
@@ -35,8 +43,9 @@ class BenchSettings:
     geometry: Geometry = field(default_factory=Geometry)
     plant: Mapping[str, str] = field(default_factory=dict)
     """Options of the plant, as in a device URL; see :mod:`openopu_sim.options`."""
-    bypass: bool = False
-    """True: the link's bytes are handed over whole, without a UART between them."""
+    link: Link = Link.UART
+    clock_hz: int = CLOCK_HZ
+    """System clock; another than the default means another build of the gateware."""
     free_running: bool = False
     """True: simulated time runs on while the host thinks."""
     faults: str = ""
@@ -62,7 +71,9 @@ class BenchSettings:
     def __post_init__(self) -> None:
         if self.simulator not in SIMULATORS:
             raise UsageError(f"no simulator `{self.simulator}`", "rtl bench", f"Take one of: {', '.join(SIMULATORS)}")
-        for name in ("slm_clock_hz", "camera_clock_hz"):
+        if self.link not in LINKS_PLAYED:
+            raise UsageError(f"the bench does not play link `{self.link.key}`", "rtl bench", f"Take {link_keys()}")
+        for name in ("slm_clock_hz", "camera_clock_hz", "clock_hz"):
             value = getattr(self, name)
             if not 1_000_000 <= value <= 500_000_000:
                 raise UsageError(f"{name} = {value} is out of range", "rtl bench", "Take 1 MHz to 500 MHz")
@@ -82,11 +93,11 @@ class BenchSettings:
         return {
             name: round(SECONDS_PS / (2 * hz))
             for name, hz in (
-                ("clk_half", CLOCK_HZ),
+                ("clk_half", self.clock_hz),
                 ("slm_half", self.slm_clock_hz),
                 ("cam_half", self.camera_clock_hz),
             )
-        }
+        } | {"ft_half": round(SECONDS_PS / (2 * FT245SYNC_HZ)) if self.link == Link.FT245SYNC else 0}
 
     @property
     def parameters(self) -> dict[str, int]:
@@ -104,7 +115,7 @@ class BenchSettings:
                 "SETTLE_CLOCKS": math.ceil(MIRROR_SETTLE_S * self.slm_clock_hz),
             }
         return {
-            "CLOCK_HZ": CLOCK_HZ,
+            "CLOCK_HZ": self.clock_hz,
             **panel,
             **{f"SLM_{name.upper()}": int(getattr(g, f"slm_{name}")) for name in names},
             "CAMERA_WIDTH": g.camera_width,
@@ -121,4 +132,5 @@ class BenchSettings:
         values: dict[str, Any] = json.loads(text)
         values["geometry"] = Geometry(**values["geometry"])
         values["sensor"] = SensorSettings(**values["sensor"])
+        values["link"] = Link(values["link"])
         return cls(**values)

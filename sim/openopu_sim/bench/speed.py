@@ -21,6 +21,7 @@ from openopu_rtl.protocol import (
     WINDOWS,
     Format,
     Geometry,
+    Link,
     Packet,
     PacketType,
     decode_records,
@@ -155,7 +156,7 @@ def simulation_speed(geometry: Geometry | None = None, packets: int = PACKETS, r
         work, less = Path(folder) / "packets", Path(folder) / "fewer"
         work.write_bytes(workload(geometry, packets))
         less.write_bytes(workload(geometry, PACKETS_PER_PIXEL))
-        settings = BenchSettings(geometry=geometry, bypass=True, replay=str(work), optics=CANNED)
+        settings = BenchSettings(geometry=geometry, link=Link.BYTES, replay=str(work), optics=CANNED)
         slow = dataclasses.replace(settings, replay=str(less))
         real = dataclasses.replace(settings, optics="")
         for _ in range(rounds):

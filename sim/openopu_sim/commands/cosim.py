@@ -15,6 +15,7 @@ from typing import Any
 from openopu.errors import UsageError
 from openopu.url import DeviceUrl
 
+from ..bench.settings import LINKS_PLAYED
 from ..device import settings_of
 
 PLAIN_KEYS = ("n", "m", "bits", "geometry", "plant", "optics", "noise", "seed", "noise_seed")
@@ -24,9 +25,11 @@ PLAIN_KEYS = ("n", "m", "bits", "geometry", "plant", "optics", "noise", "seed", 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--simulator", choices=("verilator", "icarus"), default="verilator", help="default: verilator")
     parser.add_argument("--waves", metavar="FILE", help="write all signals to FILE (.fst or .vcd); slow")
-    link = parser.add_mutually_exclusive_group()
-    link.add_argument("--uart", action="store_true", help="the link is a UART at 12 Mbaud (default)")
-    link.add_argument("--bypass", action="store_true", help="hand the link's bytes over whole, for speed")
+    parser.add_argument(
+        "--link",
+        choices=[link.key for link in LINKS_PLAYED],
+        help="kind of link: a UART at 12 Mbaud (default), bytes handed over whole, FT245-style FIFOs",
+    )
     parser.add_argument(
         "--free-running", action="store_true", help="let simulated time run on while the host thinks (no lock step)"
     )
@@ -42,9 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def url_of(args: argparse.Namespace) -> DeviceUrl:
     """The device URL that says the same as the command's arguments."""
-    keys = {key: value for key in (*PLAIN_KEYS, "fault", "interlock") if (value := getattr(args, key)) is not None}
-    if args.bypass:
-        keys["link"] = "bytes"
+    keys = {
+        key: value for key in (*PLAIN_KEYS, "link", "fault", "interlock") if (value := getattr(args, key)) is not None
+    }
     if args.free_running:
         keys["time"] = "free"
     if args.waves:

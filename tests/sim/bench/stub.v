@@ -3,8 +3,10 @@
 // monitor and answers with ID, sum and monitor (4 + 4 + 2 bytes, little-endian) and a zero byte.
 // "A" enables the laser and sends code 0x5a5 to the DAC, "D" disables it; the laser trips by itself after 50,000 clocks.
 module openopu_sim_top (
-    input clk, input rst, input slm_clk, input cam_clk,
-    input uart_rx, output uart_tx, input bypass,
+    input clk, input rst, input slm_clk, input cam_clk, input ft_clk, input [2:0] link,
+    input uart_rx, output uart_tx,
+    input ft_rxf_n, input ft_txe_n, input [7:0] ft_data_i, input ft_pwren_n, output ft_rd_n, output ft_wr_n, output ft_oe_n,
+    output [7:0] ft_data_o, output ft_data_oe,
     input [7:0] bypass_rx_payload, input bypass_rx_valid, output bypass_rx_ready,
     output [7:0] bypass_tx_payload, output bypass_tx_valid, input bypass_tx_ready,
     output reg slm_de, output reg slm_hsync, output reg slm_vsync, output reg [7:0] slm_level,
@@ -26,6 +28,8 @@ module openopu_sim_top (
     reg [31:0] sum, since;
     reg [15:0] word;
     reg [11:0] monitor;
+    wire       bypass = link == 1;
+    assign {ft_rd_n, ft_wr_n, ft_oe_n, ft_data_oe, ft_data_o} = {4'b1110, 8'b0};
     wire [7:0] uart_data;
     wire       uart_valid, uart_ready, send_quiet, receive_quiet;
     wire       got = bypass ? bypass_rx_valid && bypass_rx_ready : uart_valid;

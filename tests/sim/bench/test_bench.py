@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import serial
-from openopu_rtl.protocol import Geometry
+from openopu_rtl.protocol import Geometry, Link
 from openopu_sim.bench.process import Simulation, SimulatorDied
 from openopu_sim.bench.settings import SIMULATORS, BenchSettings
 
@@ -36,11 +36,13 @@ def optics_importable() -> Iterator[None]:
 
 
 @pytest.fixture(
-    scope="module", params=[(s, b) for s in SIMULATORS for b in (False, True)], ids=lambda p: f"{p[0]}-{p[1]}"
+    scope="module",
+    params=[(s, b) for s in SIMULATORS for b in (Link.UART, Link.BYTES)],
+    ids=lambda p: f"{p[0]}-{p[1].key}",
 )
 def bench(request: pytest.FixtureRequest) -> Iterator[Simulation]:
-    simulator, bypass = request.param
-    with start(simulator, bypass=bypass) as simulation:
+    simulator, link = request.param
+    with start(simulator, link=link) as simulation:
         yield simulation
 
 
@@ -165,7 +167,7 @@ def test_the_simulator_ends_when_its_starter_does() -> None:
 @pytest.mark.parametrize(("simulator", "suffix"), [("icarus", "fst"), ("icarus", "vcd"), ("verilator", "fst")])
 def test_waves(simulator: str, suffix: str, tmp_path: Path) -> None:
     waves = tmp_path / f"waves.{suffix}"
-    with start(simulator, waves=str(waves), bypass=True) as simulation, connect(simulation.port) as port:
+    with start(simulator, waves=str(waves), link=Link.BYTES) as simulation, connect(simulation.port) as port:
         port.write(b"hello\0")
         assert port.read(6) == b"hello\0"
     data = waves.read_bytes()

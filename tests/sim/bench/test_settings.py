@@ -7,7 +7,7 @@ import argparse
 import pytest
 from openopu.errors import UsageError
 from openopu.url import DeviceUrl
-from openopu_rtl.protocol import Geometry
+from openopu_rtl.protocol import Geometry, Link
 from openopu_sim.bench.faults import KINDS, Faults, Play
 from openopu_sim.bench.settings import CLOCK_HZ, BenchSettings
 from openopu_sim.commands import cosim
@@ -15,7 +15,7 @@ from openopu_sim.device import settings_of
 
 
 def test_settings_survive_as_text() -> None:
-    settings = BenchSettings("icarus", Geometry.fitting(64, 64), {"seed": "7"}, bypass=True, faults="3:drop")
+    settings = BenchSettings("icarus", Geometry.fitting(64, 64), {"seed": "7"}, link=Link.BYTES, faults="3:drop")
     assert BenchSettings.loads(settings.dumps()) == settings
 
 
@@ -59,12 +59,11 @@ def test_url_and_command_say_the_same() -> None:
     url = "rtl:icarus?n=64&m=64&seed=3&link=bytes&time=free&fault=1:drop&slm_clock_hz=40000000"
     parser = argparse.ArgumentParser()
     cosim.add_arguments(parser)
-    words = (
-        "--simulator icarus --n 64 --m 64 --seed 3 --bypass --free-running --fault 1:drop --set slm_clock_hz=40000000"
-    )
+    words = "--simulator icarus --n 64 --m 64 --seed 3 --link bytes --free-running --fault 1:drop"
+    words += " --set slm_clock_hz=40000000"
     settings = settings_of(cosim.url_of(parser.parse_args(words.split())))
     assert settings == settings_of(DeviceUrl.parse(url))
-    assert settings.bypass
+    assert settings.link is Link.BYTES
     assert settings.free_running
     with pytest.raises(UsageError, match="KEY=VALUE"):
         cosim.url_of(parser.parse_args(["--set", "x"]))

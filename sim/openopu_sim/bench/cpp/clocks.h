@@ -1,4 +1,4 @@
-// Three free clocks for a Verilated model, shared by the bench and by the bare harness it is compared with.
+// Four free clocks for a Verilated model, shared by the bench and by the bare harness it is compared with.
 //
 // Nothing in the models is clocked by a falling edge, so a falling edge needs no evaluation of its own:
 // it is shown to the model together with the next rising edge of another clock (the exact mode shows
@@ -12,18 +12,22 @@
 template <class Model>
 class Clocks {
 public:
-    Clocks(Model* model, uint64_t clk_half, uint64_t slm_half, uint64_t cam_half, bool exact)
-        : model(model), half{clk_half, slm_half, cam_half}, next{clk_half, slm_half, cam_half}, exact(exact) {}
+    // Half periods in ps; a clock of 0 stands still.
+    Clocks(Model* model, uint64_t clk_half, uint64_t slm_half, uint64_t cam_half, uint64_t ft_half, bool exact)
+        : model(model), half{clk_half, slm_half, cam_half, ft_half}, exact(exact) {
+        for (int i = 0; i < 4; ++i) next[i] = half[i] ? half[i] : UINT64_MAX;
+    }
 
     uint64_t time = 0;     // ps
     bool cam_stopped = false;
 
-    // Advance to the next edge that must be evaluated; returns the clock that has risen, 0 to 2, or -1.
+    // Advance to the next edge that must be evaluated; returns the clock that has risen, 0 to 3, or -1.
     int step() {
         for (;;) {
             int i = next[1] < next[0] ? 1 : 0;
             if (next[2] < next[i]) i = 2;
-            uint8_t& pin = i == 0 ? model->clk : i == 1 ? model->slm_clk : model->cam_clk;
+            if (next[3] < next[i]) i = 3;
+            uint8_t& pin = i == 0 ? model->clk : i == 1 ? model->slm_clk : i == 2 ? model->cam_clk : model->ft_clk;
             if (i == 2 && cam_stopped) {
                 next[2] += half[2];
                 continue;
@@ -37,7 +41,7 @@ public:
             next[i] += half[i];
             pin = !pin;
             if (pin || exact) {
-                unseen[0] = unseen[1] = unseen[2] = false;
+                unseen[0] = unseen[1] = unseen[2] = unseen[3] = false;
                 return pin ? i : -1;
             }
             unseen[i] = true;
@@ -46,8 +50,8 @@ public:
 
 private:
     Model* model;
-    uint64_t half[3], next[3];
-    bool unseen[3] = {false, false, false};
+    uint64_t half[4], next[4];
+    bool unseen[4] = {false, false, false, false};
     bool exact;
 };
 

@@ -63,7 +63,7 @@ int main(int argc, char** argv) {
     const bool exact = false;
 #endif
     Clocks<Vopenopu_bench> clocks(top, plusarg(argc, argv, "clk_half"), plusarg(argc, argv, "slm_half"),
-                                  plusarg(argc, argv, "cam_half"), exact);
+                                  plusarg(argc, argv, "cam_half"), plusarg(argc, argv, "ft_half"), exact);
 
     vlog_startup_routines_bootstrap();
     top->eval();

@@ -56,7 +56,7 @@ int main(int argc, char** argv) {
 
     auto* top = new Vopenopu_raw{""};
     Clocks<Vopenopu_raw> clocks(top, plusarg(argc, argv, "clk_half"), plusarg(argc, argv, "slm_half"),
-                                    plusarg(argc, argv, "cam_half"), false);
+                                    plusarg(argc, argv, "cam_half"), 0, false);
 
     uint64_t cycles = 0, sent = 0, answered = 0;
     size_t next = 0;

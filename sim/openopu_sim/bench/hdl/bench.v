@@ -6,8 +6,8 @@
 // monitor value, more bytes) is set in the same instant, so that waiting takes no simulated time.
 //
 // Clocks are inputs where the simulator's own main program drives them, else (OPENOPU_HDL_CLOCKS) they
-// are made here. Half periods in ps come by +clk_half=, +slm_half=, +cam_half=, and the camera's clock
-// stands still while `cam_stopped` is high.
+// are made here. Half periods in ps come by +clk_half=, +slm_half=, +cam_half=, +ft_half= (0: it stands still),
+// and the camera's clock stands still while `cam_stopped` is high.
 `timescale 1ps / 1ps
 module openopu_bench #(
     parameter CLOCK_HZ = 48000000,
@@ -21,6 +21,7 @@ module openopu_bench #(
     input      clk,
     input      slm_clk,
     input      cam_clk,
+    input      ft_clk,
 `endif
     output reg attention,
     output     cam_stopped
@@ -29,23 +30,25 @@ module openopu_bench #(
     localparam REST = 64;              // clocks of quiet after which all has come to rest, more than any synchroniser
 
 `ifdef OPENOPU_HDL_CLOCKS
-    reg     clk, slm_clk, cam_clk;
-    integer clk_half, slm_half, cam_half;
+    reg     clk, slm_clk, cam_clk, ft_clk;
+    integer clk_half, slm_half, cam_half, ft_half;
     initial begin
-        clk = 0; slm_clk = 0; cam_clk = 0;
+        clk = 0; slm_clk = 0; cam_clk = 0; ft_clk = 0;
         if (!$value$plusargs("clk_half=%d", clk_half)) $finish;
         if (!$value$plusargs("slm_half=%d", slm_half)) $finish;
         if (!$value$plusargs("cam_half=%d", cam_half)) $finish;
+        if (!$value$plusargs("ft_half=%d", ft_half)) $finish;
         fork
             forever #clk_half clk = !clk;
             forever #slm_half slm_clk = !slm_clk;
             forever #cam_half if (!cam_stopped) cam_clk = !cam_clk;
+            if (ft_half != 0) forever #ft_half ft_clk = !ft_clk;
         join
     end
 `endif
 
     // Set by Python. `bench.vlt` makes these, and what Python reads, visible to it.
-    reg        bypass;
+    reg  [2:0] link_kind;
     reg        interlock_closed;
     reg        line_break;
     reg [15:0] host_divisor;
@@ -82,14 +85,15 @@ module openopu_bench #(
 
     // The same, a clock later. What Python can set is an input to Verilator: logic that depended on it without a
     // register would be computed again at every edge of any clock.
-    reg        bypass_now, interlock_now, break_now, input_load_now, frame_load_now;
+    reg  [2:0] link_now;
+    reg        interlock_now, break_now, input_load_now, frame_load_now;
     reg [15:0] divisor_now;
     reg [31:0] input_count_now, tick_now;
     reg        light_set_now, light_set_before, light_exposure_now;
     reg [11:0] adc_now, light_now, light_code_now, lit_code, ahead_light_now, temperature_now;
     reg [12:0] ahead_code_now;
     always @(posedge clk) begin
-        bypass_now <= bypass;
+        link_now <= link_kind;
         interlock_now <= interlock_closed;
         break_now <= line_break;
         input_load_now <= input_load;
@@ -117,7 +121,8 @@ module openopu_bench #(
     reg        rst;
     reg  [4:0] reset_left;
     wire       uart_rx, uart_tx, bypass_rx_valid, bypass_rx_ready, bypass_tx_valid, bypass_tx_ready;
-    wire [7:0] bypass_rx_payload, bypass_tx_payload;
+    wire [7:0] bypass_rx_payload, bypass_tx_payload, ft_to_device, ft_from_device;
+    wire       ft_rxf_n, ft_txe_n, ft_rd_n, ft_wr_n, ft_oe_n, ft_device_drives;
     wire       slm_de, slm_hsync, slm_vsync, cam_trigger, cam_fval, cam_lval, cam_dval;
     wire [7:0] slm_level;
     wire [SLM_BUS_BITS-1:0] slm_bus;
@@ -131,8 +136,10 @@ module openopu_bench #(
     wire       i2c_scl, i2c_sda, i2c_scl_oe, i2c_sda_oe, sensor_sda_low;
 
     openopu_sim_top dut (
-        .clk(clk), .rst(rst), .slm_clk(slm_clk), .cam_clk(cam_clk),
-        .uart_rx(uart_rx && !break_now), .uart_tx(uart_tx), .bypass(bypass_now),
+        .clk(clk), .rst(rst), .slm_clk(slm_clk), .cam_clk(cam_clk), .ft_clk(ft_clk), .link(link_now),
+        .uart_rx(uart_rx && !break_now), .uart_tx(uart_tx),
+        .ft_rxf_n(ft_rxf_n), .ft_txe_n(ft_txe_n), .ft_data_i(ft_to_device), .ft_pwren_n(1'b0),
+        .ft_rd_n(ft_rd_n), .ft_wr_n(ft_wr_n), .ft_oe_n(ft_oe_n), .ft_data_o(ft_from_device), .ft_data_oe(ft_device_drives),
         .bypass_rx_payload(bypass_rx_payload), .bypass_rx_valid(bypass_rx_valid), .bypass_rx_ready(bypass_rx_ready),
         .bypass_tx_payload(bypass_tx_payload), .bypass_tx_valid(bypass_tx_valid), .bypass_tx_ready(bypass_tx_ready),
         .slm_de(slm_de), .slm_hsync(slm_hsync), .slm_vsync(slm_vsync), .slm_level(slm_level),
@@ -185,11 +192,13 @@ module openopu_bench #(
         .id_register(sensor_id_register), .id_value(sensor_id_value)
     );
 
-    openopu_link link (
-        .clk(clk), .bypass(bypass_now), .divisor(divisor_now),
+    openopu_link #(.CLOCK_HZ(CLOCK_HZ)) link (
+        .clk(clk), .ft_clk(ft_clk), .kind(link_now), .divisor(divisor_now),
         .input_load(input_load_now), .input_count(input_count_now), .input_empty(input_empty),
         .output_written(output_written), .quiet(link_quiet), .broken(link_broken),
         .uart_rx(uart_rx), .uart_tx(uart_tx),
+        .ft_rxf_n(ft_rxf_n), .ft_txe_n(ft_txe_n), .ft_to_device(ft_to_device), .ft_rd_n(ft_rd_n), .ft_wr_n(ft_wr_n),
+        .ft_oe_n(ft_oe_n), .ft_from_device(ft_from_device), .ft_device_drives(ft_device_drives),
         .bypass_rx_payload(bypass_rx_payload), .bypass_rx_valid(bypass_rx_valid), .bypass_rx_ready(bypass_rx_ready),
         .bypass_tx_payload(bypass_tx_payload), .bypass_tx_valid(bypass_tx_valid), .bypass_tx_ready(bypass_tx_ready)
     );
@@ -237,7 +246,7 @@ module openopu_bench #(
 
     initial begin
         attention = 0;
-        bypass = 0; interlock_closed = 1; line_break = 0; host_divisor = 4; input_load = 0; input_count = 0; frame_load = 0;
+        link_kind = 0; interlock_closed = 1; line_break = 0; host_divisor = 4; input_load = 0; input_count = 0; frame_load = 0;
         light = 0; light_set = 0; light_exposure = 0; light_code = 0; ahead_light = 0; ahead_code = 13'h1fff; temperature = 0;
         play_times = 1; play_delay = 1; play_lines = CAMERA_HEIGHT; odd_line = 16'hffff;
         odd_line_pixels = 0; play_gap = 0; cut_line = 16'hffff; cut_pixels = 0; glitch_line = 16'hffff;
@@ -245,7 +254,7 @@ module openopu_bench #(
         sensor_present = 0; sensor_stuck = 0; sensor_wide_register = 0; sensor_wide_value = 0; sensor_address = 0;
         sensor_id_register = 0; sensor_id_value = 0;
         tick_cycles = 16;              // Python sets up the models at the first tick, within the reset
-        bypass_now = 0; interlock_now = 0; break_now = 0; input_load_now = 0; input_count_now = 0; frame_load_now = 0;
+        link_now = 0; interlock_now = 0; break_now = 0; input_load_now = 0; input_count_now = 0; frame_load_now = 0;
         divisor_now = 4; adc_now = 0; tick_now = 16;
         light_now = 0; light_set_now = 0; light_set_before = 0; light_exposure_now = 0; light_code_now = 0; lit_code = 0; ahead_light_now = 0;
         ahead_code_now = 13'h1fff; temperature_now = 0;

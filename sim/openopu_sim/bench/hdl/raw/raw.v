@@ -6,6 +6,7 @@ module openopu_raw #(
     input             clk,
     input             slm_clk,
     input             cam_clk,
+    input             ft_clk,          // stands still
     input       [7:0] bypass_rx_payload,
     input             bypass_rx_valid,
     output            bypass_rx_ready,
@@ -23,6 +24,8 @@ module openopu_raw #(
 );
     reg       rst, bypass;
     reg [4:0] reset_left;
+    wire      ft_rd_n, ft_wr_n, ft_oe_n, ft_oe;
+    wire [7:0] ft_data;
     wire      slm_bus, uart_tx, dac_cs_n, dac_sck, dac_sdi, bias_cs_n, bias_sck, bias_sdi, adc_sck, adc_sdi, exposure_active, idle;
     wire [1:0] adc_cs_n;
     wire [31:0] exposure_id;
@@ -36,8 +39,10 @@ module openopu_raw #(
     end
 
     openopu_sim_top dut (
-        .clk(clk), .rst(rst), .slm_clk(slm_clk), .cam_clk(cam_clk),
-        .uart_rx(bypass), .uart_tx(uart_tx), .bypass(bypass),
+        .clk(clk), .rst(rst), .slm_clk(slm_clk), .cam_clk(cam_clk), .ft_clk(ft_clk), .link({2'b0, bypass}),
+        .uart_rx(bypass), .uart_tx(uart_tx),
+        .ft_rxf_n(bypass), .ft_txe_n(bypass), .ft_data_i(bypass_rx_payload), .ft_pwren_n(1'b0),
+        .ft_rd_n(ft_rd_n), .ft_wr_n(ft_wr_n), .ft_oe_n(ft_oe_n), .ft_data_o(ft_data), .ft_data_oe(ft_oe),
         .bypass_rx_payload(bypass_rx_payload), .bypass_rx_valid(bypass_rx_valid), .bypass_rx_ready(bypass_rx_ready),
         .bypass_tx_payload(bypass_tx_payload), .bypass_tx_valid(bypass_tx_valid), .bypass_tx_ready(bypass),
         .slm_de(slm_de), .slm_hsync(slm_hsync), .slm_vsync(slm_vsync), .slm_level(slm_level),
