@@ -436,12 +436,16 @@ class Opu:
         Deterministic: the patterns and their exposure IDs are always the same. Warns of clipped and dark frames.
         """
         report = measure.expose_to(self, target_fill)
-        with self._lock:
-            self.apply(
-                self._settings.replace(program=self._settings.program.replace(exposure_cycles=report.exposure_cycles))
-            )
-            self._exposure_cycles = report.exposure_cycles
+        self.set_exposure(report.exposure_cycles)
         return report
+
+    def set_exposure(self, cycles: int, **registers: int) -> None:
+        """Exposure of every shot, and of later programs; with it further settings by name. All others stay."""
+        whole(cycles, "exposure_cycles", 1, MOST_CYCLES)
+        with self._lock:
+            program = self._settings.program.replace(exposure_cycles=cycles)
+            self.apply(self._settings.replace(program=program, registers={**self._settings.registers, **registers}))
+            self._exposure_cycles = cycles
 
     def refer_monitor(self, projections: int = 16) -> int:
         """Set ``monitor_reference`` to the mean photodiode reading of the configured program's shots; returns it.

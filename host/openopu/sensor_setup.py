@@ -197,7 +197,7 @@ def configure(
     identity, written = opu.on_link(run)
     cycles = math.ceil((rows * row_s + start_s) * clock_hz)
     # A sensor may begin a readout with its next row.
-    opu.configure(exposure_cycles=cycles, camera_jitter_cycles=math.ceil(row_s * clock_hz))
+    opu.set_exposure(cycles, camera_jitter_cycles=math.ceil(row_s * clock_hz))
     return SensorReport(
         sensor=sensor.name,
         address=target,

@@ -68,6 +68,15 @@ def test_without_an_exposure_the_rows_that_fit_are_taken(sensor):
         assert opu.configure_sensor(sensor.name).exposure_rows == 1
 
 
+def test_other_settings_stay(sensor):
+    with openopu.open(f"twin:?{SMALL}&sensor={sensor.name}") as opu:
+        opu.configure(components=10, outputs=[5, 3])
+        opu.configure_sensor(sensor.name, exposure_us=500)
+        assert (opu.components, opu.outputs.tolist()) == (10, [5, 3])
+        row_cycles = sensor.row_clocks(opu.geometry.camera_width) / (sensor.input_clock_hz * sensor.pixel_clock_ratio)
+        assert opu.settings.registers["camera_jitter_cycles"] == -(-row_cycles * 48e6 // 1)
+
+
 def test_test_pattern_and_clock(sensor):
     with openopu.open(f"twin:?{SMALL}&sensor={sensor.name}") as opu:
         slow = opu.configure_sensor(sensor.name, exposure_us=900, test_pattern=True, input_clock_hz=13e6)
