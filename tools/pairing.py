@@ -38,7 +38,6 @@ GEOMETRY = Geometry.fitting(
     slm_h_front=1, slm_h_sync=1, slm_h_back=1, slm_v_front=1, slm_v_sync=1, slm_v_back=1,
 )  # fmt: skip
 """Small, so that a shot takes a few hundred cycles."""
-PIXELS = GEOMETRY.camera_width * GEOMETRY.camera_height
 PROGRAM = complement(2, exposure_cycles=60, settle_cycles=4)
 FRAMES = 1000
 TIMEOUT_CYCLES = 20_000
@@ -77,7 +76,7 @@ class Outcome:
     """Records that the device called OK and that differ."""
 
 
-def cases(count: int, frames: int, seed: int) -> list[Case]:
+def cases(count: int, frames: int, seed: int, geometry: Geometry = GEOMETRY) -> list[Case]:
     """Random cases: each kind equally often, the frame and the argument anywhere."""
     rng = random.Random(seed)
     out = []
@@ -88,7 +87,7 @@ def cases(count: int, frames: int, seed: int) -> list[Case]:
             "repeat": rng.choice((0, rng.randrange(1, 60), rng.randrange(60, 2000))),
             # Beyond the jitter that the matcher allows a readout, in camera clocks.
             "delay": rng.randrange(60, 4000),
-            "cut": rng.randrange(PIXELS),
+            "cut": rng.randrange(geometry.camera_pixels),
         }[kind]
         out.append(Case(number, kind, number * frames + rng.randrange(frames), argument))
     rng.shuffle(out)
@@ -131,9 +130,9 @@ class Recorder(Transport):
         return out
 
 
-def bench(faults: str, optics: str = KEYED) -> tuple[Opu, Recorder]:
+def bench(faults: str, optics: str = KEYED, geometry: Geometry = GEOMETRY) -> tuple[Opu, Recorder]:
     """The RTL in Verilator, with these faults."""
-    settings = BenchSettings(geometry=GEOMETRY, link=Link.BYTES, faults=faults, optics=optics)
+    settings = BenchSettings(geometry=geometry, link=Link.BYTES, faults=faults, optics=optics)
     recorder = Recorder(RtlTransport(Simulation(settings), "rtl bench"))
     device = Device(
         DeviceUrl("rtl", "verilator", {}),
@@ -149,31 +148,38 @@ def bench(faults: str, optics: str = KEYED) -> tuple[Opu, Recorder]:
     return opu, recorder
 
 
-def planes_of(case: int, rows: int, seed: int) -> NDArray[np.uint8]:
-    shape = (rows, PROGRAM.planes, GEOMETRY.modes)
+def planes_of(case: int, rows: int, seed: int, modes: int) -> NDArray[np.uint8]:
+    shape = (rows, PROGRAM.planes, modes)
     return np.random.default_rng((seed, case)).integers(0, 2, shape, dtype=np.uint8)
 
 
-def measure(count: int, frames: int = FRAMES, seed: int = 1, jobs: int = 1, show: bool = False) -> list[Outcome]:
+def measure(
+    count: int,
+    frames: int = FRAMES,
+    seed: int = 1,
+    jobs: int = 1,
+    show: bool = False,
+    geometry: Geometry = GEOMETRY,
+) -> list[Outcome]:
     """Run ``count`` cases of ``frames`` frames each, shared out to so many ``jobs`` at a time."""
-    chosen = cases(count, frames, seed)
+    chosen = cases(count, frames, seed, geometry)
     shares = [share for k in range(jobs) if (share := chosen[k::jobs])]
     with ThreadPoolExecutor(jobs) as pool:
-        found = list(pool.map(lambda share: _measure(share, frames, seed, show), shares))
+        found = list(pool.map(lambda share: _measure(share, frames, seed, show, geometry), shares))
     return sorted((o for outcomes in found for o in outcomes), key=lambda o: o.case.number)
 
 
-def _measure(chosen: list[Case], frames: int, seed: int, show: bool) -> list[Outcome]:
+def _measure(chosen: list[Case], frames: int, seed: int, show: bool, geometry: Geometry) -> list[Outcome]:
     rows = frames // len(PROGRAM)
-    whole, _ = bench("")
-    hit, recorder = bench(",".join(c.fault for c in chosen))
+    whole, _ = bench("", geometry=geometry)
+    hit, recorder = bench(",".join(c.fault for c in chosen), geometry=geometry)
     outcomes = []
     with whole, hit, ThreadPoolExecutor(2) as both:
-        form = hit.settings.format(GEOMETRY)
+        form = hit.settings.format(geometry)
         recorder.take_records(form)
         for case in chosen:
             start = time.perf_counter()
-            planes = planes_of(case.number, rows, seed)
+            planes = planes_of(case.number, rows, seed, geometry.modes)
             base = case.number * frames
             for opu in (whole, hit):
                 opu.exposure_next = base

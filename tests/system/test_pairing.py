@@ -9,8 +9,12 @@ from types import ModuleType
 
 import pytest
 from openopu.selftest.pairing import check_pairing
+from openopu_rtl.protocol import Geometry
 
 TOOL = Path(__file__).parents[2] / "tools" / "pairing.py"
+
+GEOMETRY = Geometry.fitting(64, 64)
+"""That of other tests, whose simulator is used again."""
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +30,7 @@ def pairing() -> ModuleType:
 
 def test_no_row_is_anothers(pairing: ModuleType) -> None:
     seed, frames = 3, 100
-    outcomes = pairing.measure(12, frames, seed)
+    outcomes = pairing.measure(12, frames, seed, geometry=GEOMETRY)
     result = pairing.summary(outcomes, frames, seed)
     print(pairing.table(result))
     assert result["misattributed_rows"] == 0
@@ -42,7 +46,7 @@ def doubles(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("doubles")
 def test_the_0011_test_sees_frames_that_lag(pairing: ModuleType) -> None:
-    opu, _ = pairing.bench("", "lagging_optics:Lagging")
+    opu, _ = pairing.bench("", "lagging_optics:Lagging", GEOMETRY)
     with opu:
         report = check_pairing(opu)
     assert not report.ok
@@ -53,7 +57,7 @@ def test_the_0011_test_sees_frames_that_lag(pairing: ModuleType) -> None:
 @pytest.mark.usefixtures("doubles")
 def test_the_0011_test_passes_also_where_the_first_frame_was_lost(pairing: ModuleType) -> None:
     """The device names a lost frame and the host sends again: nothing is shifted."""
-    opu, _ = pairing.bench("0:drop", "lagging_optics:Prompt")
+    opu, _ = pairing.bench("0:drop", "lagging_optics:Prompt", GEOMETRY)
     with opu:
         report = check_pairing(opu)
         assert opu.registers(["frames_missing"])["frames_missing"] == 1
