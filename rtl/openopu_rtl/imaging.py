@@ -152,14 +152,10 @@ class ImagingPath(wiring.Component):
         ]
         m.submodules += FFSynchronizer(camera.in_frame, frames.in_frame, stages=_IN_FRAME_STAGES)
         connect(m, flipped(self.exposed), frames.exposed)
-        readout_timed = Signal(32)
+        readout_timed, room = Signal(32), Signal(32)
         m.d.sync += [
-            readout_timed.eq(
-                frames.readout_cycles
-                + (frames.readout_cycles >> 6)
-                + _READOUT_MARGIN_CLOCKS
-                + regs.camera_jitter_cycles
-            ),
+            room.eq(regs.camera_jitter_cycles + _READOUT_MARGIN_CLOCKS),
+            readout_timed.eq(frames.readout_cycles + (frames.readout_cycles >> 6) + room),
             self.readout_cycles.eq(
                 Mux(
                     frames.readout_known & ~self.simulated,
