@@ -119,7 +119,10 @@ class Exposer(wiring.Component):
         # clocks after it came at the soonest; meanwhile none of this gets worse but by a fault in that very clock,
         # which ends the shot's projection all the same.
         readout_in_time, may_skip, may_expose = Signal(), Signal(), Signal()
+        shortest = Signal()
+        last_clock = Signal()
         m.d.sync += [
+            shortest.eq(now.shot.exposure_cycles <= 1),
             readout_in_time.eq(readout_left <= now.shot.exposure_cycles),
             may_skip.eq(set_ready & self.none_due & (~self.resync | self.hopeless)),
             may_expose.eq(
@@ -189,7 +192,8 @@ class Exposer(wiring.Component):
                         self.trigger.eq(1),
                         self.exposure_id.eq(next_id),
                         next_id.eq(next_id + 1),
-                        counter.eq(Mux(now.shot.exposure_cycles == 0, 1, now.shot.exposure_cycles)),
+                        counter.eq(Mux(shortest, 1, now.shot.exposure_cycles)),
+                        last_clock.eq(shortest),
                     ]
                     m.next = "EXPOSE"
                 with m.Elif(self.hopeless):
@@ -200,8 +204,8 @@ class Exposer(wiring.Component):
                     m.next = "LATCH"
             with m.State("EXPOSE"):
                 m.d.comb += self.exposing.eq(1)
-                m.d.sync += counter.eq(counter - 1)
-                with m.If(counter == 1):
+                m.d.sync += [counter.eq(counter - 1), last_clock.eq(counter == 2)]
+                with m.If(last_clock):
                     m.d.sync += [self.trigger.eq(0), readout_left.eq(self.readout_cycles)]
                     m.d.comb += [self.ended.eq(1), self.o.valid.eq(1)]
                     m.next = "IDLE"

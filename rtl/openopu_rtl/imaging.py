@@ -102,7 +102,7 @@ class ImagingPath(wiring.Component):
 
         # Out of the camera's clock.
         m.submodules.camera_fifo = camera_fifo = AsyncFIFOBuffered(
-            width=camera_word(g).size, depth=64, w_domain="cam", r_domain="sync"
+            width=camera_word(g).size, depth=16, w_domain="cam", r_domain="sync"
         )
         m.d.comb += [
             camera.fval.eq(self.fval),

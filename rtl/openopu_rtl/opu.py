@@ -145,7 +145,7 @@ class Opu(wiring.Component):
             control.busy.eq(busy),
             laser.refresh.eq(control.accepted),
             laser.exposure_begins.eq(exposer.begins),
-            laser.panel_fault.eq(exposer.stalled | exposer.flush),
+            laser.panel_fault.eq(exposer.flush),
             laser.shot_take.eq(exposer.i.valid & exposer.i.ready),
             laser.shot_exposure_cycles.eq(exposer.i.p.shot.exposure_cycles),
             laser.trigger.eq(exposer.trigger),

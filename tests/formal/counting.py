@@ -93,6 +93,9 @@ def length(b: Bench) -> None:
     b.claim(implies(b.past(dut.trigger) & ~dut.trigger & b.started, b.past(dut.ended)))
     b.claim(implies(b.past(dut.ended), ~dut.trigger))
     b.claim(implies(dut.trigger, (counter + high == whole + 1) & (counter != 0)))
+    # What is decided a clock ahead.
+    b.claim(implies(b.state(dut, "READY"), b.inside(dut, "shortest") == (cycles <= 1)))
+    b.claim(implies(dut.trigger, b.inside(dut, "last_clock") == (counter == 1)))
 
 
 TAGS = 1 << 4
@@ -196,7 +199,7 @@ PROOFS = [
         "exposure-length",
         "The trigger is high for exactly the shot's exposure, and the exposure's end is told once.",
         length,
-        (Mutant("exposer.py", "with m.If(counter == 1):", "with m.If(counter <= 2):"),),
+        (Mutant("exposer.py", "last_clock.eq(counter == 2)", "last_clock.eq(counter <= 3)"),),
         depth=2,
     ),
     Proof(

@@ -72,9 +72,10 @@ class Bench:
 
     def __init__(self, resets: bool = True) -> None:
         self.m = Module()
-        if not resets:
-            self.m.domains.sync = ClockDomain(reset_less=True)
         self.ports: list[Signal] = []
+        if not resets:
+            self.m.domains.sync = sync = ClockDomain(reset_less=True)
+            self.ports.append(sync.clk)
         self.apart: list[tuple[str, str]] = []
         self._fragments: dict[int, Fragment] = {}
         self._count = 0
