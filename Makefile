@@ -36,6 +36,7 @@ bench: setup ## the measurements of docs/results.md, in build/bench/summary.json
 docs: setup ## reference pages from the declaration, timing diagrams from simulation
 	@$(PY) tools/reference.py
 	@$(PY) tools/timing.py
+	@$(PY) tools/wiring.py
 
 faults: setup ## 200 cases of a frame lost, repeated, delayed or cut in 1,000: is any row another's?
 	@$(PY) tools/pairing.py --out $(OUT)/pairing.json

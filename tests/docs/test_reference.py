@@ -51,3 +51,10 @@ def test_systemrdl_says_the_same():
         if access == "RW":
             assert node.get_child_by_name("value").get_property("reset") == register.reset
     assert seen == REGISTERS.keys() | WINDOWS.keys()
+
+
+def test_wiring_pages_are_fresh():
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools" / "wiring.py", "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -23,8 +23,35 @@ def test_all_is_well(capsys):
     report = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert report["ok"]
     verdicts = {c["name"]: c["verdict"] for c in report["checks"]}
-    assert verdicts.pop("interlock") == "left out"  # the twin's heartbeat has no clock
+    left_out = {name for name, verdict in verdicts.items() if verdict == "left out"}
+    assert left_out == {"interlock", "memory", "datapath"}  # no clock for the heartbeat, light that is a camera's
+    assert {v for n, v in verdicts.items() if n not in left_out} == {"pass"}
+
+
+def test_a_bare_board(capsys):
+    """With the gateware's own medium, memory and datapath are compared with the twin; no laser is there."""
+    assert cli.main(["selftest", "--device", f"{URL}&plant=chip", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out.splitlines()[-1])
+    verdicts = {c["name"]: c["verdict"] for c in report["checks"]}
+    assert verdicts.pop("interlock") == "left out"
     assert set(verdicts.values()) == {"pass"}
+
+
+def test_a_memory_that_forgets_is_found(monkeypatch):
+    """The twin to compare with has another selection: as if the board returned the wrong outputs."""
+    with openopu.open(f"{URL}&plant=chip") as opened:
+        honest = checks._twin_of
+
+        def liar(opu):
+            twin = honest(opu)
+            apply = twin.apply
+            monkeypatch.setattr(twin, "apply", lambda s: apply(s.replace(selection=np.roll(s.selection, 1))))
+            return twin
+
+        monkeypatch.setattr(checks, "_twin_of", liar)
+        found = checks.memory(opened)
+        assert found.verdict is Verdict.FAIL
+        assert "differ from the twin's, first in row 0" in found.found
 
 
 def test_report_for_people(capsys, tmp_path):

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 
 import numpy as np
 from openopu_rtl.protocol import PROTOCOL_HASH, REGISTERS, Code, Kind, Program, Shot
 from openopu_rtl.protocol.packets import RECORD_FLAGS
-from openopu_rtl.protocol.registers import TRIP_CAUSES
+from openopu_rtl.protocol.registers import PLANT_SOURCES, TRIP_CAUSES
 
+from .. import compare
 from ..encoding import generator
 from ..errors import DeviceError, DeviceRefused, ProjectionFailed
 from ..opu import Opu
+from ..opu import open as open_opu
 from ..session import Session
+from ..settings import Settings
+from ..url import DeviceUrl
 from .pairing import check_pairing
 from .report import Check, failed, left_out, passed
 
@@ -25,6 +30,8 @@ WRITE_WORDS = 1024
 """Words of one of its writes, in several packets."""
 SETTLED = 0.99
 """Share of the final change of the frame at which a pattern counts as settled."""
+TRIALS = 16
+"""Random programs of the datapath check."""
 SETTLE_STEPS = 12
 SETTLE_REPEATS = 4
 SHORT_HEARTBEAT_S = 0.02
@@ -153,7 +160,7 @@ def camera(opu: Opu) -> Check:
 def pairing(opu: Opu) -> Check:
     """The 0-0-1-1 test; see :mod:`openopu.selftest.pairing`."""
     name = "trigger pairing"
-    if not opu.status()["laser_on"]:
+    if not opu.status()["laser_on"] and opu.device.plant_source == PLANT_SOURCES["camera"]:
         return left_out(name, "it needs light: give --arm")
     report = check_pairing(opu)
     figures = {n: getattr(report, n) for n in ("seen", "frames_behind", "dark", "bright")}
@@ -214,6 +221,8 @@ def settle(opu: Opu) -> Check:
 def interlock(opu: Opu) -> Check:
     """A wrong key or a step left out never arms; an armed laser goes dark and stays dark when the host falls silent."""
     name = "interlock"
+    if opu.device.plant_source != PLANT_SOURCES["camera"]:
+        return left_out(name, "the light is simulated, so the laser cannot be armed; open the device without `plant=`")
     status = opu.status()
     right, wrong = PROTOCOL_HASH, PROTOCOL_HASH ^ 1
     for what, steps, expected in (
@@ -274,3 +283,73 @@ def _trip(opu: Opu, name: str) -> Check:
     except DeviceError as error:
         return failed(name, f"it tripped, but could not be armed again: {error.what}", error.next_step)
     return passed(name, "wrong arming was refused; the lost heartbeat tripped, latched, and only arming ended it")
+
+
+def _twin_of(opu: Opu) -> Opu:
+    """A twin of the same geometry whose light, too, is made by the gateware's medium."""
+    fields = {name: str(int(getattr(opu.geometry, name))) for name in opu.geometry.__dataclass_fields__}
+    return open_opu(DeviceUrl("twin", "", {"plant": "chip", **fields}))
+
+
+_NO_CHIP = "the light is not the gateware's own; open the device with `?plant=chip`"
+
+
+def memory(opu: Opu) -> Check:
+    """Every byte of the pattern store, entry of the selection and sum of both accumulator sets, against the twin."""
+    name = "memory"
+    if opu.device.plant_source != PLANT_SOURCES["chip"]:
+        return left_out(name, _NO_CHIP)
+    g = opu.geometry
+    # More than the store holds, so that it wraps; and no two neighbours alike.
+    rows = g.store_bytes // g.plane_bytes + 3
+    planes = generator((SEED, 3)).random((rows, 1, g.modes)) < 0.5
+    program = Program((Shot(exposure_cycles=600), Shot(invert=True, bank=1, exposure_cycles=600)))
+    backwards = np.arange(g.outputs)[::-1]
+    found = []
+    with _twin_of(opu) as twin:
+        for device in (opu, twin):
+            settings = device.settings.replace(program=program, selection=backwards, bits=16, shift=0, banks=2)
+            with device.using(settings, exposure_base=0):
+                found.append(device.project_raw(planes).values)
+    wrong = np.argwhere(found[0] != found[1])
+    figures = {"store_bytes": g.store_bytes, "outputs": g.outputs, "rows": rows, "wrong": len(wrong)}
+    if len(wrong):
+        row, place = wrong[0].tolist()
+        return failed(
+            name,
+            f"{len(wrong)} of {found[0].size} integers differ from the twin's, first in row {row}, output "
+            f"{backwards[place // 2]}",
+            "Rebuild the bitstream and flash it again; if it stays, the board's memory or supply is faulty",
+            **figures,
+        )
+    return passed(name, f"{g.store_bytes} bytes of patterns and {g.outputs} outputs in two banks, all right", **figures)
+
+
+def datapath(opu: Opu) -> Check:
+    """Random programs on the gateware's own medium, integer for integer against the twin."""
+    name = "datapath"
+    if opu.device.plant_source != PLANT_SOURCES["chip"]:
+        return left_out(name, _NO_CHIP)
+    rng, tally = generator((SEED, 4)), compare.Tally()
+    before = opu.settings
+    with _twin_of(opu) as twin:
+        try:
+            for number in range(TRIALS):
+                rows, base = int(rng.integers(1, 5)), Settings.default(opu.geometry)
+                trial = compare.draw(rng, base, opu.geometry, twin.identity.monitor_cycles, rows, number)
+                # Whether a reading comes in time depends on the board's ADC, which the twin's need not be.
+                trial = dataclasses.replace(trial, settings=trial.settings.replace(normalise=False))
+                opu.exposure_next = twin.exposure_next = number << 16
+                found, wanted = compare.perform(opu, trial), compare.perform(twin, trial)
+                compare.check(tally, trial, found, wanted, {"trial": number, "kind": trial.kind})
+        finally:
+            opu.apply(before)
+    figures = {"projections": tally.projections, "mismatches": tally.mismatches}
+    if tally.mismatches:
+        return failed(
+            name,
+            f"{tally.mismatches} of {tally.projections} projections differ from the twin's: {tally.first_difference}",
+            "Rebuild the bitstream from the sources of this host, and flash it again",
+            **figures,
+        )
+    return passed(name, f"{tally.projections} random projections equal the twin's, integer for integer", **figures)

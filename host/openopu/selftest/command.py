@@ -20,6 +20,8 @@ from .report import Check, Verdict, as_text, failed
 
 CHECKS: dict[str, Callable[[Opu], Check]] = {
     "link": checks.link,
+    "memory": checks.memory,
+    "datapath": checks.datapath,
     "modulator": checks.modulator,
     "camera": checks.camera,
     "pairing": checks.pairing,
