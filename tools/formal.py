@@ -80,17 +80,24 @@ def check(proof: Proof, folder: Path, mutants: bool) -> Row:
     return row
 
 
-def table(rows: list[Row]) -> str:
-    lines = [
-        "| proof | claim | mode | depth | seconds | seeded faults found |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
+def table(rows: list[Row], before: str) -> str:
+    """The table, in the catalogue's order; proofs that were not run keep their row of the page ``before``."""
+    lines = {line.split("`")[1]: line for line in before.splitlines() if line.startswith("| `")}
     for row in rows:
         p = row.proof
-        mode = "netlist" if p.structure else f"bounded: {p.bounded}" if p.bounded else "induction"
+        mode = (
+            f"**{row.status}**"
+            if row.status != "PASS"
+            else "netlist"
+            if p.structure
+            else f"bounded: {p.bounded}"
+            if p.bounded
+            else "induction"
+        )
         found = f"{sum(m == 'FAIL' for m in row.mutants)} of {len(row.mutants)}"
-        lines.append(f"| `{p.name}` | {p.claim} | {mode} | {p.depth} | {row.seconds:.0f} | {found} |")
-    return "\n".join(lines)
+        lines[p.name] = f"| `{p.name}` | {p.claim} | {mode} | {p.depth} | {row.seconds:.0f} | {found} |"
+    head = ["| proof | claim | mode | depth | seconds | seeded faults found |", "| --- | --- | --- | --- | --- | --- |"]
+    return "\n".join(head + [lines[p.name] for p in PROOFS if p.name in lines])
 
 
 def main() -> None:
@@ -116,7 +123,7 @@ def main() -> None:
     if args.page:
         text = PAGE.read_text()
         head, tail = text.split(BEGIN)[0], text.split(END)[1]
-        PAGE.write_text(f"{head}{BEGIN}\n{table(rows)}\n{END}{tail}")
+        PAGE.write_text(f"{head}{BEGIN}\n{table(rows, text)}\n{END}{tail}")
     bad = [row.proof.name for row in rows if not row.good]
     print(
         f"{len(rows)} proofs, {sum(len(r.mutants) for r in rows)} seeded faults"

@@ -239,10 +239,11 @@ def _run(proof: Proof, folder: Path, mode: str, depth: int) -> Result:
         f"mode {mode}",
         f"depth {depth}",
         "[engines]",
-        "smtbmc z3",
+        f"smtbmc {'z3' if mode == 'prove' else 'yices'}",
         "[script]",
         "read_rtlil top.il",
-        "prep -top top",
+        "prep -top top -flatten",
+        "opt_clean -purge",  # what no claim depends on
         "[files]",
         "top.il",
     ]
