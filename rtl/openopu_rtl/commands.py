@@ -95,20 +95,22 @@ class CommandProcessor(wiring.Component):
         kind, sequence = Signal(8), Signal(8)
         head = Signal(8 * PROJECT_HEADER.size)
         plane_byte = Signal(range(self.geometry.plane_bytes + 1))
-        plane = Signal(9)
+        plane, last_plane = Signal(9), Signal(9)
         complete, expected = Signal(16), Signal(32)
         at_plane = Signal()
         offset = Signal(32)
         frame_body = HEADER.size + FRAME_HEADER.size
         m.d.comb += [
-            at_plane.eq((kind == Type.PROJECT) & (index >= HEADER.size + PROJECT_HEADER.size)),
             write.en.eq(self.valid & (index < COMMAND_BYTES)),
             write.addr.eq(index),
             write.data.eq(self.data),
             self.push.eq(self.valid & at_plane),
             self.push_data.eq(self.data),
         ]
+        m.d.sync += last_plane.eq(self.planes - 1)
         with m.If(self.valid):
+            with m.If(index == HEADER.size + PROJECT_HEADER.size - 1):
+                m.d.sync += at_plane.eq(kind == Type.PROJECT)
             with m.If(index != COMMAND_BYTES + 1):
                 m.d.sync += index.eq(index + 1)
             with m.If(index == 0):
@@ -129,12 +131,14 @@ class CommandProcessor(wiring.Component):
                 m.d.sync += plane_byte.eq(plane_byte + 1)
                 with m.If(plane_byte == self.geometry.plane_bytes - 1):
                     m.d.sync += [plane_byte.eq(0), plane.eq(plane + 1)]
-                    with m.If(plane + 1 == self.planes):
+                    with m.If(plane == last_plane):
                         m.d.sync += [
                             plane.eq(0),
                             complete.eq(complete + 1),
                             expected.eq(expected + self.program_length),
                         ]
+        with m.If(self.end):
+            m.d.sync += at_plane.eq(0)
         first_exposure, count = head[:32], head[32:]
 
         reply = self.o_reply.p
@@ -149,13 +153,19 @@ class CommandProcessor(wiring.Component):
             m.d.comb += self.refused.eq(1)
             answer(Type.ERROR, code, detail)
 
-        # Wide comparisons, one clock ahead: nothing in them changes between a packet's last byte and its dispatch.
-        unprogrammed, short, mismatch, incomplete = Signal(), Signal(), Signal(), Signal()
+        # Wide comparisons, clocks ahead: nothing in them changes between a packet's last byte and its dispatch.
+        unprogrammed, short, mismatch, incomplete, crowded, acceptable = (Signal() for _ in range(6))
         m.d.sync += [
             unprogrammed.eq((self.program_length == 0) | ((self.selection_length == 0) & ~self.result_raw)),
             short.eq(index < HEADER.size + PROJECT_HEADER.size),
             mismatch.eq(first_exposure != self.exposure_next),
             incomplete.eq((count == 0) | (complete != count) | (plane_byte != 0) | (plane != 0)),
+            crowded.eq(self.one_projection & (count != 1)),
+            acceptable.eq(
+                (kind == Type.PROJECT)
+                & ~(unprogrammed | short | mismatch | incomplete | crowded | self.store_full)
+                & self.o_batch.ready
+            ),
         ]
 
         position = Signal(range(COMMAND_BYTES + 1))
@@ -181,12 +191,18 @@ class CommandProcessor(wiring.Component):
                 with m.If(self.end):
                     with m.If(self.ok):
                         m.d.comb += [self.accepted.eq(1), self.counted.eq(kind != Type.FRAME)]
-                        m.next = "DISPATCH"
+                        m.next = "CHECK"
                     with m.Else():
                         m.d.comb += [self.damaged.eq(1), self.rollback.eq(1)]
                         answer(Type.ERROR, self.error, sequence=0)
+            with m.State("CHECK"):
+                m.next = "DISPATCH"
             with m.State("DISPATCH"):
-                with m.Switch(kind):
+                with m.If(acceptable):
+                    m.d.comb += [self.commit.eq(1), self.o_batch.valid.eq(1)]
+                    m.d.sync += [self.exposure_next.eq(expected), index.eq(0)]
+                    m.next = "RECEIVE"
+                with m.Else(), m.Switch(kind):
                     with m.Case(Type.READ):
                         with m.If(
                             (index != HEADER.size + READ_PAYLOAD.size) | (head[32:] == 0) | (head[32:] > READ_WORDS_MAX)
@@ -202,6 +218,7 @@ class CommandProcessor(wiring.Component):
                             m.next = "ADDRESS"
                     with m.Case(Type.PROJECT):
                         m.next = "REPLY"
+                        m.d.comb += self.rollback.eq(1)
                         with m.If(unprogrammed):
                             refuse(Code.NO_PROGRAM)
                         with m.Elif(short):
@@ -210,16 +227,10 @@ class CommandProcessor(wiring.Component):
                             refuse(Code.EXPOSURE_MISMATCH, self.exposure_next)
                         with m.Elif(incomplete):
                             refuse(Code.LENGTH, kind)
-                        with m.Elif(self.one_projection & (count != 1)):
+                        with m.Elif(crowded):
                             refuse(Code.ONE_PROJECTION)
-                        with m.Elif(self.store_full | ~self.o_batch.ready):
-                            refuse(Code.NO_SPACE)
                         with m.Else():
-                            m.d.comb += [self.commit.eq(1), self.o_batch.valid.eq(1)]
-                            m.d.sync += [self.exposure_next.eq(expected), index.eq(0)]
-                            m.next = "RECEIVE"
-                        with m.If(~self.commit):
-                            m.d.comb += self.rollback.eq(1)
+                            refuse(Code.NO_SPACE)
                     with m.Case(Type.FRAME):
                         odd = (index[0] != frame_body % 2) if wide else 0
                         with m.If((index <= frame_body) | (index > COMMAND_BYTES) | odd):

@@ -92,8 +92,6 @@ class ControlPath(wiring.Component):
             fifo.r_en.eq(received.i.ready),
             feed.eq(received.o.valid & commands.accept & (guard == 0)),
             received.o.ready.eq(feed),
-            receiver.i.valid.eq(feed),
-            receiver.i.payload.eq(received.o.payload),
             receiver.gap_cycles.eq(regs.link_gap_cycles),
             commands.data.eq(receiver.data),
             commands.valid.eq(receiver.valid),
@@ -101,6 +99,7 @@ class ControlPath(wiring.Component):
             commands.ok.eq(receiver.ok),
             commands.error.eq(receiver.error),
         ]
+        m.d.sync += [receiver.i.valid.eq(feed), receiver.i.payload.eq(received.o.payload)]
         with m.If(feed & (received.o.payload == 0)):
             m.d.sync += guard.eq(_PACKET_GUARD_CLOCKS)
         with m.Elif(guard != 0):
@@ -160,8 +159,10 @@ class ControlPath(wiring.Component):
         m.submodules.arbiter = arbiter = PacketArbiter()
         m.submodules.transmitter = transmitter = PacketTransmitter()
         connect(m, replies.o, arbiter.a)
+        m.submodules.results_skid = results_skid = Skid(LINK_BYTE)
         connect(m, flipped(self.patterns), arbiter.b)
-        connect(m, flipped(self.results), arbiter.c)
+        connect(m, flipped(self.results), results_skid.i)
+        connect(m, results_skid.o, arbiter.c)
         m.submodules.content_skid = content_skid = Skid(LINK_BYTE)
         m.submodules.link_skid = link_skid = Skid(8)
         connect(m, arbiter.o, content_skid.i)
@@ -170,7 +171,14 @@ class ControlPath(wiring.Component):
         connect(m, link_skid.o, flipped(self.link_o))
         quiet = Signal()
         m.d.comb += [
-            quiet.eq(~replies.busy & ~reply_queue.r_rdy & ~content_skid.busy & ~transmitter.busy & ~link_skid.busy),
+            quiet.eq(
+                ~replies.busy
+                & ~reply_queue.r_rdy
+                & ~results_skid.busy
+                & ~content_skid.busy
+                & ~transmitter.busy
+                & ~link_skid.busy
+            ),
             self.idle.eq(
                 quiet
                 & ~self.busy
@@ -183,5 +191,8 @@ class ControlPath(wiring.Component):
             ),
         ]
         # The reply to a new divisor still goes out at the old one.
-        m.d.sync += self.uart_divisor.eq(Mux(quiet & commands.accept, regs.uart_divisor, self.uart_divisor))
+        rests = Signal()
+        m.d.sync += rests.eq(quiet & commands.accept)
+        with m.If(rests):
+            m.d.sync += self.uart_divisor.eq(regs.uart_divisor)
         return m

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import or_
 
 import numpy as np
 from amaranth import Cat, Const, Module, Signal
@@ -132,12 +134,18 @@ class DviSerialiser(wiring.Component):
             ring.eq((Cat(ring[4], ring[:4]) & ~strayed.replicate(5)) | Cat(Const(0, 2), strayed)),
         ]
 
-        load = ring[4]
+        # As ring[4]; two of them, told apart by what they begin with, so that synthesis does not make one of both: one
+        # signal to all lanes is slower than anything else here.
+        loads = [Signal(name=f"load{i}", init=i) for i in range(2)]
+        m.d.slm_x5 += [load.eq(ring[3] & ~strayed) for load in loads]
         for lane in range(LANES):
-            shift = Signal(10, name=f"shift{lane}")
-            # Rotated, not shifted: with zeros drawn in, synthesis makes a reset of them, slower than the multiplexer.
-            m.d.slm_x5 += shift.eq(shift.rotate_right(2))
-            with m.If(load):
-                m.d.slm_x5 += shift.eq(self.words[lane])
-            m.d.comb += self.o[lane].eq(shift[:2])
+            # Held, then picked two by two, each step a gate: at this clock no more fits between two registers.
+            word = Signal(10, name=f"word{lane}")
+            with m.If(loads[lane % 2]):
+                m.d.slm_x5 += word.eq(self.words[lane])
+            parts = [Signal(2, name=f"part{lane}_{i}") for i in range(3)]
+            for i, part in enumerate(parts):
+                picked = [word.word_select(k, 2) & ring[k].replicate(2) for k in range(2 * i, min(2 * i + 2, 5))]
+                m.d.slm_x5 += part.eq(reduce(or_, picked))
+            m.d.slm_x5 += self.o[lane].eq(reduce(or_, parts))
         return m

@@ -102,7 +102,6 @@ class LaserPath(wiring.Component):
             regs.laser_arm_code.eq(Mux(simulated, Code.PLANT_SIMULATED, interlock.arm_code)),
             interlock.interlock_closed.eq(self.interlock_closed),
             interlock.link_reset.eq(self.link_reset),
-            interlock.over_power.eq(monitor.light_stb & (adc.value > regs.monitor_limit)),
             interlock.sequencer_fault.eq(self.panel_fault | watchdog.fault),
             watchdog.take.eq(self.shot_take),
             watchdog.exposure_cycles.eq(self.shot_exposure_cycles),
@@ -110,8 +109,6 @@ class LaserPath(wiring.Component):
             interlock.refresh.eq(self.refresh),
             interlock.heartbeat_cycles.eq(regs.heartbeat_cycles),
             self.laser_enable.eq(interlock.laser_on),
-            dac.code.eq(Mux(interlock.laser_on, regs.laser_power, 0)),
-            bias.code.eq(Mux(interlock.laser_on, regs.laser_bias, 0)),
             self.analog_ready.eq(dac.settled & bias.settled),
             self.dac_cs_n.eq(dac.cs_n),
             self.dac_sck.eq(dac.sck),
@@ -145,6 +142,11 @@ class LaserPath(wiring.Component):
             self.state.interlock_closed.eq(interlock.closed),
             self.state.heartbeat_fresh.eq(interlock.fresh),
             self.state.tripped.eq(interlock.tripped),
+        ]
+        m.d.sync += [
+            interlock.over_power.eq(monitor.light_stb & (adc.value > regs.monitor_limit)),
+            dac.code.eq(Mux(interlock.laser_on, regs.laser_power, 0)),
+            bias.code.eq(Mux(interlock.laser_on, regs.laser_bias, 0)),
         ]
         with m.If(interlock.trip):
             m.d.sync += regs.trip_time.eq(self.timestamp)

@@ -72,8 +72,9 @@ class Loader(wiring.Component):
         frame = Signal(8)
         entry = Signal(SHOT)
         wrong, late, last = Signal(), Signal(), Signal()
+        added = Signal(16)
         m.d.comb += [
-            self.busy.eq(waiting != 0),
+            self.busy.eq((waiting != 0) | (added != 0)),
             last.eq(number + 1 == self.program_length),
             read.addr.eq(number),
             read.en.eq(1),
@@ -91,7 +92,8 @@ class Loader(wiring.Component):
             m.d.comb += entry[name].eq(read.data[32 * word + low :][:width])
         done = Signal()
         m.d.sync += [
-            waiting.eq(waiting + Mux(self.add, self.add_count, 0) - done),
+            added.eq(Mux(self.add, self.add_count, 0)),
+            waiting.eq(waiting + added - done),
             self.free.eq(done),
             self.free_bytes.eq(self.planes * g.plane_bytes),
         ]

@@ -134,7 +134,10 @@ class RegisterFile(wiring.Component):
         rows = [registers[i : i + _ROW] for i in range(0, len(registers), _ROW)]
         values = [Signal(32, name=f"row{i}") for i in range(len(rows))]
         for value, row in zip(values, rows, strict=True):
-            with m.Switch(address1[: ceil_log2(_ROW)]):
+            # Each row has its own copy, told from the others by its reset, so that synthesis keeps them apart.
+            column = Signal(ceil_log2(_ROW), init=rows.index(row))
+            m.d.sync += column.eq(self.address[: len(column)])
+            with m.Switch(column):
                 for i, r in enumerate(row):
                     if r.access is not Access.WO:
                         with m.Case(i):

@@ -98,14 +98,6 @@ class ResultSender(wiring.Component):
                 with m.If(left == 1):
                     m.next = following
 
-        def end():
-            m.d.comb += [self.release.eq(1), self.ended.ready.eq(1)]
-            m.d.sync += remaining.eq(remaining - 1)
-            m.next = "NEXT"
-            with m.If(final):
-                m.d.comb += self.batch.ready.eq(1)
-                m.next = "IDLE"
-
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.busy.eq(self.batch.valid)
@@ -142,10 +134,9 @@ class ResultSender(wiring.Component):
                 with m.If(o.ready):
                     m.d.sync += [shift.eq(shift >> 8), left.eq(left - 1)]
                     with m.If(left == 1):
+                        m.next = "END"
                         with m.If(self.monitors):
                             m.next = "READING"
-                        with m.Else():
-                            end()
             with m.State("READING"):
                 m.d.comb += reading.en.eq(1)
                 m.next = "READING_LOW"
@@ -161,5 +152,13 @@ class ResultSender(wiring.Component):
                     m.d.sync += number.eq(number + 1)
                     m.next = "READING"
                     with m.If(number + 1 == self.program_length):
-                        end()
+                        m.next = "END"
+            with m.State("END"):
+                # A clock of its own, to keep the queues off the link's path.
+                m.d.comb += [self.release.eq(1), self.ended.ready.eq(1)]
+                m.d.sync += remaining.eq(remaining - 1)
+                m.next = "NEXT"
+                with m.If(final):
+                    m.d.comb += self.batch.ready.eq(1)
+                    m.next = "IDLE"
         return m

@@ -93,25 +93,31 @@ def length(b: Bench) -> None:
     b.claim(implies(b.past(dut.trigger) & ~dut.trigger & b.started, b.past(dut.ended)))
     b.claim(implies(b.past(dut.ended), ~dut.trigger))
     b.claim(implies(dut.trigger, (counter + high == whole + 1) & (counter != 0)))
+    # What is decided a clock ahead.
+    b.claim(implies(b.state(dut, "READY"), b.inside(dut, "shortest") == (cycles <= 1)))
+    b.claim(implies(dut.trigger, b.inside(dut, "last_clock") == (counter == 1)))
 
 
 TAGS = 1 << 4
 """Exposures are told apart by the field ``shift``, four bits wide, which the matcher only hands through."""
 DRAIN = 2
 """Clocks for which the matcher waits for the sums: shortened, so that two exposures fit into the proof."""
-GAP = DRAIN + 6
+GAP = DRAIN + 8
 """Clocks between the ends of two exposures, which the margin of the readout's time keeps."""
 TIMEOUT = 9
 """Of a frame, in clocks: short, so that it passes within the proof."""
 
 
 def attribution(b: Bench) -> None:
-    dut = b.add(FrameMatcher(SMALL, DRAIN), driven=("timeout", "o", "exposed", "exposure_ended"))
+    dut = b.add(
+        FrameMatcher(SMALL, DRAIN), driven=("timeout", "silence", "jitter", "timed", "o", "exposed", "exposure_ended")
+    )
     tag = Signal(range(TAGS))
     """Of the exposure that ended last; 0: none has."""
     valid, skipped, last = (b.free(1, name) for name in ("exposed", "skipped", "last"))
     b.m.d.comb += [
         dut.timeout.eq(TIMEOUT),
+        dut.silence.eq(TIMEOUT),
         dut.o.ready.eq(1),
         dut.exposed.valid.eq(valid),
         dut.exposed.p.skipped.eq(skipped),
@@ -219,7 +225,7 @@ PROOFS = [
         "exposure-length",
         "The trigger is high for exactly the shot's exposure, and the exposure's end is told once.",
         length,
-        (Mutant("exposer.py", "with m.If(counter == 1):", "with m.If(counter <= 2):"),),
+        (Mutant("exposer.py", "last_clock.eq(counter == 2)", "last_clock.eq(counter <= 3)"),),
         depth=2,
     ),
     Proof(

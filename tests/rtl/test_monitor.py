@@ -43,7 +43,16 @@ def test_divider(simulate, rng):
 def test_normaliser(simulate, rng):
     dut = Normaliser(SMALL)
     largest = (1 << len(dut.value)) - 1
-    weights = [0, 1, UNITY - 1, UNITY, UNITY + 1, WEIGHT_MAX, *[rng.randrange(WEIGHT_MAX + 1) for _ in range(4)]]
+    weights = [
+        0,
+        1,
+        UNITY // 2,
+        UNITY - 1,
+        UNITY,
+        UNITY + 1,
+        WEIGHT_MAX,
+        *[rng.randrange(WEIGHT_MAX + 1) for _ in range(4)],
+    ]
     frames = [[rng.choice((0, 1, largest, rng.randrange(largest + 1))) for _ in range(SMALL.outputs)] for _ in weights]
     out = []
 

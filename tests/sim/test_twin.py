@@ -502,7 +502,8 @@ def test_interlock_trips_and_latches(host):
 
 
 def test_over_power_trips_where_armed(host):
-    host.configure(complement(1), monitor_limit=10)
+    # Too short for a reading to come, and darken it, while it lasts.
+    host.configure(complement(1, exposure_cycles=400), monitor_limit=10)
     peaks = []
     for _ in range(2):
         host.project(planes_of(2, 1))

@@ -43,7 +43,7 @@ def readings() -> np.ndarray:
 def test_over_power_trips_in_the_same_exposure_on_twin_and_rtl(
     readings: np.ndarray, exposure_cycles: int, raw: bool
 ) -> None:
-    """Lit up to the reading that exceeds the limit, dark from then on: integers, flags and counters agree."""
+    """Lit up to the exposure whose reading exceeds the limit, dark from then on: integers, flags and counters agree."""
     timing = {"exposure_cycles": exposure_cycles, "settle_cycles": 10}
     program = intensity(**timing) if raw else complement(2, **timing)
     rows, before = 6, 3 * len(program) + len(program) // 2
@@ -59,10 +59,9 @@ def test_over_power_trips_in_the_same_exposure_on_twin_and_rtl(
             record = opu.project_raw(planes)
             found.append((record, opu.status(), opu.counters(timing=False)))
     (twin, twin_status, twin_counters), (rtl, rtl_status, rtl_counters) = found
-    # A trip within a projection takes the light from that one too: here that of the reading, unless its only exposure
-    # was over when the reading came.
-    over = raw and exposure_cycles < CONVERSION_CYCLES
-    assert (twin.head["flags"] & 1).tolist() == [1, 1, 1, int(over), 0, 0]
+    # A trip within a projection takes the light from that one too; within an exposure, if it comes before the end.
+    after = raw and exposure_cycles < CONVERSION_CYCLES
+    assert (twin.head["flags"] & 1).tolist() == [1, 1, 1, int(after), 0, 0]
     assert twin_status["trip_over_power"]
     assert not twin_status["laser_on"]
     for name in HEAD_FIELDS:

@@ -1,4 +1,5 @@
-"""Loops without optics: the same host code, and the twin's integers, with frames from the medium in the gateware."""
+"""Loops without optics: the same host code, and the twin's integers, with frames from the medium in the gateware or
+from an optical model on the host."""
 
 from __future__ import annotations
 
@@ -7,9 +8,16 @@ import json
 import numpy as np
 import openopu
 import pytest
-from openopu import LaserDark, UrlError, cli
+from loopback import FaultyTransport
+from openopu import LaserDark, LinkLost, UrlError, cli
+from openopu.device import Transport
+from openopu.injection import InjectingTransport
+from openopu.url import DeviceUrl
 from openopu_rtl import chip_medium
 from openopu_rtl.protocol.registers import REGISTERS
+from openopu_rtl.protocol.shots import complement
+from openopu_sim.bench.process import Simulation
+from openopu_sim.device import settings_of
 
 SIZE = "n=64&m=64"
 """As in test_rtl.py: one build for both."""
@@ -53,6 +61,91 @@ def test_matrix_of_the_chip() -> None:
         exact, measured = opu.matrix(), opu.matrix(measured=True)
         assert np.corrcoef(exact.ravel(), measured.ravel())[0, 1] > 0.995
         assert (exact * measured).sum() / (exact * exact).sum() == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.parametrize(("simulator", "projections"), [("verilator", 12), ("icarus", 1)])
+def test_host_gives_the_twins_integers(capsys: pytest.CaptureFixture[str], simulator: str, projections: int) -> None:
+    """Noise on and off, and saturation, with the same seeds."""
+    seeds = f"{SIZE}&seed=3&noise_seed=5"
+    board = f"rtl:{simulator}?plant=host&{seeds}&link=bytes&interlock=open"
+    compared(capsys, f"twin:?{seeds}", board, projections)
+
+
+PROGRAM = complement(2, exposure_cycles=2000)
+ROWS = 5
+
+
+def planes_of(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 2, (ROWS, PROGRAM.planes, 64))
+
+
+@pytest.fixture(scope="module")
+def wanted() -> dict[int, np.ndarray]:
+    """What the twin gives for the planes of some seeds."""
+    with openopu.open(f"twin:?{SIZE}") as opu:
+        values = {}
+        for seed in (1, 2):
+            opu.exposure_next = 0
+            values[seed] = opu.project_raw(planes_of(seed), PROGRAM).values
+        return values
+
+
+def test_a_bad_line_costs_time_but_no_row(wanted: dict[int, np.ndarray]) -> None:
+    """Bytes flipped, dropped and doubled at 1e-3, in both directions."""
+    with openopu.open(f"rtl:verilator?plant=host&{SIZE}&link=bytes") as opu:
+        opu.configure(PROGRAM, frame_timeout_cycles=4_000_000)
+        transport = opu.device.transport
+        assert isinstance(transport, InjectingTransport)
+        transport._line = line = FaultyTransport(transport._line, 1e-3, seed=1)
+        line.on = True
+        values = opu.project_raw(planes_of(1)).values
+        line.on = False
+        print(f"{line.faults} bytes damaged, {transport.repeated} times sent again, {opu.repeated} recoveries")
+        assert line.faults > 20
+        assert np.array_equal(values, wanted[1])
+
+
+class Dying(Transport):
+    """A host that dies when it has written so many bytes."""
+
+    def __init__(self, line: Transport, left: int) -> None:
+        self.line, self.left = line, left
+
+    def write(self, data: bytes) -> None:
+        self.line.write(data[: self.left])
+        self.left -= len(data)
+        if self.left < 0:
+            self.line.close()
+            raise LinkLost("the host died", "test", "Open the device again")
+
+    def read(self, timeout_s: float) -> bytes:
+        return self.line.read(timeout_s)
+
+    def close(self) -> None:
+        self.line.close()
+
+
+def test_a_host_that_dies_in_mid_frame_leaves_a_device_that_works(wanted: dict[int, np.ndarray]) -> None:
+    settings = settings_of(DeviceUrl.parse(f"rtl:verilator?plant=host&{SIZE}&link=bytes"))
+    with Simulation(settings) as simulation:
+        for left in (9_000, 3_000):
+            opu = openopu.open(f"serial:{simulation.port}?plant=host")
+            opu.configure(PROGRAM, frame_timeout_cycles=2_000_000)
+            transport = opu.device.transport
+            assert isinstance(transport, InjectingTransport)
+            transport._line = Dying(transport._line, left)
+            with pytest.raises(LinkLost, match="died"):
+                opu.project_raw(planes_of(1))
+            opu.close()
+            # The next one may want no frames from the host.
+            source = "host" if left > 5_000 else "chip"
+            with openopu.open(f"serial:{simulation.port}?plant={source}") as opu:
+                opu.configure(PROGRAM)
+                assert opu.counters(timing=False)["frames"] == 0
+                record = opu.project_raw(planes_of(2))
+                if source == "host":
+                    assert np.array_equal(record.values, wanted[2])
+                assert opu.repeated == 0
 
 
 @pytest.mark.parametrize(
