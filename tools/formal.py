@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "formal"))
 
 from catalogue import PROOFS  # noqa: E402
-from prover import Mutant, Proof, prove  # noqa: E402
+from prover import Mutant, Proof, prove, seek  # noqa: E402
 
 PAGE = ROOT / "docs" / "formal.md"
 BEGIN, END = "<!-- proofs -->", "<!-- end of proofs -->"
@@ -61,13 +61,13 @@ def try_mutant(proof: Proof, mutant: Mutant) -> str:
         except ValueError as error:
             return str(error)
         environment = dict(os.environ, PYTHONPATH=str(copy), PYTHONDONTWRITEBYTECODE="1")
-        command = [sys.executable, __file__, "--only", proof.name, "--exact", "--no-mutants", "--out", folder]
+        command = [sys.executable, __file__, "--only", proof.name, "--exact", "--seek", "--out", folder]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     return "FAIL" if done.returncode == FAILED else (done.stdout + done.stderr).strip().rpartition("\n")[2]
 
 
-def check(proof: Proof, folder: Path, mutants: bool) -> Row:
-    result = prove(proof, folder / proof.name)
+def check(proof: Proof, folder: Path, mutants: bool, only_seek: bool) -> Row:
+    result = (seek if only_seek else prove)(proof, folder / proof.name)
     tried = [try_mutant(proof, m) for m in proof.mutants] if mutants else []
     row = Row(proof, result.status, result.seconds, tried)
     caught = f", {sum(m == 'FAIL' for m in tried)} of {len(tried)} faults found" if mutants else ""
@@ -107,6 +107,7 @@ def main() -> None:
     )
     parser.add_argument("--exact", action="store_true", help="... by their whole names")
     parser.add_argument("--no-mutants", action="store_true", help="leave the seeded faults out")
+    parser.add_argument("--seek", action="store_true", help="... and only look for a counterexample near reset")
     parser.add_argument("--jobs", type=int, default=2, help="how many at a time (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "formal", help="netlists, logs and traces")
     parser.add_argument("--page", action="store_true", help="write the table into docs/formal.md")
@@ -119,7 +120,7 @@ def main() -> None:
     if not chosen:
         sys.exit("no proof has such a name")
     with ThreadPoolExecutor(args.jobs) as pool:
-        rows = list(pool.map(lambda p: check(p, args.out, not args.no_mutants), chosen))
+        rows = list(pool.map(lambda p: check(p, args.out, not (args.no_mutants or args.seek), args.seek), chosen))
     if args.page:
         text = PAGE.read_text()
         head, tail = text.split(BEGIN)[0], text.split(END)[1]
