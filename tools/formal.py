@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "formal"))
 
 from catalogue import PROOFS  # noqa: E402
-from prover import Mutant, Proof, prove  # noqa: E402
+from prover import Mutant, Proof, prove, seek  # noqa: E402
 
 PAGE = ROOT / "docs" / "formal.md"
 BEGIN, END = "<!-- proofs -->", "<!-- end of proofs -->"
@@ -61,13 +61,13 @@ def try_mutant(proof: Proof, mutant: Mutant) -> str:
         except ValueError as error:
             return str(error)
         environment = dict(os.environ, PYTHONPATH=str(copy), PYTHONDONTWRITEBYTECODE="1")
-        command = [sys.executable, __file__, "--only", proof.name, "--exact", "--no-mutants", "--out", folder]
+        command = [sys.executable, __file__, "--only", proof.name, "--exact", "--seek", "--out", folder]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     return "FAIL" if done.returncode == FAILED else (done.stdout + done.stderr).strip().rpartition("\n")[2]
 
 
-def check(proof: Proof, folder: Path, mutants: bool) -> Row:
-    result = prove(proof, folder / proof.name)
+def check(proof: Proof, folder: Path, mutants: bool, only_seek: bool) -> Row:
+    result = (seek if only_seek else prove)(proof, folder / proof.name)
     tried = [try_mutant(proof, m) for m in proof.mutants] if mutants else []
     row = Row(proof, result.status, result.seconds, tried)
     caught = f", {sum(m == 'FAIL' for m in tried)} of {len(tried)} faults found" if mutants else ""
@@ -80,17 +80,24 @@ def check(proof: Proof, folder: Path, mutants: bool) -> Row:
     return row
 
 
-def table(rows: list[Row]) -> str:
-    lines = [
-        "| proof | claim | mode | depth | seconds | seeded faults found |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
+def table(rows: list[Row], before: str) -> str:
+    """The table, in the catalogue's order; proofs that were not run keep their row of the page ``before``."""
+    lines = {line.split("`")[1]: line for line in before.splitlines() if line.startswith("| `")}
     for row in rows:
         p = row.proof
-        mode = "netlist" if p.structure else f"bounded: {p.bounded}" if p.bounded else "induction"
+        mode = (
+            f"**{row.status}**"
+            if row.status != "PASS"
+            else "netlist"
+            if p.structure
+            else f"bounded: {p.bounded}"
+            if p.bounded
+            else "induction"
+        )
         found = f"{sum(m == 'FAIL' for m in row.mutants)} of {len(row.mutants)}"
-        lines.append(f"| `{p.name}` | {p.claim} | {mode} | {p.depth} | {row.seconds:.0f} | {found} |")
-    return "\n".join(lines)
+        lines[p.name] = f"| `{p.name}` | {p.claim} | {mode} | {p.depth} | {row.seconds:.0f} | {found} |"
+    head = ["| proof | claim | mode | depth | seconds | seeded faults found |", "| --- | --- | --- | --- | --- | --- |"]
+    return "\n".join(head + [lines[p.name] for p in PROOFS if p.name in lines])
 
 
 def main() -> None:
@@ -100,6 +107,7 @@ def main() -> None:
     )
     parser.add_argument("--exact", action="store_true", help="... by their whole names")
     parser.add_argument("--no-mutants", action="store_true", help="leave the seeded faults out")
+    parser.add_argument("--seek", action="store_true", help="... and only look for a counterexample near reset")
     parser.add_argument("--jobs", type=int, default=2, help="how many at a time (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "formal", help="netlists, logs and traces")
     parser.add_argument("--page", action="store_true", help="write the table into docs/formal.md")
@@ -112,11 +120,11 @@ def main() -> None:
     if not chosen:
         sys.exit("no proof has such a name")
     with ThreadPoolExecutor(args.jobs) as pool:
-        rows = list(pool.map(lambda p: check(p, args.out, not args.no_mutants), chosen))
+        rows = list(pool.map(lambda p: check(p, args.out, not (args.no_mutants or args.seek), args.seek), chosen))
     if args.page:
         text = PAGE.read_text()
         head, tail = text.split(BEGIN)[0], text.split(END)[1]
-        PAGE.write_text(f"{head}{BEGIN}\n{table(rows)}\n{END}{tail}")
+        PAGE.write_text(f"{head}{BEGIN}\n{table(rows, text)}\n{END}{tail}")
     bad = [row.proof.name for row in rows if not row.good]
     print(
         f"{len(rows)} proofs, {sum(len(r.mutants) for r in rows)} seeded faults"

@@ -52,8 +52,9 @@ class FrameMatcher(wiring.Component):
     ``none_due``: every frame has come.
     """
 
-    def __init__(self, geometry: Geometry):
+    def __init__(self, geometry: Geometry, drain_clocks: int = _DRAIN_CLOCKS):
         self.geometry = geometry
+        self.drain_clocks = drain_clocks
         super().__init__(
             {
                 "i": In(stream.Signature(camera_word(geometry), always_ready=True)),
@@ -116,7 +117,7 @@ class FrameMatcher(wiring.Component):
         first_id = Array(Signal(32, name=f"first_id{i}") for i in range(2))
         shot = self.shot
         since_exposure, quiet, hold = Signal(32), Signal(32), Signal(32)
-        drain = Signal(range(_DRAIN_CLOCKS))
+        drain = Signal(range(self.drain_clocks))
         end_time = Signal(32)
         word = self.i.p
 
@@ -234,7 +235,7 @@ class FrameMatcher(wiring.Component):
                 # No bin of this frame is left on its way when the shot changes.
                 with m.If(self.i.valid & ~self.resync):
                     extra()
-                with m.If(drain == _DRAIN_CLOCKS - 1):
+                with m.If(drain == self.drain_clocks - 1):
                     m.d.sync += drain.eq(0)
                     m.next = "FINISH"
                     with m.If(shot.last & ~self.resync):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Mux, Signal
+from amaranth.hdl import Cat, Mux, Signal, signed
 from amaranth.lib import data
 from openopu_rtl.accumulator import Accumulator
 from openopu_rtl.binner import Binner
 from openopu_rtl.exposer import Exposer
-from openopu_rtl.frames import _DRAIN_CLOCKS, FrameMatcher
+from openopu_rtl.frames import FrameMatcher
 from openopu_rtl.shapes import LOADED
 from prover import Bench, Mutant, Proof, implies
 from small import SMALL
@@ -100,24 +100,40 @@ def length(b: Bench) -> None:
 
 TAGS = 1 << 4
 """Exposures are told apart by the field ``shift``, four bits wide, which the matcher only hands through."""
-GAP = _DRAIN_CLOCKS + 6
+DRAIN = 2
+"""Clocks for which the matcher waits for the sums: shortened, so that two exposures fit into the proof."""
+GAP = DRAIN + 8
 """Clocks between the ends of two exposures, which the margin of the readout's time keeps."""
 TIMEOUT = 9
 """Of a frame, in clocks: short, so that it passes within the proof."""
 
 
 def attribution(b: Bench) -> None:
-    dut = b.add(FrameMatcher(SMALL), driven=("timeout", "o"))
-    b.m.d.comb += [dut.timeout.eq(TIMEOUT), dut.o.ready.eq(1)]
+    dut = b.add(
+        FrameMatcher(SMALL, DRAIN), driven=("timeout", "silence", "jitter", "timed", "o", "exposed", "exposure_ended")
+    )
     tag = Signal(range(TAGS))
     """Of the exposure that ended last; 0: none has."""
-    ends = dut.exposed.valid & ~dut.exposed.p.skipped
-    b.assume(dut.exposure_ended == ends)
-    b.assume(implies(dut.exposed.valid, dut.exposed.p.shift == (tag + 1)[: len(tag)]))
-    with b.m.If(dut.exposed.valid):
+    valid, skipped, last = (b.free(1, name) for name in ("exposed", "skipped", "last"))
+    b.m.d.comb += [
+        dut.timeout.eq(TIMEOUT),
+        dut.silence.eq(TIMEOUT),
+        dut.o.ready.eq(1),
+        dut.exposed.valid.eq(valid),
+        dut.exposed.p.skipped.eq(skipped),
+        dut.exposed.p.last.eq(last),
+        dut.exposed.p.shift.eq(tag + 1),
+        dut.exposure_ended.eq(valid & ~skipped),
+    ]
+    with b.m.If(valid):
         b.m.d.sync += tag.eq(tag + 1)
     gap = b.since(b.past(dut.exposed.valid), GAP, "gap")
     b.assume(implies(dut.exposed.valid, gap == GAP))
+    b.assume(implies(dut.exposure_ended, dut.trigger))
+    # An exposure's reading comes from its begin on, and before the next one begins.
+    surplus = Signal(signed(3))
+    b.m.d.sync += surplus.eq(surplus + dut.reading_stb - dut.exposure_ended)
+    b.assume(implies(dut.exposure_ended, surplus >= 0) & implies(dut.reading_stb, surplus < 1))
     # A skipped shot comes when no frame is due.
     b.assume(implies(dut.exposed.valid & dut.exposed.p.skipped, dut.none_due))
     # Its pixels leave a clock after they came.
@@ -125,11 +141,14 @@ def attribution(b: Bench) -> None:
     b.claim(implies(dut.pixel_valid, ~dut.shot.skipped & (b.past(tag) != 0)))
 
 
+PIXELS = SMALL.camera_width * SMALL.camera_height
+
+
 def pixels(b: Bench) -> None:
     """One pixel, anywhere, is 1 and all others are 0; any output is read after the frame."""
     g = SMALL
     m = b.m
-    binner = b.add(Binner(g), driven=("pixel", "start"))
+    binner = b.add(Binner(g), driven=("pixel", "start", "valid"))
     sums = b.add(
         Accumulator(g),
         driven=(
@@ -164,21 +183,28 @@ def pixels(b: Bench) -> None:
         sums.r_en.eq(1),
         sums.r_index.eq(asked),
     ]
-    b.assume(implies(over, ~binner.valid))
+    clock, pause = Signal(range(2 * PIXELS)), b.constant(range(PIXELS + 1), "pause")
+    m.d.sync += clock.eq(clock + 1)
+    m.d.comb += binner.valid.eq(~over & (clock != pause))
     with m.If(binner.valid):
         m.d.sync += column.eq(column + 1)
         with m.If(column == g.camera_width - 1):
             m.d.sync += [column.eq(0), row.eq(row + 1)]
     settled = b.since(~over, Binner.LATENCY + Accumulator.LATENCY + 4, "settled")
-    in_crop = (mark_x >= g.crop_x) & (mark_x < g.crop_x + g.crop_width)
-    in_crop &= (mark_y >= g.crop_y) & (mark_y < g.crop_y + g.crop_height)
-    output = ((mark_y - g.crop_y) // g.bin) * g.outputs_x + (mark_x - g.crop_x) // g.bin
-    b.claim(implies(settled == Binner.LATENCY + Accumulator.LATENCY + 4, sums.r_data == (in_crop & (output == asked))))
+    into = Signal(range(g.outputs))
+    """The output that the marked pixel belongs to."""
+    in_crop = Signal()
+    with m.Switch(Cat(mark_x, mark_y)):
+        for y in range(g.crop_y, g.crop_y + g.crop_height):
+            for x in range(g.crop_x, g.crop_x + g.crop_width):
+                with m.Case(x | y << len(mark_x)):
+                    output = (y - g.crop_y) // g.bin * g.outputs_x + (x - g.crop_x) // g.bin
+                    m.d.comb += [in_crop.eq(1), into.eq(output)]
+    b.claim(implies(settled == Binner.LATENCY + Accumulator.LATENCY + 4, sums.r_data == (in_crop & (into == asked))))
 
 
-PIXELS = SMALL.camera_width * SMALL.camera_height
 PIXEL_CLOCKS = PIXELS + Binner.LATENCY + Accumulator.LATENCY + 4
-PIXEL_STALLS = 3
+"""From the first pixel until the sums can be read."""
 
 PROOFS = [
     Proof(
@@ -204,14 +230,14 @@ PROOFS = [
     ),
     Proof(
         "frame-attribution",
-        f"A pixel is the last ended exposure's, whatever the camera sends (ends at least {GAP} clocks apart).",
+        f"A pixel is the last ended exposure's, whatever the camera sends (ends drain + {GAP - DRAIN} clocks apart).",
         attribution,
         (
             Mutant("frames.py", "with m.If(self.i.valid & ~self.exposure_ended):", "with m.If(self.i.valid):"),
             Mutant("frames.py", "with m.Elif(self.resync | self.i.valid):", "with m.Elif(self.i.valid):"),
         ),
-        depth=GAP + 14,
-        bounded="two exposures, and whatever the camera sends around the end of the second",
+        depth=2 * GAP + 6,
+        bounded="two exposures, and whatever the camera sends up to the end of a third; the drain shortened",
     ),
     Proof(
         "pixels-once",
@@ -223,7 +249,7 @@ PROOFS = [
             ),
             Mutant("binner.py", "Mux(sx == 0, Const(0, width), line_sum)", "line_sum"),
         ),
-        depth=PIXEL_CLOCKS + PIXEL_STALLS + 1,
-        bounded=f"a frame of {PIXELS} pixels, wherever {PIXEL_STALLS} clocks without one lie",
+        depth=PIXEL_CLOCKS + 4,
+        bounded=f"a frame of {PIXELS} pixels, and wherever one clock without a pixel lies",
     ),
 ]

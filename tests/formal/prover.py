@@ -223,10 +223,17 @@ def prove(proof: Proof, folder: Path) -> Result:
         return _follow(proof, folder)
     result = _run(proof, folder, "bmc" if proof.bounded else "prove", proof.depth)
     if result.status == "UNKNOWN":
-        sought = _run(proof, folder, "bmc", proof.reach)
+        sought = seek(proof, folder)
         if sought.status == "FAIL":
-            return Result("FAIL", result.seconds + sought.seconds, sought.log)
+            return sought
     return result
+
+
+def seek(proof: Proof, folder: Path) -> Result:
+    """Look for a counterexample near reset: FAIL if there is one, PASS if not."""
+    if proof.structure:
+        return _follow(proof, folder)
+    return _run(proof, folder, "bmc", proof.depth if proof.bounded else proof.reach)
 
 
 def _run(proof: Proof, folder: Path, mode: str, depth: int) -> Result:
@@ -239,10 +246,11 @@ def _run(proof: Proof, folder: Path, mode: str, depth: int) -> Result:
         f"mode {mode}",
         f"depth {depth}",
         "[engines]",
-        "smtbmc z3",
+        f"smtbmc {'z3' if mode == 'prove' else 'yices'}",
         "[script]",
         "read_rtlil top.il",
-        "prep -top top",
+        "prep -top top -flatten",
+        "opt_clean -purge",  # what no claim depends on
         "[files]",
         "top.il",
     ]

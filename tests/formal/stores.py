@@ -57,10 +57,13 @@ def store_and_loader(b: Bench) -> None:
     b.assume(loader.planes != 0)
     walking = ~b.state(loader, "IDLE") | loader.busy | loader.free | dut.commit
     b.assume(implies(b.past(walking), loader.planes == b.past(loader.planes)))
-    waiting = b.inside(loader, "waiting")
+    waiting, added = b.inside(loader, "waiting"), b.inside(loader, "added")
+    held = Signal(range(4 * DEPTH))
+    """Projections whose planes are in the store."""
+    m.d.comb += held.eq(waiting + added + loader.free)
     b.claim(implies(loader.free, dut.free_bytes <= used_kept))
-    b.claim(used_kept == (waiting + loader.free) * rows[:5])
-    b.claim(implies((waiting + loader.free) != 0, rows <= DEPTH))
+    b.claim((used_kept == held * rows[:5]) & (waiting <= DEPTH) & (added <= DEPTH))
+    b.claim(implies(held != 0, rows <= DEPTH))
     b.claim(implies(loader.free, loader.free_bytes == rows))
     b.claim(implies(~b.state(loader, "IDLE"), waiting != 0))
 
@@ -106,8 +109,8 @@ PROOFS = [
         (
             Mutant(
                 "loader.py",
-                "+ Mux(self.add, self.add_count, 0) - done",
-                "+ Mux(self.add, self.add_count, 0) - self.free",
+                "waiting.eq(waiting + added - done)",
+                "waiting.eq(waiting + added - self.free)",
             ),
         ),
         depth=2,

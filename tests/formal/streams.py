@@ -164,7 +164,7 @@ PROOFS = [
         "sender",
         "The result sender (settings and readings hold while it sends)",
         law(lambda: ResultSender(SMALL), sending, {"packed": ("packed_last",)}),
-        Mutant("sender.py", "o.p.data.eq(shift[:8])", "o.p.data.eq(shift[:8] ^ o.ready)"),
+        Mutant("sender.py", "o.p.data.eq(shift[:8])]", "o.p.data.eq(shift[:8] ^ o.ready)]"),
         depth=3,
     ),
     _proof(

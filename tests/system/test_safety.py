@@ -40,7 +40,7 @@ def readings() -> np.ndarray:
 
 @pytest.mark.parametrize("exposure_cycles", [60, 3 * CONVERSION_CYCLES])
 @pytest.mark.parametrize("raw", [False, True])
-def test_over_power_trips_after_the_same_exposure_on_twin_and_rtl(
+def test_over_power_trips_in_the_same_exposure_on_twin_and_rtl(
     readings: np.ndarray, exposure_cycles: int, raw: bool
 ) -> None:
     """Lit up to the exposure whose reading exceeds the limit, dark from then on: integers, flags and counters agree."""
