@@ -5,7 +5,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 OUT ?= build
 BOARD ?= ulx3s
 
-.PHONY: help setup demo test lint sim bench fuzz mutants formal bitstream netlist docs clean
+.PHONY: help setup demo test lint sim bench faults fuzz mutants formal bitstream netlist docs clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -36,6 +36,9 @@ bench: setup ## the measurements of docs/results.md, in build/bench/summary.json
 docs: setup ## reference pages from the declaration, timing diagrams from simulation
 	@$(PY) tools/reference.py
 	@$(PY) tools/timing.py
+
+faults: setup ## 200 cases of a frame lost, repeated, delayed or cut in 1,000: is any row another's?
+	@$(PY) tools/pairing.py --out $(OUT)/pairing.json
 
 mutants: setup ## seed faults into the gateware, one at a time: do the tests notice?
 	@$(PY) tools/mutants.py --out $(OUT)/mutants.json

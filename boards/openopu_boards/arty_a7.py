@@ -63,6 +63,7 @@ BOARD = ArtyA7(
     clock_hz=100_000_000,
     mode=_MODE,
     camera_clock_hz=74_250_000,
+    unconnected=("cam_dval",),
     lines=(
         Line("link_rx", "A9", "i", None, tuple(_LVCMOS.items()), "FT2232H, on the board"),
         Line("link_tx", "D10", "o", None, tuple(_LVCMOS.items()), "FT2232H, on the board"),
@@ -112,6 +113,8 @@ BOARD = ArtyA7(
                     "pixel; of a wider camera the upper eight bits",
                 ),
                 ("cam_trigger", "io10", "o", "high while the camera exposes"),
+                ("i2c_scl", "io8", "io", "sensor's SCL; with 2.2 kOhm to 3.3 V"),
+                ("i2c_sda", "io9", "io", "sensor's SDA; with 2.2 kOhm to 3.3 V"),
             ),
         ),
     ),

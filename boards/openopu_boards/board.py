@@ -30,7 +30,8 @@ class Line:
     pins: str
     """Names of the pins, lowest bit first, parted by blanks: of ``connector``, or of the FPGA where there is none."""
     direction: str
-    """``i``: into the FPGA; ``o``: out of it."""
+    """``i``: into the FPGA; ``o``: out of it; ``io``: an open drain, for the ports ``NAME_i`` and ``NAME_oe``, which
+    pulls the line low."""
     connector: tuple[str, int] | None = None
     """Name and number of the connector as amaranth-boards has it."""
     attributes: tuple[tuple[str, str], ...] = ()

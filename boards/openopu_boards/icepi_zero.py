@@ -52,6 +52,7 @@ BOARD = IcepiZero(
     mode=_MODE,
     camera_clock_hz=50_000_000,
     dvi=True,
+    unconnected=("cam_dval",),
     lines=(
         Line("link_rx", "K16", "i", None, (("IO_TYPE", "LVCMOS33"), ("PULLMODE", "UP")), "FT231X TXD, on the board"),
         Line("link_tx", "K15", "o", None, tuple(_LVCMOS.items()), "FT231X RXD, on the board"),
@@ -65,6 +66,14 @@ BOARD = IcepiZero(
                 ("cam_pixel", "12 13 14 15 16 17 18 19", "i", "pixel; of a camera with more bits the upper eight"),
                 ("interlock_closed", "20", "i", "3.3 V through the closed loop"),
                 ("adc_dout", "7", "i", "MCP3201, photodiode and thermometer"),
+            ),
+        ),
+        *lines(
+            _GPIO,
+            _LVCMOS | {"PULLMODE": "UP"},
+            (
+                ("i2c_sda", "2", "io", "sensor's SDA; with 2.2 kOhm to 3.3 V"),
+                ("i2c_scl", "3", "io", "sensor's SCL; with 2.2 kOhm to 3.3 V"),
             ),
         ),
         *lines(

@@ -45,7 +45,9 @@ class BoardTop(Elaboratable):  # type: ignore[misc]
         """Once elaborated."""
         ports = {name: m for name, m in self.opu.signature.members.items() if name not in INNER}
         panel = {name for name in ports if name.startswith("slm_")} if board.dvi else set()
-        lines = {line.port for line in board.lines}
+        lines = {line.port for line in board.lines if line.direction != "io"}
+        drains = {f"{line.port}_{end}" for line in board.lines if line.direction == "io" for end in ("i", "oe")}
+        lines |= drains
         for name in ports.keys() - lines - panel:
             if ports[name].flow is In and name not in board.unconnected:
                 raise ValueError(f"{board.name}: the gateware's input `{name}` has no line")
@@ -80,6 +82,12 @@ class BoardTop(Elaboratable):  # type: ignore[misc]
             transmitter.i.valid.eq(opu.link_o.valid),
             opu.link_o.ready.eq(transmitter.i.ready),
         ]
+
+        for both in board.lines:
+            if both.direction == "io":
+                m.submodules[both.port] = drain = io.Buffer("io", platform.request(both.port, dir="-"))
+                pull, level = getattr(opu, f"{both.port}_oe"), getattr(opu, f"{both.port}_i")
+                m.d.comb += [drain.o.eq(0), drain.oe.eq(pull), level.eq(drain.i)]
 
         for name, member in self._ports.items():
             line = board.line(name)

@@ -54,6 +54,7 @@ BOARD = Ulx3s(
     camera_clock_hz=74_250_000,
     adc=Max11125,
     dvi=True,
+    unconnected=("cam_dval",),
     lines=(
         Line("link_rx", "M1", "i", None, (("IO_TYPE", "LVCMOS33"), ("PULLMODE", "UP")), "FT231X TXD, on the board"),
         Line("link_tx", "L4", "o", None, tuple(_LVCMOS.items()), "FT231X RXD, on the board"),
@@ -65,6 +66,14 @@ BOARD = Ulx3s(
                 ("cam_fval", "1+", "i", "frame valid"),
                 ("cam_lval", "1-", "i", "line valid"),
                 ("cam_pixel", "2+ 2- 3+ 3- 4+ 4- 5+ 5-", "i", "pixel; of a camera with more bits the upper eight"),
+            ),
+        ),
+        *lines(
+            _J,
+            _LVCMOS | {"PULLMODE": "UP"},
+            (
+                ("i2c_scl", "7+", "io", "sensor's SCL; with 2.2 kOhm to 3.3 V"),
+                ("i2c_sda", "7-", "io", "sensor's SDA; with 2.2 kOhm to 3.3 V"),
             ),
         ),
         *lines(

@@ -29,6 +29,7 @@ BUILT_IN = {
     "demo": "openopu.train.demo",
     "compare": "openopu.compare",
     "doctor": "openopu.doctor",
+    "sensor": "openopu.sensor_command",
     "budget": "openopu.budget",
     "selftest": "openopu.selftest.command",
 }

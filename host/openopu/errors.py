@@ -104,5 +104,25 @@ class ProjectionFailed(DeviceRefused):
     """A projection ended with a status other than OK, also when repeated."""
 
 
+class SensorError(DeviceError):
+    """The camera's sensor cannot be configured."""
+
+
+class SensorSilent(SensorError):
+    """No sensor answers at the I2C address."""
+
+
+class SensorRefused(SensorError):
+    """The sensor did not acknowledge a register or value."""
+
+
+class SensorBusStuck(SensorError):
+    """A line of the sensor's I2C stays low, or another master uses it."""
+
+
+class SensorMismatch(SensorError):
+    """The sensor is another than was named, or a register does not hold what was written."""
+
+
 class LaserDark(DeviceError):
     """The laser was off during a projection that needs light, or could not be armed."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from types import TracebackType
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,7 +17,7 @@ from openopu_rtl.protocol.packets import RECORD_FLAGS
 from openopu_rtl.protocol.registers import STATUS_BITS, TRIP_CAUSES
 from openopu_rtl.protocol.shots import complement
 
-from . import laser, levels, measure
+from . import laser, levels, measure, sensor_setup
 from . import layout as layouts
 from .device import Device, open_device
 from .encoding import Encoding, Key, array_of, check_errors, check_planes
@@ -25,10 +26,13 @@ from .measure import ExposureReport
 from .pending import Pending
 from .pipeline import EXPOSURE_IDS, Job, Setup
 from .reconnect import Reconnect
+from .sensor_setup import SensorReport
 from .session import Identity, Session, check_geometry
 from .settings import Settings, linear_weight, lossless, selection_of
 from .url import DeviceUrl
 from .worker import Worker
+
+T = TypeVar("T")
 
 SETTLE_S = 5.0
 """Device seconds that projections of an earlier host may still take when a device is opened."""
@@ -432,12 +436,16 @@ class Opu:
         Deterministic: the patterns and their exposure IDs are always the same. Warns of clipped and dark frames.
         """
         report = measure.expose_to(self, target_fill)
-        with self._lock:
-            self.apply(
-                self._settings.replace(program=self._settings.program.replace(exposure_cycles=report.exposure_cycles))
-            )
-            self._exposure_cycles = report.exposure_cycles
+        self.set_exposure(report.exposure_cycles)
         return report
+
+    def set_exposure(self, cycles: int, **registers: int) -> None:
+        """Exposure of every shot, and of later programs; with it further settings by name. All others stay."""
+        whole(cycles, "exposure_cycles", 1, MOST_CYCLES)
+        with self._lock:
+            program = self._settings.program.replace(exposure_cycles=cycles)
+            self.apply(self._settings.replace(program=program, registers={**self._settings.registers, **registers}))
+            self._exposure_cycles = cycles
 
     def refer_monitor(self, projections: int = 16) -> int:
         """Set ``monitor_reference`` to the mean photodiode reading of the configured program's shots; returns it.
@@ -490,6 +498,14 @@ class Opu:
     def repeated(self) -> int:
         """Times that packets had to be repeated because of damage, loss or a fault."""
         return self._worker.pipeline.repeated
+
+    def on_link(self, action: Callable[[Session], T]) -> T:
+        """``action(session)`` in the link's thread, after the projections before it."""
+        return self._worker.call(lambda: action(self._session))
+
+    def configure_sensor(self, name: str, **settings: Any) -> SensorReport:
+        """Configure the camera's sensor over I2C; see :func:`openopu.sensor_setup.configure` for the settings."""
+        return sensor_setup.configure(self, name, **settings)
 
     @property
     def reconnected(self) -> int:

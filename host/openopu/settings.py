@@ -19,6 +19,7 @@ TUNABLE = (
     "link_gap_cycles",
     "slm_preload",
     "camera_readout_cycles",
+    "camera_jitter_cycles",
     "frame_timeout_cycles",
     "panel_timeout_cycles",
     "heartbeat_cycles",

@@ -11,11 +11,13 @@ from .shapes import camera_word
 
 
 class CameraPort(wiring.Component):
-    """Turns FVAL, LVAL and pixels into words (see :func:`shapes.camera_word`). Domain: ``cam``.
+    """Turns FVAL, LVAL, DVAL and pixels into words (see :func:`shapes.camera_word`). Domain: ``cam``.
 
-    Every frame ends with exactly one ``end`` word, also one without pixels. It is ``malformed`` if
+    A pixel is taken in every clock in which all three are high; parallel sensors have no DVAL, so it is high by
+    default. Every frame ends with exactly one ``end`` word, also one without pixels. It is ``malformed`` if
     the frame had a line of another length than ``camera_width``, another number of lines than
-    ``camera_height``, or valid pixels outside FVAL; ``overflow`` if a word could not be handed on.
+    ``camera_height``, or LVAL outside FVAL; ``overflow`` if a word could not be handed on.
+    ``in_frame`` is FVAL, a register.
     """
 
     def __init__(self, geometry: Geometry):
@@ -24,7 +26,9 @@ class CameraPort(wiring.Component):
             {
                 "fval": In(1),
                 "lval": In(1),
+                "dval": In(1, init=1),
                 "pixel": In(geometry.pixel_bits),
+                "in_frame": Out(1),
                 "o": Out(stream.Signature(camera_word(geometry))),
             }
         )
@@ -33,11 +37,12 @@ class CameraPort(wiring.Component):
         m = Module()
         g = self.geometry
         # One register at the pins; the second keeps the previous state for edges.
-        fval, lval, pixel = Signal(), Signal(), Signal(g.pixel_bits)
+        fval, lval, dval, pixel = self.in_frame, Signal(), Signal(), Signal(g.pixel_bits)
         fval_before, lval_before = Signal(), Signal()
         m.d.cam += [
             fval.eq(self.fval),
             lval.eq(self.lval),
+            dval.eq(self.dval),
             pixel.eq(self.pixel),
             fval_before.eq(fval),
             lval_before.eq(lval & fval),
@@ -46,16 +51,20 @@ class CameraPort(wiring.Component):
         first, malformed, overflow = Signal(init=1), Signal(), Signal()
         end = Signal()
         end_malformed, end_overflow = Signal(), Signal()
-        line_bad = Signal()
-        m.d.comb += line_bad.eq(lval_before & ~(lval & fval) & (column != g.camera_width))
+        taken, line_ends, line_bad = Signal(), Signal(), Signal()
+        m.d.comb += [
+            taken.eq(fval & lval & dval),
+            line_ends.eq(lval_before & ~(lval & fval)),
+            line_bad.eq(line_ends & (column != g.camera_width)),
+        ]
 
-        with m.If(lval_before & ~(lval & fval)):
+        with m.If(line_ends):
             m.d.cam += column.eq(0)
             with m.If(column != g.camera_width):
                 m.d.cam += malformed.eq(1)
             with m.If(row <= g.camera_height):
                 m.d.cam += row.eq(row + 1)
-        with m.If(lval & fval):
+        with m.If(taken):
             with m.If(column <= g.camera_width):
                 m.d.cam += column.eq(column + 1)
         with m.If(lval & ~fval):
@@ -71,9 +80,9 @@ class CameraPort(wiring.Component):
             ]
             with m.If(self.o.ready):
                 m.d.cam += end.eq(0)
-            with m.If(lval & fval):
+            with m.If(taken):
                 m.d.cam += overflow.eq(1)
-        with m.Elif(lval & fval):
+        with m.Elif(taken):
             m.d.comb += [self.o.valid.eq(1), self.o.p.pixel.eq(pixel), self.o.p.first.eq(first)]
             with m.If(self.o.ready):
                 m.d.cam += first.eq(0)
@@ -81,7 +90,7 @@ class CameraPort(wiring.Component):
                 m.d.cam += overflow.eq(1)
 
         lines = Signal.like(row)
-        m.d.comb += lines.eq(row + (lval_before & ~(lval & fval)))
+        m.d.comb += lines.eq(row + line_ends)
         with m.If(fval_before & ~fval):
             # A second end while one waits: both frames lost pixels, and one end tells of both.
             m.d.cam += [

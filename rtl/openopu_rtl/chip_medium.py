@@ -84,7 +84,7 @@ class ChipMedium(wiring.Component):
     """Makes the camera's frame of one exposure. The field of each output is a sum over the lit modes, with signs that
     a generator draws anew for every frame; anchor and border do not count.
 
-    It takes ``modes`` clocks to read the pattern, then about ``modes / LANES + 8`` for each output, a row of bins at
+    It takes ``modes`` clocks to read the pattern, then about ``modes / LANES + 9`` for each output, a row of bins at
     a time, and one for each pixel.
 
     Ports
@@ -170,12 +170,15 @@ class ChipMedium(wiring.Component):
             fields.append(field)
         squares = [Signal(range(g.modes**2 + 1), name=f"square_{part}") for part in ("real", "imag")]
         energy = Signal(range(2 * g.modes**2 + 1))
+        half = len(exposure) // 2
+        partial = [Signal(len(energy) + half, name=f"partial{i}") for i in range(2)]
         product = Signal(len(energy) + len(exposure))
         scaled = Signal.like(product)
         m.d.sync += [
             *(square.eq(field * field) for square, field in zip(squares, fields, strict=True)),
             energy.eq(squares[0] + squares[1]),
-            product.eq(energy * exposure),
+            *(partial[i].eq(energy * exposure.word_select(i, half)) for i in range(2)),
+            product.eq(partial[0] + (partial[1] << half)),
         ]
         output = Signal(range(g.outputs_x + 1))
         m.d.comb += [
@@ -230,9 +233,9 @@ class ChipMedium(wiring.Component):
                 with m.If(word == words - 1):
                     m.next = "SETTLE"
             with m.State("SETTLE"):
-                # The last word passes masking, counting, sum, square, sum and product.
+                # The last word passes masking, counting, sum, square, sum, and the product in two steps.
                 m.d.sync += pause.eq(pause + 1)
-                with m.If(pause == 6):
+                with m.If(pause == 7):
                     m.d.comb += row_write.en.eq(1)
                     m.d.sync += output.eq(output + 1)
                     m.next = "OUTPUT"

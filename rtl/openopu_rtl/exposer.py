@@ -26,7 +26,8 @@ class Exposer(wiring.Component):
     A panel that makes no progress for ``panel_timeout`` (``panel_progress`` is low so long while its pattern is
     waited for) has stalled: ``flush`` empties everything on the way to it, and until that has been
     done (``flushed``) and nothing is left to show, shots are skipped: they take their ID, and their
-    projections fail. ``panel_underrun`` pulses when a video frame has lacked pixels; if that is one of a
+    projections fail. So do those of shots that wait for a camera that was given up (``hopeless``).
+    ``panel_underrun`` pulses when a video frame has lacked pixels; if that is one of a
     shot's, or is sent while it is exposed, its projection fails too.
 
     Some panels show a pattern for a while only: ``showing_cycles`` counts down how long this one surely
@@ -60,6 +61,7 @@ class Exposer(wiring.Component):
                 "normalise": In(1),
                 "weight": In(WEIGHT_BITS),
                 "resync": In(1),
+                "hopeless": In(1),
                 "release": In(1),
                 "release_set": In(1),
                 "trigger": Out(1),
@@ -122,7 +124,7 @@ class Exposer(wiring.Component):
         m.d.sync += [
             shortest.eq(now.shot.exposure_cycles <= 1),
             readout_in_time.eq(readout_left <= now.shot.exposure_cycles),
-            may_skip.eq(set_ready & self.none_due & ~self.resync),
+            may_skip.eq(set_ready & self.none_due & (~self.resync | self.hopeless)),
             may_expose.eq(
                 set_ready & self.analog_ready & ~self.monitor_pending & ~self.resync & (self.none_due | readout_in_time)
             ),
@@ -194,6 +196,8 @@ class Exposer(wiring.Component):
                         last_clock.eq(shortest),
                     ]
                     m.next = "EXPOSE"
+                with m.Elif(self.hopeless):
+                    m.next = "SKIP"
                 with m.Elif(~fits):
                     m.d.comb += self.missed.eq(1)
                     m.d.sync += [self.grant.eq(~self.grant), counter.eq(self.panel_timeout)]

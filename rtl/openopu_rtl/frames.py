@@ -21,21 +21,35 @@ _DRAIN_CLOCKS = 1 + Binner.LATENCY + Normaliser.LATENCY + Accumulator.LATENCY
 _READINGS = 4
 """Exposures whose reading may wait: one being read out, two due, one just begun."""
 
+MATCH_MARGIN_CLOCKS = 8
+"""Jitter of a readout between two asynchronous clocks that is allowed for, beside 1/256 of its length."""
+
+_ROUNDS = 8
+"""Times ``timeout`` after which a camera that is never silent is given up."""
+
 
 class FrameMatcher(wiring.Component):
     """Matches frames with exposures in order.
 
-    A frame must begin after its exposure has ended, and end before the next one does and within
-    ``timeout``. Whatever else happens (a frame too many, none, one too late) makes it impossible to
-    know whose the next frame is: every projection under way fails, frames are discarded until the
-    camera has been silent for ``silence``, and no exposure begins meanwhile (``resync``).
-    A malformed frame fails its projection only.
+    A frame must begin after its exposure has ended (``in_frame`` is FVAL, synchronised), and end before the
+    next one does, within ``timeout``, and (``timed``) as long after its exposure as the frame before it did, but for
+    the margin (1/256 of that, :data:`MATCH_MARGIN_CLOCKS` and ``jitter``): another time means another frame. It must
+    have its lines and pixels; one that has not may be a part, whose other part is still to come. Whatever else happens
+    (a frame too many, none, one too soon or too late, one malformed) makes it impossible to know whose the next
+    frame is: every projection under way fails, frames are discarded until the camera has been silent for
+    ``silence``, and no exposure begins meanwhile (``resync``). A frame that only lost pixels on its way
+    (``overflow``) fails its projection alone.
+
+    A projection ends not with its last frame, but when the next exposure does, or after the camera's delay and an
+    eighth of a readout: a frame that follows shows that the last one was not the one that was due. A camera that is
+    not silent for ``_ROUNDS`` times ``timeout`` is given up (``hopeless``) until it is.
 
     Every exposure also has a reading of the photodiode (``reading_stb``), in the same order, before the next exposure
     begins. It is put out with ``monitor_we`` when its frame is done with; a skipped shot's is 0.
 
     ``readout_cycles`` is how long the last readout took, from the end of the exposure to the end of the
-    frame; ``readout_known`` falls when it may no longer hold. ``none_due``: every frame has come.
+    frame; ``readout_known`` falls when it may no longer hold.
+    ``none_due``: every frame has come.
     """
 
     def __init__(self, geometry: Geometry):
@@ -59,9 +73,13 @@ class FrameMatcher(wiring.Component):
                 "timestamp": In(32),
                 "timeout": In(32),
                 "silence": In(32),
+                "timed": In(1, init=1),
+                "jitter": In(32),
+                "in_frame": In(1),
                 "accumulator_saturated": In(1),
                 "busy": Out(1),
                 "resync": Out(1),
+                "hopeless": Out(1),
                 # To binner and accumulator.
                 "pixel": Out(geometry.pixel_bits),
                 "pixel_valid": Out(1),
@@ -75,6 +93,7 @@ class FrameMatcher(wiring.Component):
                 "frame": Out(1),
                 "missing": Out(1),
                 "extra": Out(1),
+                "early": Out(1),
                 "late": Out(1),
                 "malformed": Out(1),
                 "overflow": Out(1),
@@ -96,7 +115,7 @@ class FrameMatcher(wiring.Component):
         used = Array(Signal(2, name=f"used{i}") for i in range(2))
         first_id = Array(Signal(32, name=f"first_id{i}") for i in range(2))
         shot = self.shot
-        timer, since_exposure, quiet = Signal(32), Signal(32), Signal(32)
+        since_exposure, quiet, hold = Signal(32), Signal(32), Signal(32)
         drain = Signal(range(_DRAIN_CLOCKS))
         end_time = Signal(32)
         word = self.i.p
@@ -117,6 +136,21 @@ class FrameMatcher(wiring.Component):
         with m.If(self.exposure_ended):
             m.d.sync += since_exposure.eq(0)
 
+        # When a frame must end. Registers, a clock or two behind: far less than the margin.
+        earliest, latest, margin = Signal(32), Signal(32), Signal(32)
+        delay = Signal(32)
+        """From the end of an exposure to the first pixel of its frame."""
+        early, overdue = Signal(), Signal()
+        m.d.sync += [
+            margin.eq((self.readout_cycles >> 8) + MATCH_MARGIN_CLOCKS + self.jitter),
+            earliest.eq(Mux(self.readout_cycles > margin, self.readout_cycles - margin, 0)),
+            latest.eq(self.readout_cycles + margin),
+            early.eq(self.timed & self.readout_known & (since_exposure < earliest)),
+            overdue.eq((since_exposure > self.timeout) | (self.timed & self.readout_known & (since_exposure > latest))),
+        ]
+        with m.If(self.exposure_ended):
+            m.d.sync += overdue.eq(0)
+
         def fail(code):
             for i in range(2):
                 with m.If(open_sets[i] & (status[i] == Code.OK)):
@@ -130,6 +164,9 @@ class FrameMatcher(wiring.Component):
             m.d.comb += self.extra.eq(1)
             lose_track(Code.FRAME_EXTRA)
 
+        stray = Signal()
+        """Something of a frame is there, while none is due."""
+        m.d.comb += stray.eq((self.i.valid | self.in_frame) & ~self.resync)
         receiving = Signal()
         """A frame is due, or is being received."""
 
@@ -137,11 +174,11 @@ class FrameMatcher(wiring.Component):
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.none_due.eq(~due.r_rdy)
-                with m.If(self.i.valid & ~self.resync):
+                with m.If((self.i.valid & ~self.resync) | (stray & ~due.r_rdy)):
                     extra()
                 with m.If(due.r_rdy):
                     m.d.comb += due.r_en.eq(1)
-                    m.d.sync += [shot.eq(exposed), timer.eq(self.timeout)]
+                    m.d.sync += shot.eq(exposed)
                     m.d.sync += used[exposed.set].eq(used[exposed.set] | (1 << exposed.bank))
                     with m.If((exposed.invalid | exposed.underrun) & (status[exposed.set] == Code.OK)):
                         m.d.sync += status[exposed.set].eq(
@@ -155,7 +192,11 @@ class FrameMatcher(wiring.Component):
                     with m.If(exposed.skipped):
                         with m.If(status[exposed.set] == Code.OK):
                             m.d.sync += status[exposed.set].eq(
-                                Mux(exposed.unfit, Code.SLOT_TOO_SHORT, Code.PANEL_STALLED)
+                                Mux(
+                                    self.resync,
+                                    Code.FRAME_EXTRA,
+                                    Mux(exposed.unfit, Code.SLOT_TOO_SHORT, Code.PANEL_STALLED),
+                                )
                             )
                         m.next = "FINISH"
                     with m.Elif(self.resync | self.i.valid):
@@ -163,11 +204,10 @@ class FrameMatcher(wiring.Component):
                             m.d.sync += status[exposed.set].eq(Mux(self.resync, Code.RESYNC, Code.FRAME_EXTRA))
                         m.next = "FINISH"
             with m.State("WAIT"):
-                m.d.sync += timer.eq(timer - 1)
                 m.d.comb += receiving.eq(1)
                 with m.If(self.i.valid & ~self.exposure_ended):
                     with m.If(word.first):
-                        m.d.sync += [self.pixel_valid.eq(1), self.pixel_first.eq(1)]
+                        m.d.sync += [self.pixel_valid.eq(1), self.pixel_first.eq(1), delay.eq(since_exposure)]
                         m.next = "PIXELS"
                     with m.Elif(word.end):
                         # A frame without a single pixel.
@@ -175,31 +215,39 @@ class FrameMatcher(wiring.Component):
                     with m.Else():
                         extra()
                         m.next = "FINISH"
-                with m.Elif((timer == 0) | self.exposure_ended):
+                with m.Elif(overdue | self.exposure_ended):
                     # A frame that begins in the very clock in which the next exposure ends is late, not missing.
                     m.d.comb += [self.missing.eq(~self.i.valid), self.late.eq(self.i.valid)]
                     lose_track(Mux(self.i.valid, Code.FRAME_LATE, Code.FRAME_MISSING))
                     m.next = "FINISH"
             with m.State("PIXELS"):
-                m.d.sync += timer.eq(timer - 1)
                 m.d.comb += receiving.eq(1)
                 m.d.sync += self.pixel_valid.eq(self.i.valid & ~word.end)
                 with m.If(self.i.valid & word.end):
                     m.next = "DRAIN"
-                with m.Elif((timer == 0) | self.exposure_ended):
+                with m.Elif(overdue | self.exposure_ended):
                     m.d.comb += self.late.eq(1)
                     lose_track(Code.FRAME_LATE)
                     m.next = "DRAIN"
             with m.State("DRAIN"):
-                m.d.sync += drain.eq(drain + 1)
+                m.d.sync += [drain.eq(drain + 1), hold.eq(Mux(self.timed, delay + (self.readout_cycles >> 3), 0))]
                 # No bin of this frame is left on its way when the shot changes.
                 with m.If(self.i.valid & ~self.resync):
                     extra()
                 with m.If(drain == _DRAIN_CLOCKS - 1):
                     m.d.sync += drain.eq(0)
                     m.next = "FINISH"
+                    with m.If(shot.last & ~self.resync):
+                        m.next = "HOLD"
+            with m.State("HOLD"):
+                m.d.sync += hold.eq(hold - 1)
+                with m.If(stray):
+                    extra()
+                    m.next = "FINISH"
+                with m.Elif((hold == 0) | self.exposure_ended | due.r_rdy):
+                    m.next = "FINISH"
             with m.State("FINISH"):
-                with m.If(self.i.valid & ~self.resync):
+                with m.If(stray):
                     extra()
                 with m.Elif(shot.skipped | readings.r_rdy):
                     m.d.comb += self.o.valid.eq(shot.last)
@@ -211,21 +259,24 @@ class FrameMatcher(wiring.Component):
                         m.d.sync += open_sets.bit_select(shot.set, 1).eq(0)
                         m.next = "IDLE"
 
-        ended = Signal()
-        """The frame that was due has ended, well or not."""
+        ended, whole = Signal(), Signal()
+        """The frame that was due has ended; and with all that belongs to it."""
         m.d.comb += [
             ended.eq(self.i.valid & word.end & receiving),
+            whole.eq(ended & ~word.malformed & ~word.overflow),
             self.malformed.eq(ended & word.malformed),
             self.overflow.eq(ended & word.overflow),
-            self.frame.eq(ended & ~word.malformed & ~word.overflow),
+            self.early.eq(whole & early),
+            self.frame.eq(whole & ~early),
         ]
-        with m.If(ended):
+        with m.If(self.malformed):
+            lose_track(Code.FRAME_GEOMETRY)
+        with m.Elif(self.early):
+            lose_track(Code.FRAME_EARLY)
+        with m.Elif(ended):
             m.d.sync += [self.readout_cycles.eq(since_exposure), self.readout_known.eq(1), end_time.eq(self.timestamp)]
-            with m.If(status[shot.set] == Code.OK):
-                with m.If(word.overflow):
-                    m.d.sync += status[shot.set].eq(Code.CAMERA_OVERFLOW)
-                with m.Elif(word.malformed):
-                    m.d.sync += status[shot.set].eq(Code.FRAME_GEOMETRY)
+        with m.If(self.overflow & (status[shot.set] == Code.OK)):
+            m.d.sync += status[shot.set].eq(Code.CAMERA_OVERFLOW)
 
         with m.If(self.accumulator_saturated):
             m.d.sync += held[shot.set].eq(1)
@@ -235,13 +286,22 @@ class FrameMatcher(wiring.Component):
             m.d.sync += laser_on[dark_set].eq(0)
 
         # Realign once the camera has been silent, with no exposure that could still cause a frame.
+        waited, rounds = Signal(32), Signal(range(_ROUNDS + 1))
+        m.d.comb += self.hopeless.eq(rounds == _ROUNDS)
         with m.If(self.resync):
-            with m.If(self.i.valid | self.trigger | due.r_rdy):
+            with m.If(self.i.valid | self.in_frame | self.trigger | due.r_rdy):
                 m.d.sync += quiet.eq(self.silence)
             with m.Elif(quiet != 0):
                 m.d.sync += quiet.eq(quiet - 1)
             with m.Else():
                 m.d.sync += self.resync.eq(0)
+            m.d.sync += waited.eq(waited + 1)
+            with m.If(waited == self.timeout):
+                m.d.sync += waited.eq(0)
+                with m.If(~self.hopeless):
+                    m.d.sync += rounds.eq(rounds + 1)
+        with m.Else():
+            m.d.sync += [waited.eq(0), rounds.eq(0)]
 
         with m.If(self.claim):
             m.d.sync += [
@@ -253,7 +313,7 @@ class FrameMatcher(wiring.Component):
                 first_id[self.claim_set].eq(self.claim_id),
             ]
         m.d.comb += [
-            self.busy.eq(open_sets.any() | due.r_rdy | self.resync),
+            self.busy.eq(open_sets.any() | due.r_rdy | (self.resync & ~self.hopeless)),
             self.o.p.set.eq(shot.set),
             self.o.p.exposure.eq(first_id[shot.set]),
             self.o.p.timestamp.eq(end_time),

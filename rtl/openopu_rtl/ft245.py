@@ -34,6 +34,8 @@ class Ft245Async(wiring.Component):
     """
 
     def __init__(self, timing: Ft245Timing, clock_hz: int):
+        if timing.write_pulse_ns < timing.write_status_ns:
+            raise ValueError("TXE# must follow WR#'s falling edge before WR# rises")
         self.timing = timing
         self.clock_hz = clock_hz
         super().__init__(
@@ -69,14 +71,14 @@ class Ft245Async(wiring.Component):
         m.d.sync += away_before.eq(away)
         m.d.comb += self.link_reset.eq(away & ~away_before)
 
-        # Time in which a status is not looked at: it still tells of the byte before.
+        # Time in which RXF# is not looked at: it still tells of the byte before. TXE# needs none: it follows WR#'s
+        # falling edge within the strobe, and the next byte's way to the bus outlasts the synchroniser.
         read_blind_clocks = max(
             clocks_of(t.read_status_ns, self.clock_hz) + SYNCHRONISER_CLOCKS, clocks(t.read_high_ns)
         )
-        write_blind_clocks = clocks_of(t.write_status_ns, self.clock_hz) + SYNCHRONISER_CLOCKS
         write_high_clocks = clocks(t.write_high_ns)
         read_blind = Signal(range(read_blind_clocks + 1))
-        write_blind = Signal(range(max(write_blind_clocks, write_high_clocks) + 1))
+        write_high = Signal(range(write_high_clocks + 1))
         setup_clocks = clocks(t.write_setup_ns)
         setup = Signal(range(setup_clocks + 1), init=setup_clocks)
         read_clocks = max(clocks(t.read_pulse_ns), clocks(t.read_data_ns + INPUT_SETUP_NS))
@@ -84,7 +86,7 @@ class Ft245Async(wiring.Component):
             clocks(ns) for ns in (t.write_pulse_ns, t.write_hold_ns, t.read_data_ns)
         )
         timer = Signal(range(max(read_clocks, write_clocks, hold_clocks, release_clocks)))
-        for counter in (read_blind, write_blind, timer):
+        for counter in (read_blind, write_high, timer):
             with m.If(counter != 0):
                 m.d.sync += counter.eq(counter - 1)
 
@@ -106,7 +108,7 @@ class Ft245Async(wiring.Component):
         can_read, can_write = Signal(), Signal()
         m.d.comb += [
             can_read.eq(~rxf_n & (read_blind == 0) & ~self.o.valid),
-            can_write.eq(loaded & ~txe_n & (write_blind == 0)),
+            can_write.eq(loaded & ~txe_n & (write_high == 0)),
         ]
         with m.FSM():
             with m.State("IDLE"):
@@ -119,14 +121,11 @@ class Ft245Async(wiring.Component):
                     m.d.sync += [
                         self.wr_n.eq(0),
                         timer.eq(write_clocks - 1),
-                        write_blind.eq(write_blind_clocks),
                         read_last.eq(0),
                     ]
                     m.next = "WRITE"
             with m.State("WRITE"), m.If(timer == 0):
-                m.d.sync += [self.wr_n.eq(1), timer.eq(hold_clocks - 1)]
-                with m.If(write_blind < write_high_clocks):
-                    m.d.sync += write_blind.eq(write_high_clocks)
+                m.d.sync += [self.wr_n.eq(1), timer.eq(hold_clocks - 1), write_high.eq(write_high_clocks - 1)]
                 m.next = "HOLD"
             with m.State("HOLD"), m.If(timer == 0):
                 m.d.sync += loaded.eq(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from amaranth import Module, Mux, Signal
 from amaranth.lib import stream, wiring
+from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.fifo import AsyncFIFOBuffered
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -24,7 +25,11 @@ from .shapes import EXPOSED, LINK_BYTE, camera_word
 from .spi.common import ADC_BITS
 
 _READOUT_MARGIN_CLOCKS = 16
-"""Jitter of a readout between two asynchronous clocks that is allowed for, beside 1/64 of its length."""
+"""More than a readout may be longer than the one before, beside 1/64 of its length: the exposer leaves it as room."""
+
+_IN_FRAME_STAGES = 4
+"""Of the synchroniser of FVAL: as slow as the exposure's way to the matcher, so that a camera may answer at once, and
+quicker than the crossing's FIFO, so that FVAL is seen to fall before the frame's end."""
 
 _SILENCE_CLOCKS = 256
 """Without a camera: after so many clocks, what is left of an aborted frame has come through the crossings."""
@@ -39,10 +44,10 @@ class ImagingPath(wiring.Component):
 
     Ports
     -----
-    fval, lval, pixel : the sensor's pins, domain ``cam``.
+    fval, lval, dval, pixel : the sensor's pins, domain ``cam``.
     exposed, claim, claim_set, claim_id, exposure_ended, trigger : from the exposer.
-    resync, none_due, readout_cycles, release, release_set : to the exposer; ``readout_cycles`` is how long a readout
-        takes at most, the largest number as long as none has been timed: then each frame is waited for.
+    resync, hopeless, none_due, readout_cycles, release, release_set : to the exposer; ``readout_cycles`` is how long a
+        readout takes at most, the largest number as long as none has been timed: then each frame is waited for.
     simulated : frames come from no camera, so that no readout is like the one before it, and none comes late.
     deserted : none will come.
     reads, weight : frames bring their readings, and ``weight`` is that of the one under way.
@@ -58,6 +63,7 @@ class ImagingPath(wiring.Component):
             {
                 "fval": In(1),
                 "lval": In(1),
+                "dval": In(1, init=1),
                 "pixel": In(geometry.pixel_bits),
                 "exposed": In(stream.Signature(EXPOSED, always_ready=True)),
                 "claim": In(1),
@@ -66,6 +72,7 @@ class ImagingPath(wiring.Component):
                 "exposure_ended": In(1),
                 "trigger": In(1),
                 "resync": Out(1),
+                "hopeless": Out(1),
                 "none_due": Out(1),
                 "readout_cycles": Out(32),
                 "simulated": In(1),
@@ -100,6 +107,7 @@ class ImagingPath(wiring.Component):
         m.d.comb += [
             camera.fval.eq(self.fval),
             camera.lval.eq(self.lval),
+            camera.dval.eq(self.dval),
             camera.pixel.eq(self.pixel),
             camera_fifo.w_data.eq(camera.o.payload),
             camera_fifo.w_en.eq(camera.o.valid),
@@ -118,8 +126,11 @@ class ImagingPath(wiring.Component):
             frames.timestamp.eq(self.timestamp),
             frames.timeout.eq(Mux(self.deserted, _SILENCE_CLOCKS, regs.frame_timeout_cycles)),
             frames.silence.eq(Mux(self.simulated, _SILENCE_CLOCKS, regs.frame_timeout_cycles)),
+            frames.timed.eq(~self.simulated),
+            frames.jitter.eq(regs.camera_jitter_cycles),
             frames.accumulator_saturated.eq(accumulator.saturated),
             self.resync.eq(frames.resync),
+            self.hopeless.eq(frames.hopeless),
             self.none_due.eq(frames.none_due),
             binner.pixel.eq(frames.pixel),
             binner.valid.eq(frames.pixel_valid),
@@ -139,10 +150,12 @@ class ImagingPath(wiring.Component):
             accumulator.shift.eq(frames.shot.shift),
             accumulator.fresh.eq(frames.shot.fresh),
         ]
+        m.submodules += FFSynchronizer(camera.in_frame, frames.in_frame, stages=_IN_FRAME_STAGES)
         connect(m, flipped(self.exposed), frames.exposed)
-        readout_timed = Signal(32)
+        readout_timed, room = Signal(32), Signal(32)
         m.d.sync += [
-            readout_timed.eq(frames.readout_cycles + (frames.readout_cycles >> 6) + _READOUT_MARGIN_CLOCKS),
+            room.eq(regs.camera_jitter_cycles + _READOUT_MARGIN_CLOCKS),
+            readout_timed.eq(frames.readout_cycles + (frames.readout_cycles >> 6) + room),
             self.readout_cycles.eq(
                 Mux(
                     frames.readout_known & ~self.simulated,
@@ -216,6 +229,7 @@ class ImagingPath(wiring.Component):
             regs.frames_inc.eq(frames.frame),
             regs.frames_missing_inc.eq(frames.missing),
             regs.frames_extra_inc.eq(frames.extra),
+            regs.frames_early_inc.eq(frames.early),
             regs.frames_late_inc.eq(frames.late),
             regs.frames_malformed_inc.eq(frames.malformed),
             regs.camera_overflows_inc.eq(frames.overflow),

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from amaranth import Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from .control import ControlPath
 from .display import DisplayPath
 from .exposer import Exposer
+from .i2c import I2cMaster
 from .imaging import ImagingPath
 from .laser import LaserPath
 from .monitor import monitor_cycles
 from .panel import panel_pins
 from .plant import PlantPath, plant_features, plants_of
 from .protocol.declaration import MAGIC, PROTOCOL_HASH
+from .protocol.errors import Code
 from .protocol.geometry import Geometry
 from .protocol.registers import STATUS_BITS
 from .registerfile import RegisterFile, identity_values
@@ -42,7 +44,8 @@ class Opu(wiring.Component):
     link_kind : identity register ``link``. uart_divisor: setting for a UART behind the link.
     link_reset : the link is reset (a break on the line, a bus reset, the cable gone): the laser goes dark.
     slm_* : panel, in ``slm``. cam_* : sensor, in ``cam``, but ``cam_trigger`` in ``sync``: the sensor
-        exposes while it is high.
+        exposes while it is high. ``cam_dval`` is high where the sensor has none.
+    i2c_* : the sensor's two-wire bus; ``_oe`` pulls a line low, it is never driven high.
     interlock_closed, laser_enable, dac_*, bias_*, adc_* : laser, its power and bias, and the ADC of photodiode and
         thermometer.
     exposure_id, exposure_active : which exposure is under way, also where the light is simulated and ``cam_trigger``
@@ -89,7 +92,12 @@ class Opu(wiring.Component):
                 "cam_trigger": Out(1),
                 "cam_fval": In(1),
                 "cam_lval": In(1),
+                "cam_dval": In(1, init=1),
                 "cam_pixel": In(geometry.pixel_bits),
+                "i2c_scl_i": In(1, init=1),
+                "i2c_scl_oe": Out(1),
+                "i2c_sda_i": In(1, init=1),
+                "i2c_sda_oe": Out(1),
                 "interlock_closed": In(1),
                 "laser_enable": Out(1),
                 "dac_cs_n": Out(1),
@@ -121,7 +129,7 @@ class Opu(wiring.Component):
 
         # Pins of the same name.
         for path in (control, display, laser, plant):
-            for name in sorted(path.signature.members.keys() & self.signature.members.keys()):
+            for name in sorted(path.signature.members.keys() & self.signature.members.keys() - {"idle"}):
                 if self.signature.members[name].is_signature:
                     connect(m, getattr(path, name), flipped(getattr(self, name)))
                 elif self.signature.members[name].flow is In:
@@ -143,6 +151,24 @@ class Opu(wiring.Component):
             laser.trigger.eq(exposer.trigger),
             laser.timestamp.eq(timestamp),
             busy.eq(display.loading | exposer.busy | imaging.busy | plant.busy),
+        ]
+
+        # The sensor's registers.
+        m.submodules.i2c = i2c = I2cMaster(self.clock_hz)
+        m.d.comb += [
+            i2c.start.eq(regs.i2c_start_stb),
+            i2c.read.eq(regs.w_value[0]),
+            Cat(i2c.target, i2c.wide_register, i2c.wide_value).eq(regs.i2c_target),
+            i2c.register.eq(regs.i2c_register),
+            i2c.value.eq(regs.i2c_value),
+            i2c.scl_i.eq(self.i2c_scl_i),
+            i2c.sda_i.eq(self.i2c_sda_i),
+            self.i2c_scl_oe.eq(i2c.scl_oe),
+            self.i2c_sda_oe.eq(i2c.sda_oe),
+            regs.i2c_start_code.eq(Mux(i2c.busy, Code.BUSY, Code.OK)),
+            regs.i2c_state.eq(i2c.state),
+            regs.i2c_result.eq(i2c.result),
+            self.idle.eq(control.idle & ~i2c.busy),
         ]
 
         # Patterns.
@@ -182,6 +208,7 @@ class Opu(wiring.Component):
             exposer.normalise.eq(regs.normalise),
             exposer.weight.eq(laser.weight),
             exposer.resync.eq(imaging.resync),
+            exposer.hopeless.eq(imaging.hopeless),
             exposer.release.eq(imaging.release),
             exposer.release_set.eq(imaging.release_set),
             self.cam_trigger.eq(exposer.trigger & ~plant.simulated),
@@ -220,7 +247,7 @@ class Opu(wiring.Component):
             imaging.trigger.eq(exposer.trigger),
             *(
                 getattr(imaging, name).eq(getattr(plant, name))
-                for name in ("fval", "lval", "pixel", "simulated", "deserted", "reads", "weight")
+                for name in ("fval", "lval", "dval", "pixel", "simulated", "deserted", "reads", "weight")
             ),
             imaging.laser_on.eq(laser.state.laser_on | plant.simulated),
             # With frames from the host its readings come with them.

@@ -58,7 +58,7 @@ class PlantPath(wiring.Component):
 
     Ports
     -----
-    cam_* : the sensor's pins. fval, lval, pixel : to the imaging path. All in domain ``cam``.
+    cam_* : the sensor's pins. fval, lval, dval, pixel : to the imaging path. All in domain ``cam``.
     de, vsync, level : the panel's pins, domain ``slm``, of a panel that takes video. flush : their pattern is thrown
         away.
     trigger, exposure_id : the exposure that is under way, and the last one until then.
@@ -80,9 +80,11 @@ class PlantPath(wiring.Component):
             {
                 "cam_fval": In(1),
                 "cam_lval": In(1),
+                "cam_dval": In(1, init=1),
                 "cam_pixel": In(geometry.pixel_bits),
                 "fval": Out(1),
                 "lval": Out(1),
+                "dval": Out(1),
                 "pixel": Out(geometry.pixel_bits),
                 "de": In(1),
                 "vsync": In(1),
@@ -115,7 +117,7 @@ class PlantPath(wiring.Component):
             with m.Default():
                 m.d.comb += regs.plant_source_code.eq(Code.NO_PLANT)
         m.d.comb += self.simulated.eq(regs.plant_source != PLANT_SOURCES["camera"])
-        pins = {"fval": self.cam_fval, "lval": self.cam_lval, "pixel": self.cam_pixel}
+        pins = {"fval": self.cam_fval, "lval": self.cam_lval, "dval": self.cam_dval, "pixel": self.cam_pixel}
         if self.plants:
             pins = self._simulate(m, pins)
         m.d.comb += [getattr(self, name).eq(pin) for name, pin in pins.items()]
@@ -177,7 +179,8 @@ class PlantPath(wiring.Component):
                             m.next = name
             for add_states in states.values():
                 add_states()
-        return {name: Mux(simulated_cam, getattr(player, name), pin) for name, pin in pins.items()}
+        played = {"fval": player.fval, "lval": player.lval, "dval": 1, "pixel": player.pixel}
+        return {name: Mux(simulated_cam, played[name], pin) for name, pin in pins.items()}
 
     def _chosen(self, name):
         return self.regs.plant_source == PLANT_SOURCES[name]

@@ -31,7 +31,7 @@ from openopu_rtl.protocol.registers import PLANT_SOURCES
 
 from .bench.process import Simulation
 from .bench.settings import CAMERA_CLOCK_HZ, CLOCK_HZ, LINKS_PLAYED, SIMULATORS, SLM_CLOCK_HZ, BenchSettings
-from .options import KEYS, geometry_of, plant_options, plant_source_of
+from .options import KEYS, geometry_of, plant_options, plant_source_of, sensor_of
 from .plant.medium import refuse_too_large
 
 BENCH_KEYS = (
@@ -69,6 +69,7 @@ def settings_of(url: DeviceUrl) -> BenchSettings:
         clock_hz=url.get_int("clock_hz", CLOCK_HZ, *_CLOCKS_HZ),
         free_running=_choice(url, "time", ("lockstep", "free")) == "free",
         faults=url.parameters.get("fault", ""),
+        sensor=sensor_of(url),
         interlock_closed=_choice(url, "interlock", ("closed", "open")) == "closed",
         slm_clock_hz=url.get_int("slm_clock_hz", SLM_CLOCK_HZ, *_CLOCKS_HZ),
         camera_clock_hz=url.get_int("camera_clock_hz", CAMERA_CLOCK_HZ, *_CLOCKS_HZ),

@@ -15,6 +15,7 @@ optics         with ``plant=host``: the named plant or plant file
 noise          on (default) or off: mean values, still rounded by the ADC
 seed           of the medium, default 1
 noise_seed     of the noise, default 1
+sensor         model behind the I2C: see :meth:`openopu_sim.sensor.SensorSettings.named`; default ``mt9v034``
 =============  ==========================================================================================
 """
 
@@ -29,11 +30,12 @@ from openopu_rtl.protocol import Geometry, GeometryError
 from openopu_rtl.protocol.geometry import PRESETS
 
 from .plant import NAMED, Plant, PlantParameters, load
+from .sensor import DEFAULT_SENSOR, SensorSettings
 
 GEOMETRY_FIELDS = tuple(f.name for f in dataclasses.fields(Geometry))
 GEOMETRY_KEYS = ("n", "m", "bits", "geometry", *GEOMETRY_FIELDS)
 PLANT_KEYS = ("plant", "optics", "noise", "seed", "noise_seed")
-KEYS = GEOMETRY_KEYS + PLANT_KEYS
+KEYS = (*GEOMETRY_KEYS, *PLANT_KEYS, "sensor")
 """Every key of this module, for :meth:`DeviceUrl.refuse_unknown`."""
 
 SIMULATION_CLOCK_HZ = 48_000_000
@@ -63,6 +65,11 @@ def geometry_of(url: DeviceUrl) -> Geometry:
         if url.get_int(key, is_, 1, 1 << 20) != is_:
             raise UrlError(f"geometry `{name}` has {key} = {is_}", str(url), f"Leave out `{key}=` or `geometry=`")
     return geometry
+
+
+def sensor_of(url: DeviceUrl) -> SensorSettings:
+    """The model of a sensor that a URL asks for. Raises :class:`openopu.errors.UsageError`."""
+    return SensorSettings.named(url.parameters.get("sensor", DEFAULT_SENSOR.name))
 
 
 def plant_source_of(url: DeviceUrl) -> str:

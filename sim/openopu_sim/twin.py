@@ -13,7 +13,7 @@ from openopu.errors import LinkLost, UrlError
 from openopu.url import DeviceUrl
 from openopu_rtl.protocol.registers import PLANT_SOURCES
 
-from .options import KEYS, geometry_of, plant_of, plant_source_of
+from .options import KEYS, geometry_of, plant_of, plant_source_of, sensor_of
 from .plant import ChipPlant
 from .twin_device import TwinDevice
 
@@ -58,13 +58,13 @@ def open_twin(url: DeviceUrl) -> Device:
     source = plant_source_of(url)
     if source == "host":
         raise UrlError("the twin's optics is on the host already", str(url), "Write plant=dmd, phase, FILE or chip")
-    chip = source == "chip"
-    twin = TwinDevice(ChipPlant(geometry) if chip else plant_of(url, geometry), interlock_closed=closed)
+    plant = ChipPlant(geometry) if source == "chip" else plant_of(url, geometry)
+    twin = TwinDevice(plant, interlock_closed=closed, sensor=sensor_of(url))
     return Device(
         url=url,
         name="twin",
         transport=TwinTransport(twin),
-        arms_itself=not chip,
+        arms_itself=source != "chip",
         plant_source=PLANT_SOURCES[source],
         realtime=False,
         exact_matrix=twin.exact_matrix,

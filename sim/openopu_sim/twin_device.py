@@ -23,6 +23,7 @@ from openopu_rtl.protocol.packets import (
 from openopu_rtl.top import SIMULATION_ADC, SIMULATION_CLOCK_HZ, build_id
 
 from .plant import ChipPlant, Plant
+from .sensor import DEFAULT_SENSOR, SensorModel, SensorSettings
 from .twin_program import execute, illumination
 from .twin_registers import WORD, Refusal, Registers
 
@@ -49,7 +50,9 @@ class TwinDevice:
     ``plant`` is the optics behind the camera, or, where there is none, the medium that every gateware can hold.
     """
 
-    def __init__(self, plant: Plant | ChipPlant, *, interlock_closed: bool = True) -> None:
+    def __init__(
+        self, plant: Plant | ChipPlant, *, interlock_closed: bool = True, sensor: SensorSettings = DEFAULT_SENSOR
+    ) -> None:
         self.geometry = plant.geometry
         self._plants: dict[str, Plant | ChipPlant] = {"chip" if isinstance(plant, ChipPlant) else "camera": plant}
         self.registers = Registers(
@@ -58,6 +61,7 @@ class TwinDevice:
             build=build_id(),
             monitor_cycles=monitor_cycles(SIMULATION_ADC, SIMULATION_CLOCK_HZ),
             temperature=plant.temperature_reading(),
+            sensor=SensorModel(sensor),
             interlock_closed=interlock_closed,
             plants=tuple({**self._plants, "chip": None}),
         )

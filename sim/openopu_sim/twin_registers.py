@@ -23,6 +23,8 @@ from openopu_rtl.protocol import (
 )
 from openopu_rtl.protocol.registers import FEATURE_BITS, PLANT_SOURCES, STATUS_BITS
 
+from .sensor import SensorModel
+
 TWIN_BOARD = 1
 """Value of the register ``board``."""
 WORD = 0xFFFFFFFF
@@ -47,6 +49,7 @@ class Registers:
     ----------
     windows : contents by name, (words,) uint32.
     interlock_closed : the loop; see :meth:`set_interlock`.
+    sensor : the model behind the I2C.
 
     ``plants`` names the values of ``plant_source`` that can be used; without a camera it resets to another. Frames
     from the host are no use to the twin: its optics is on the host already.
@@ -58,12 +61,14 @@ class Registers:
         *,
         clock_hz: int,
         build: int,
+        sensor: SensorModel,
         monitor_cycles: int,
         temperature: int,
         interlock_closed: bool = True,
         plants: Sequence[str] = ("camera", "chip"),
     ) -> None:
         self.geometry = geometry
+        self.sensor = sensor
         identity = {
             "magic": MAGIC,
             "protocol_hash": PROTOCOL_HASH,
@@ -185,10 +190,24 @@ class Registers:
             _refuse(code, register.address)
         elif register.name == "laser_disarm":
             self._clock(disarm=True)
+        elif register.name == "i2c_start":
+            self._transfer(read=bool(value))
         elif register.name == "counters_clear":
             for r in REGISTERS.values():
                 if r.kind in (Kind.EVENT, Kind.TIMING):
                     self[r.name] = 0
+
+    def _transfer(self, read: bool) -> None:
+        """A transfer on the sensor's bus, over at once."""
+        target = self["i2c_target"]
+        self["i2c_state"], self["i2c_result"] = self.sensor.transfer(
+            target & 0x7F,
+            self["i2c_register"],
+            self["i2c_value"],
+            read=read,
+            wide_register=bool(target >> 7 & 1),
+            wide_value=bool(target >> 8 & 1),
+        )
 
 
 def _refuse(code: Code, address: int) -> None:

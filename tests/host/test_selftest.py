@@ -39,7 +39,7 @@ def test_report_for_people(capsys, tmp_path):
 def test_settings_are_left_as_they_were(opu):
     opu.configure(components=10, outputs=[5, 3, 9])
     before = opu.settings, opu.exposure_cycles
-    for check in (checks.link, checks.modulator, checks.camera, checks.settle, checks.interlock):
+    for check in (checks.link, checks.modulator, checks.camera, checks.pairing, checks.settle, checks.interlock):
         assert check(opu).verdict is not Verdict.FAIL
     assert (opu.settings, opu.exposure_cycles) == before
     # The selection window, too: noise is keyed by the exposure, so the same one gives the same integers.
@@ -52,7 +52,7 @@ def test_settings_are_left_as_they_were(opu):
 
 def test_no_light(opu):
     opu.configure(laser_power=0)
-    for check in (checks.camera, checks.settle):
+    for check in (checks.camera, checks.pairing, checks.settle):
         found = check(opu)
         assert found.verdict is Verdict.FAIL, found
         assert found.next_step

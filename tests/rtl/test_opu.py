@@ -109,7 +109,7 @@ FAULTS = {
     "missing line": ([lines(W, H - 1)], Code.FRAME_GEOMETRY, "frames_malformed"),
     "extra line": ([lines(W, H + 1)], Code.FRAME_GEOMETRY, "frames_malformed"),
     "no pixel": ([[]], Code.FRAME_GEOMETRY, "frames_malformed"),
-    "endless": ([lines(W, 60 * H)], Code.FRAME_LATE, "frames_late"),
+    "endless": ([lines(W, 20 * H)], Code.FRAME_LATE, "frames_late"),
 }
 
 

@@ -14,6 +14,7 @@ from ..encoding import generator
 from ..errors import DeviceError, DeviceRefused, ProjectionFailed
 from ..opu import Opu
 from ..session import Session
+from .pairing import check_pairing
 from .report import Check, failed, left_out, passed
 
 SEED = 20_261_124
@@ -147,6 +148,18 @@ def camera(opu: Opu) -> Check:
     if lit_mean <= dark_mean:
         return failed(name, f"{found}: no light arrives", "Arm the laser (--arm); check shutter and beam", **figures)
     return passed(name, found, **figures)
+
+
+def pairing(opu: Opu) -> Check:
+    """The 0-0-1-1 test; see :mod:`openopu.selftest.pairing`."""
+    name = "trigger pairing"
+    if not opu.status()["laser_on"]:
+        return left_out(name, "it needs light: give --arm")
+    report = check_pairing(opu)
+    figures = {n: getattr(report, n) for n in ("seen", "frames_behind", "dark", "bright")}
+    if report.ok:
+        return passed(name, report.found, **figures)
+    return failed(name, report.found, report.next_step, **figures)
 
 
 def settle(opu: Opu) -> Check:

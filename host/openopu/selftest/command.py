@@ -22,6 +22,7 @@ CHECKS: dict[str, Callable[[Opu], Check]] = {
     "link": checks.link,
     "modulator": checks.modulator,
     "camera": checks.camera,
+    "pairing": checks.pairing,
     "settle": checks.settle,
     "interlock": checks.interlock,
 }

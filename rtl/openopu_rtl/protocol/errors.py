@@ -40,6 +40,7 @@ class Code(enum.IntEnum):
     MONITOR_LATE = 40
     PANEL_UNDERRUN = 41
     SLOT_TOO_SHORT = 42
+    FRAME_EARLY = 43
 
 
 @dataclass(frozen=True)
@@ -119,8 +120,14 @@ ERRORS: dict[Code, Explanation] = {
         "check that the camera runs in its external trigger mode",
     ),
     Code.FRAME_LATE: Explanation(
-        "a frame had not ended when the next exposure did, or within `frame_timeout_cycles`",
-        "check the camera's pixel clock; raise `camera_readout_cycles`; with plant=host: `frame_timeout_cycles`",
+        "a frame had not ended when the frame before it had, so long after its exposure, when the next exposure did, "
+        "or within `frame_timeout_cycles`",
+        "check the camera's pixel clock; raise `camera_jitter_cycles` or `camera_readout_cycles`; with plant=host: "
+        "`frame_timeout_cycles`",
+    ),
+    Code.FRAME_EARLY: Explanation(
+        "a frame ended sooner after its exposure than the frame before it: it may be another exposure's",
+        "check that the camera runs in its external trigger mode; raise `camera_jitter_cycles` if its readout varies",
     ),
     Code.FRAME_GEOMETRY: Explanation(
         "a frame had missing, extra, short or long lines", "check the sensor's region and the LVAL/FVAL wiring"

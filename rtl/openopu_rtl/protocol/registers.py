@@ -138,11 +138,19 @@ _SETTINGS = [
              "(plus 1/64) if that is longer.", "cycles", reset=0, idle_only=True),
     Register("frame_timeout_cycles", _K.SETTING, "A frame must have ended so long after its exposure.", "cycles",
              reset=1 << 22, minimum=64, idle_only=True),
+    Register("camera_jitter_cycles", _K.SETTING,
+             "A frame may end sooner or later after its exposure than the one before it did by so much, beside 1/256 "
+             "of the readout and 8 cycles.", "cycles", maximum=1 << 30, idle_only=True),
     Register("panel_timeout_cycles", _K.SETTING,
              "The panel must take a pixel, or show a pattern that it has taken, within so long.", "cycles",
              reset=1 << 22, minimum=64, idle_only=True),
     Register("heartbeat_cycles", _K.SETTING, "The laser trips when no valid packet arrives for so long.", "cycles",
              reset=1 << 26, minimum=64),
+    Register("i2c_target", _K.SETTING,
+             "Slave of the next I2C transfer: bits 6:0 its address; bit 7: registers, bit 8: values of 16 bits, not 8.",
+             maximum=0x1FF),
+    Register("i2c_register", _K.SETTING, "Register of the slave.", maximum=0xFFFF),
+    Register("i2c_value", _K.SETTING, "Value to write.", maximum=0xFFFF),
     Register("laser_power", _K.SETTING, "Code of the laser's power DAC (12 bit), applied while the laser is on.",
              maximum=4095, idle_only=True),
     Register("monitor_limit", _K.SETTING, "The laser trips when the photodiode's ADC reads more (12 bit); 4095: never.",
@@ -165,6 +173,7 @@ _COMMANDS = [
     Register("laser_arm", _K.COMMAND, "Second step of arming the laser, soon after `laser_unlock`: the value must be "
              "the declaration's hash."),
     Register("laser_disarm", _K.COMMAND, "Disarm the laser, whatever the value."),
+    Register("i2c_start", _K.COMMAND, "Begin an I2C transfer: 0 writes `i2c_value`, 1 reads.", maximum=1),
     Register("counters_clear", _K.COMMAND, "Set event and timing counters to zero, whatever the value.",
              idle_only=True),
     # Behind `laser_arm`, so that no single packet holds both steps in their order.
@@ -185,6 +194,18 @@ STATUS_BITS = {
 TRIP_CAUSES = {"interlock_open": 0, "heartbeat_lost": 1, "link_reset": 2, "over_power": 3, "sequencer_fault": 4}
 """Bits of the register ``trip_cause``."""
 
+I2C_STATES = {
+    "idle": 0,
+    "busy": 1,
+    "ok": 2,
+    "nack_address": 3,
+    "nack_data": 4,
+    "clock_stuck": 5,
+    "bus_stuck": 6,
+    "arbitration_lost": 7,
+}
+"""Values of the register ``i2c_state``."""
+
 _STATUS = [
     Register("status", _K.STATUS, "Bits: " + ", ".join(f"{b} {n}" for n, b in STATUS_BITS.items()) + "."),
     Register("trip_cause", _K.STATUS, "Why the laser tripped: " + ", ".join(f"{b} {n}" for n, b in TRIP_CAUSES.items())
@@ -192,6 +213,8 @@ _STATUS = [
     Register("exposure_next", _K.STATUS, "ID that the next accepted projection begins with."),
     Register("monitor", _K.STATUS, "Photodiode reading of the last exposure (12 bit)."),
     Register("temperature", _K.STATUS, "Last reading of the thermometer (12 bit); what it means is the board's data."),
+    Register("i2c_state", _K.STATUS, "I2C: " + ", ".join(f"{v} {n}" for n, v in I2C_STATES.items()) + "."),
+    Register("i2c_result", _K.STATUS, "What the last I2C transfer read; 0 after a write."),
 ]  # fmt: skip
 
 _EVENTS = [
@@ -206,7 +229,8 @@ _EVENTS = [
         "frames": "Whole frames accumulated.",
         "frames_missing": "Exposures without a frame in time.",
         "frames_extra": "Frames that no exposure asked for.",
-        "frames_late": "Frames unfinished when the next exposure ended.",
+        "frames_early": "Frames that ended sooner after their exposure than the one before.",
+        "frames_late": "Frames unfinished when they were due, or when the next exposure ended.",
         "frames_malformed": "Frames with missing, extra, short or long lines.",
         "panel_stalls": "Times that the panel stopped taking or showing patterns.",
         "panel_underruns": "Video frames whose pixels did not come in time.",

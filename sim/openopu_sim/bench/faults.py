@@ -12,11 +12,16 @@ _NO_LINE = 0xFFFF
 
 KINDS: dict[str, tuple[str, int]] = {
     "drop": ("the camera sends no frame", 0),
-    "extra": ("the camera sends the frame twice", 0),
+    "extra": ("the camera sends the frame twice, ARGUMENT camera clocks more than usual between them", 0),
     "short_line": ("line ARGUMENT lacks its last pixel", 5),
     "long_line": ("line ARGUMENT has a pixel too many", 5),
     "missing_line": ("the frame lacks its last ARGUMENT lines", 1),
     "extra_line": ("the frame has ARGUMENT lines too many", 1),
+    "cut": ("FVAL falls after ARGUMENT pixels of the frame", 100),
+    "glitch": ("FVAL is low for a clock before line ARGUMENT", 5),
+    "noise": ("LVAL is high for ARGUMENT clocks before the frame", 3),
+    "pauses": ("DVAL is low in ARGUMENT of 256 clocks of each line: no fault, if the frame is not late", 2),
+    "jitter": ("the gaps between lines are up to ARGUMENT clocks longer, a power of two", 1024),
     "late": ("the frame comes ARGUMENT camera clocks later", 100_000),
     "clock_stop": ("in mid-frame the camera's clock stops for ARGUMENT system clocks", 100_000),
     "interlock": ("the interlock opens as the exposure ends, for ARGUMENT exposures", 1),
@@ -34,6 +39,13 @@ class Play:
     play_lines: int
     odd_line: int = _NO_LINE
     odd_line_pixels: int = 0
+    play_gap: int = 0
+    cut_line: int = _NO_LINE
+    cut_pixels: int = 0
+    glitch_line: int = _NO_LINE
+    noise_clocks: int = 0
+    dval_pauses: int = 0
+    gap_jitter: int = 0
     stop_after: int = 0
     stop_cycles: int = 0
 
@@ -53,6 +65,17 @@ class Fault:
                 values["play_times"] = 0
             case "extra":
                 values["play_times"] = 2
+                values["play_gap"] = self.argument
+            case "cut":
+                values["cut_line"], values["cut_pixels"] = divmod(self.argument, geometry.camera_width)
+            case "glitch":
+                values["glitch_line"] = self.argument
+            case "noise":
+                values["noise_clocks"] = self.argument
+            case "pauses":
+                values["dval_pauses"] = min(self.argument, 255)
+            case "jitter":
+                values["gap_jitter"] = self.argument
             case "short_line" | "long_line":
                 values["odd_line"] = self.argument
                 values["odd_line_pixels"] = geometry.camera_width + (1 if self.kind == "long_line" else -1)

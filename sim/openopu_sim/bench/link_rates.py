@@ -30,10 +30,9 @@ GEOMETRY = {
 }  # fmt: skip
 PLANES = 32
 ROWS = 1000
-FEW_ROWS = 100
 CASES: dict[str, tuple[Link, int, int, int]] = {
     # name: link, system clock in Hz, UART's rate, projections
-    "UART 3 Mbaud": (Link.UART, 48_000_000, 3_000_000, 250),
+    "UART 3 Mbaud": (Link.UART, 48_000_000, 3_000_000, 100),
     "UART 12 Mbaud": (Link.UART, 48_000_000, 12_000_000, ROWS),
     "FT245, 48 MHz": (Link.FT245, 48_000_000, 0, ROWS),
     "FT245, 100 MHz": (Link.FT245, 100_000_000, 0, ROWS),

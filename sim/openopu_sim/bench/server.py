@@ -5,6 +5,7 @@ A cocotb test module; the same for every simulator. All that it does takes no si
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import json
 import os
@@ -156,6 +157,7 @@ class Bench:
             "tick_cycles": TICK_CYCLES[s.simulator],
             "line_gap": s.camera_line_gap_clocks,
             "fval_lead": s.camera_frame_gap_clocks,
+            **{f"sensor_{n}": int(v) for n, v in dataclasses.asdict(s.sensor).items() if n != "name"},
             "temperature": self.plant.temperature_reading(),
             **self._usual.__dict__,
         }.items():

@@ -13,6 +13,7 @@ from openopu.errors import UsageError
 from openopu_rtl.protocol import Geometry, Link, PanelKind
 from openopu_rtl.protocol.links import FT245SYNC_HZ
 
+from ..sensor import DEFAULT_SENSOR, SensorSettings
 from .faults import Faults
 
 SIMULATORS = ("verilator", "icarus")
@@ -50,6 +51,8 @@ class BenchSettings:
     faults: str = ""
     """Faults to inject; see :mod:`openopu_sim.bench.faults`."""
     interlock_closed: bool = True
+    sensor: SensorSettings = DEFAULT_SENSOR
+    """The model behind the I2C."""
     slm_clock_hz: int = SLM_CLOCK_HZ
     camera_clock_hz: int = CAMERA_CLOCK_HZ
     camera_delay_clocks: int = 16
@@ -128,5 +131,6 @@ class BenchSettings:
     def loads(cls, text: str) -> BenchSettings:
         values: dict[str, Any] = json.loads(text)
         values["geometry"] = Geometry(**values["geometry"])
+        values["sensor"] = SensorSettings(**values["sensor"])
         values["link"] = Link(values["link"])
         return cls(**values)

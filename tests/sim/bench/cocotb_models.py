@@ -172,7 +172,9 @@ async def continuous_sees_broken_laws(dut, fault, law):
 async def start_camera(dut):
     for name, value in {
         "trigger": 0, "play_times": 1, "play_delay": 5, "play_lines": CAMERA_HEIGHT, "odd_line": 0xFFFF,
-        "odd_line_pixels": 0, "stop_after": 0, "stop_cycles": 0, "fval_lead": 3, "line_gap": 2,
+        "odd_line_pixels": 0, "stop_after": 0, "stop_cycles": 0, "fval_lead": 3, "line_gap": 2, "play_gap": 0,
+        "cut_line": 0xFFFF, "cut_pixels": 0, "glitch_line": 0xFFFF, "noise_clocks": 0, "dval_pauses": 0,
+        "gap_jitter": 0,
     }.items():  # fmt: skip
         getattr(dut, name).value = value
     Clock(dut.clk, 20, unit="ns").start()
@@ -211,16 +213,18 @@ async def expose(dut, pixels, cycles=9, **play):
     return width
 
 
-async def receive(dut, frames, timeout=4000):
-    """Frames as lists of lines, seen at rising edges."""
-    got, lines, line, inside = [], [], [], False
+async def receive(dut, frames, timeout=4000, noise=0):
+    """Frames as lists of lines, seen at rising edges. LVAL must be high outside of frames for ``noise`` clocks."""
+    got, lines, line, inside, outside = [], [], [], False, 0
     for _ in range(timeout):
         await RisingEdge(dut.pixel_clk)
         await ReadOnly()
         if int(dut.lval.value):
-            assert int(dut.fval.value), "pixels outside a frame"
-            line.append(int(dut.pixel.value))
-        elif line:
+            if not int(dut.fval.value):
+                outside += 1
+            elif int(dut.dval.value):
+                line.append(int(dut.pixel.value))
+        if line and not (int(dut.lval.value) and int(dut.fval.value)):
             lines.append(line)
             line = []
         if inside and not int(dut.fval.value):
@@ -229,6 +233,7 @@ async def receive(dut, frames, timeout=4000):
             if len(got) == frames:
                 break
         inside = bool(int(dut.fval.value))
+    assert outside == noise, "pixels outside a frame"
     return got
 
 
@@ -286,14 +291,38 @@ async def camera_says_when_a_third_frame_comes(dut):
             ({"odd_line": 0, "odd_line_pixels": 8}, [[8, 7, 7, 7, 7]]),
             ({"play_lines": 4}, [[7] * 4]),
             ({"play_lines": 6}, [[7] * 6]),
+            ({"cut_line": 2, "cut_pixels": 3}, [[7, 7, 3]]),
+            ({"cut_line": 0, "cut_pixels": 0}, [[]]),
+            ({"glitch_line": 2}, [[7, 7], [7, 7, 7]]),
+            ({"noise_clocks": 3}, [[7] * 5]),
         ],
     )
 )
 async def camera_faults(dut, play, lines):
     await start_camera(dut)
-    seen = cocotb.start_soon(receive(dut, max(1, len(lines)), 800))
+    seen = cocotb.start_soon(receive(dut, max(1, len(lines)), 800, play.get("noise_clocks", 0)))
     await expose(dut, pixels_of(7), 3, **play)
     assert [[len(line) for line in f] for f in await seen] == lines
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def camera_pauses_and_gaps_lose_nothing(dut):
+    await start_camera(dut)
+    seen = cocotb.start_soon(receive(dut, 2))
+    pixels = pixels_of(9)
+    await expose(dut, pixels, 3, dval_pauses=100, gap_jitter=16)
+    await ClockCycles(dut.clk, 400)
+    await expose(dut, pixels, 3, dval_pauses=0, play_times=1)
+    assert await seen == [as_lines(pixels)] * 2
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def camera_sends_again_after_a_while(dut):
+    await start_camera(dut)
+    seen = cocotb.start_soon(receive(dut, 2))
+    pixels = pixels_of(10)
+    await expose(dut, pixels, 3, play_times=2, play_gap=200, dval_pauses=0, gap_jitter=0)
+    assert await seen == [as_lines(pixels)] * 2
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")

@@ -11,7 +11,8 @@ module openopu_sim_top (
     output [7:0] bypass_tx_payload, output bypass_tx_valid, input bypass_tx_ready,
     output reg slm_de, output reg slm_hsync, output reg slm_vsync, output reg [7:0] slm_level,
     output slm_bus, input slm_return,
-    output reg cam_trigger, input cam_fval, input cam_lval, input [7:0] cam_pixel,
+    output reg cam_trigger, input cam_fval, input cam_lval, input cam_dval, input [7:0] cam_pixel,
+    input i2c_scl_i, output i2c_scl_oe, input i2c_sda_i, output i2c_sda_oe,
     input interlock_closed, output reg laser_enable,
     output reg dac_cs_n, output reg dac_sck, output dac_sdi,
     output bias_cs_n, output bias_sck, output bias_sdi,
@@ -47,6 +48,8 @@ module openopu_sim_top (
     assign exposure_active = cam_trigger;
     assign idle = state == WAIT && !waiting && send_quiet && receive_quiet;
     assign slm_bus = 0;
+    assign i2c_scl_oe = 0;
+    assign i2c_sda_oe = 0;
     assign dac_sdi = word[15];
     assign bias_cs_n = 1, bias_sck = 0, bias_sdi = 0, adc_sdi = 0;
     reg convert_n;

@@ -104,7 +104,7 @@ def test_mirrors(tmp_path: Path, top: str, tests: int) -> None:
 
 def test_camera(tmp_path: Path) -> None:
     options = ("-Popenopu_camera.WIDTH=7", "-Popenopu_camera.HEIGHT=5")
-    assert len(run(tmp_path, "camera", "openopu_camera", [HDL / "camera.v"], *options)) == 10
+    assert len(run(tmp_path, "camera", "openopu_camera", [HDL / "camera.v"], *options)) == 16
 
 
 @pytest.mark.parametrize(("part", "top"), [("dac", "openopu_mcp4921"), ("adc", "openopu_mcp3201")])

@@ -64,14 +64,24 @@ module openopu_bench #(
     reg [11:0] temperature;
     reg  [7:0] play_times;
     reg [31:0] play_delay;
+    reg [31:0] play_gap;
     reg [15:0] play_lines;
     reg [15:0] odd_line;
     reg [15:0] odd_line_pixels;
+    reg [15:0] cut_line;
+    reg [15:0] cut_pixels;
+    reg [15:0] glitch_line;
+    reg [15:0] noise_clocks;
+    reg  [7:0] dval_pauses;
+    reg [15:0] gap_jitter;
     reg [31:0] stop_after;
     reg [31:0] stop_cycles;
     reg [15:0] fval_lead;
     reg [15:0] line_gap;
     reg [31:0] tick_cycles;
+    reg        sensor_present, sensor_stuck, sensor_wide_register, sensor_wide_value;
+    reg  [6:0] sensor_address;
+    reg [15:0] sensor_id_register, sensor_id_value;
 
     // The same, a clock later. What Python can set is an input to Verilator: logic that depended on it without a
     // register would be computed again at every edge of any clock.
@@ -113,7 +123,7 @@ module openopu_bench #(
     wire       uart_rx, uart_tx, bypass_rx_valid, bypass_rx_ready, bypass_tx_valid, bypass_tx_ready;
     wire [7:0] bypass_rx_payload, bypass_tx_payload, ft_to_device, ft_from_device;
     wire       ft_rxf_n, ft_txe_n, ft_rd_n, ft_wr_n, ft_oe_n, ft_device_drives;
-    wire       slm_de, slm_hsync, slm_vsync, cam_trigger, cam_fval, cam_lval;
+    wire       slm_de, slm_hsync, slm_vsync, cam_trigger, cam_fval, cam_lval, cam_dval;
     wire [7:0] slm_level;
     wire [SLM_BUS_BITS-1:0] slm_bus;
     wire       slm_return;
@@ -123,6 +133,7 @@ module openopu_bench #(
     wire [1:0] adc_cs_n;
     wire [31:0] exposure_id;
     wire       exposure_active, idle;
+    wire       i2c_scl, i2c_sda, i2c_scl_oe, i2c_sda_oe, sensor_sda_low;
 
     openopu_sim_top dut (
         .clk(clk), .rst(rst), .slm_clk(slm_clk), .cam_clk(cam_clk), .ft_clk(ft_clk), .link(link_now),
@@ -133,7 +144,9 @@ module openopu_bench #(
         .bypass_tx_payload(bypass_tx_payload), .bypass_tx_valid(bypass_tx_valid), .bypass_tx_ready(bypass_tx_ready),
         .slm_de(slm_de), .slm_hsync(slm_hsync), .slm_vsync(slm_vsync), .slm_level(slm_level),
         .slm_bus(slm_bus), .slm_return(slm_return),
-        .cam_trigger(cam_trigger), .cam_fval(cam_fval), .cam_lval(cam_lval), .cam_pixel(cam_pixel),
+        .cam_trigger(cam_trigger), .cam_fval(cam_fval), .cam_lval(cam_lval), .cam_dval(cam_dval),
+        .cam_pixel(cam_pixel),
+        .i2c_scl_i(i2c_scl), .i2c_scl_oe(i2c_scl_oe), .i2c_sda_i(i2c_sda), .i2c_sda_oe(i2c_sda_oe),
         .interlock_closed(interlock_now), .laser_enable(laser_enable),
         .dac_cs_n(dac_cs_n), .dac_sck(dac_sck), .dac_sdi(dac_sdi),
         .bias_cs_n(bias_cs_n), .bias_sck(bias_sck), .bias_sdi(bias_sdi),
@@ -160,11 +173,23 @@ module openopu_bench #(
 
     openopu_camera #(.WIDTH(CAMERA_WIDTH), .HEIGHT(CAMERA_HEIGHT), .PIXEL_BITS(PIXEL_BITS)) camera (
         .clk(clk), .trigger(cam_trigger), .ended(exposure_ended), .exposed_cycles(exposed_cycles), .load(frame_load_now),
-        .play_times(play_times), .play_delay(play_delay), .play_lines(play_lines),
-        .odd_line(odd_line), .odd_line_pixels(odd_line_pixels), .stop_after(stop_after), .stop_cycles(stop_cycles),
+        .play_times(play_times), .play_delay(play_delay), .play_gap(play_gap), .play_lines(play_lines),
+        .odd_line(odd_line), .odd_line_pixels(odd_line_pixels), .cut_line(cut_line), .cut_pixels(cut_pixels),
+        .glitch_line(glitch_line), .noise_clocks(noise_clocks), .dval_pauses(dval_pauses), .gap_jitter(gap_jitter),
+        .stop_after(stop_after), .stop_cycles(stop_cycles),
         .stopped(cam_stopped), .quiet(camera_quiet), .overrun(camera_overrun),
         .pixel_clk(cam_clk), .fval_lead(fval_lead), .line_gap(line_gap),
-        .fval(cam_fval), .lval(cam_lval), .pixel(cam_pixel)
+        .fval(cam_fval), .lval(cam_lval), .dval(cam_dval), .pixel(cam_pixel)
+    );
+
+    // Open drain. This sensor stretches no clock.
+    assign i2c_scl = !i2c_scl_oe;
+    assign i2c_sda = !(i2c_sda_oe || sensor_sda_low);
+    openopu_i2c_sensor sensor (
+        .clk(clk), .scl(i2c_scl), .sda(i2c_sda), .sda_low(sensor_sda_low),
+        .present(sensor_present), .stuck(sensor_stuck), .address(sensor_address),
+        .wide_register(sensor_wide_register), .wide_value(sensor_wide_value),
+        .id_register(sensor_id_register), .id_value(sensor_id_value)
     );
 
     openopu_link #(.CLOCK_HZ(CLOCK_HZ)) link (
@@ -224,7 +249,10 @@ module openopu_bench #(
         link_kind = 0; interlock_closed = 1; line_break = 0; host_divisor = 4; input_load = 0; input_count = 0; frame_load = 0;
         light = 0; light_set = 0; light_exposure = 0; light_code = 0; ahead_light = 0; ahead_code = 13'h1fff; temperature = 0;
         play_times = 1; play_delay = 1; play_lines = CAMERA_HEIGHT; odd_line = 16'hffff;
-        odd_line_pixels = 0; stop_after = 0; stop_cycles = 0; fval_lead = 4; line_gap = 4;
+        odd_line_pixels = 0; play_gap = 0; cut_line = 16'hffff; cut_pixels = 0; glitch_line = 16'hffff;
+        noise_clocks = 0; dval_pauses = 0; gap_jitter = 0; stop_after = 0; stop_cycles = 0; fval_lead = 4; line_gap = 4;
+        sensor_present = 0; sensor_stuck = 0; sensor_wide_register = 0; sensor_wide_value = 0; sensor_address = 0;
+        sensor_id_register = 0; sensor_id_value = 0;
         tick_cycles = 16;              // Python sets up the models at the first tick, within the reset
         link_now = 0; interlock_now = 0; break_now = 0; input_load_now = 0; input_count_now = 0; frame_load_now = 0;
         divisor_now = 4; adc_now = 0; tick_now = 16;
