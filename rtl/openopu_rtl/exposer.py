@@ -91,7 +91,7 @@ class Exposer(wiring.Component):
         free = Signal(2, init=0b11)
         set_ready = Signal()
         underrun, unfit, fits = Signal(), Signal(), Signal()
-        stays, needed = Signal(), Signal(33)
+        stays, needed = Signal(), Signal(34)
         m.d.comb += [
             stays.eq(self.showing_cycles.all()),
             fits.eq(stays | (now.shot.exposure_cycles < self.showing_cycles)),
