@@ -77,8 +77,10 @@ def store_holds(b: Bench, dut: RowBuilder) -> None:
     b.claim(implies(step != 0, looking_up) & ~(looking_up & (walking | dut.o.valid)))
 
 
-def _proof(name: str, subject: str, build: Callable[[Bench], None], *mutants: Mutant, depth: int = 2) -> Proof:
-    return Proof(f"stream-{name}", f"{subject} keeps the stream law.", build, mutants, depth)
+def _proof(
+    name: str, subject: str, build: Callable[[Bench], None], *mutants: Mutant, depth: int = 2, reach: int = 20
+) -> Proof:
+    return Proof(f"stream-{name}", f"{subject} keeps the stream law.", build, mutants, depth, reach=reach)
 
 
 OUTPUTS: dict[str, Callable[[], wiring.Component]] = {
@@ -186,6 +188,7 @@ PROOFS = [
         "The plane sender",
         law(lambda: PlaneSender(Geometry())),
         Mutant("planesender.py", "with m.If(self.o.valid & self.o.ready):", "with m.If(self.o.valid):"),
+        reach=36,
     ),
     _proof(
         "skid",

@@ -29,4 +29,4 @@ def test_proofs_can_be_built_and_their_faults_seeded(proof):
 def test_table_names_every_proof():
     page = (ROOT / "docs" / "formal.md").read_text()
     for proof in PROOFS:
-        assert f"| `{proof.name}` | {proof.claim} |" in page, "run `make formal`"
+        assert f"| `{proof.name}` | {proof.claim} |" in page, f"run `tools/formal.py --only {proof.name} --page`"
