@@ -67,7 +67,7 @@ def build(board: Board, out: Path, seed: int | None = None) -> dict[str, Any]:
     if board.family == "ecp5":
         environment = tools.environment()
         options = {
-            "nextpnr_opts": f"--seed {seed} --report {NAME}.report.json --router router2 --tmg-ripup --placer-heap-timingweight 20 --timing-allow-fail --detailed-timing-report",
+            "nextpnr_opts": f"--seed {seed} --placer-heap-timingweight 20 --report {NAME}.report.json --timing-allow-fail",
             "ecppack_opts": f"--compress --usercode {_USERCODE}",
         }
     plan = board.platform().prepare(top, NAME, emit_src=False, **options)
