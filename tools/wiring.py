@@ -155,11 +155,11 @@ clock may be up to {b.camera_clock_hz / 1e6:g} MHz. All lines are 3.3 V.
    `openopu selftest --device serial:/dev/ttyUSB0 --arm --only interlock`. The voltage comes with arming and goes when
    the test lets the heartbeat run out. Open the loop while it is on: it goes at once, and stays away when
    the loop is closed.
-5. **Modulator.** Switch the panel on and run `openopu selftest --device serial:/dev/ttyUSB0 --only modulator`; watch the
-   test patterns (halves, checkerboard, corners) for a wrong resolution, scaling or orientation. See
+5. **Modulator.** Switch the panel on and run `openopu selftest --device serial:/dev/ttyUSB0 --only modulator`; watch
+   the test patterns (halves, checkerboard, corners) for a wrong resolution, scaling or orientation. See
    [displays](displays.md).
-6. **Camera.** `openopu sensor --device serial:/dev/ttyUSB0 --name mt9v034` configures a sensor over I2C; any camera with
-   FVAL, LVAL, pixel clock and external trigger will do. Then `--only camera pairing`. See [cameras](camera.md).
+6. **Camera.** `openopu sensor --device serial:/dev/ttyUSB0 --name mt9v034` configures a sensor over I2C; any camera
+   with FVAL, LVAL, pixel clock and external trigger will do. Then `--only camera pairing`. See [cameras](camera.md).
 7. **Light.** With the beam blocked, arm (`--arm`), measure power and photodiode reading, and set `monitor_limit` above
    it. Unblock the beam; `openopu selftest --device serial:/dev/ttyUSB0 --arm` now makes every check, the settle sweep
    too.

@@ -46,7 +46,9 @@ class ReplySender(wiring.Component):
         tail, left = Signal(64), Signal(4)
         """Bytes still to send before the words, and their number."""
         word, byte = Signal(32), Signal(2)
-        checking = Signal()
+        checking, last_word = Signal(), Signal()
+        # A clock late: a word takes several.
+        m.d.sync += last_word.eq(done + 1 == count)
         o = self.o
         m.d.comb += [self.address.eq(first + done), self.busy.eq(1)]
 
@@ -75,7 +77,7 @@ class ReplySender(wiring.Component):
                             job.detail.eq(self.address),
                         ]
                         m.next = "START"
-                    with m.Elif(done + 1 == count):
+                    with m.Elif(last_word):
                         m.d.sync += [done.eq(0), checking.eq(0)]
                         m.next = "START"
                 with m.Else():
@@ -110,14 +112,14 @@ class ReplySender(wiring.Component):
                 m.d.comb += [
                     o.valid.eq(1),
                     o.p.data.eq(word[:8]),
-                    o.p.last.eq((byte == 3) & (done + 1 == count)),
+                    o.p.last.eq((byte == 3) & last_word),
                 ]
                 with m.If(o.ready):
                     m.d.sync += [word.eq(word >> 8), byte.eq(byte + 1)]
                     with m.If(byte == 3):
                         m.d.sync += done.eq(done + 1)
                         m.next = "READ"
-                        with m.If(done + 1 == count):
+                        with m.If(last_word):
                             m.next = "IDLE"
         return m
 

@@ -70,6 +70,7 @@ class ResultSender(wiring.Component):
         depth = 2 << len(number)
         m.submodules.readings = readings = memory.Memory(shape=ADC_BITS, depth=depth, init=[])
         write, reading = readings.write_port(), readings.read_port(domain="sync")
+        sample = Signal(ADC_BITS)
         record = Signal(_FIELDS)
         m.d.comb += [
             self.busy.eq(1),
@@ -139,13 +140,16 @@ class ResultSender(wiring.Component):
                             m.next = "READING"
             with m.State("READING"):
                 m.d.comb += reading.en.eq(1)
+                m.next = "READING_DATA"
+            with m.State("READING_DATA"):
+                m.d.sync += sample.eq(reading.data)
                 m.next = "READING_LOW"
             with m.State("READING_LOW"):
-                m.d.comb += [o.valid.eq(1), o.p.data.eq(reading.data[:8])]
+                m.d.comb += [o.valid.eq(1), o.p.data.eq(sample[:8])]
                 with m.If(o.ready):
                     m.next = "READING_HIGH"
             with m.State("READING_HIGH"):
-                m.d.comb += [o.valid.eq(1), o.p.data.eq(reading.data[8:])]
+                m.d.comb += [o.valid.eq(1), o.p.data.eq(sample[8:])]
                 with m.If(number + 1 == self.program_length):
                     m.d.comb += o.p.last.eq(final)
                 with m.If(o.ready):

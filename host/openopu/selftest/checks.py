@@ -34,6 +34,10 @@ TRIALS = 16
 """Random programs of the datapath check."""
 SETTLE_STEPS = 12
 SETTLE_REPEATS = 4
+SETTLE_LONGEST_S = 0.05
+"""Longest wait: longer than the slowest liquid crystal takes (1/32 s, see ``modulators.LCOS_SETTLE_S``)."""
+SETTLE_LONGEST_SIMULATED_S = 0.001
+"""The same where every clock is computed, and panels settle at once."""
 SHORT_HEARTBEAT_S = 0.02
 """Heartbeat of the trip check; the exposure that outlasts it is three times as long."""
 
@@ -179,7 +183,7 @@ def settle(opu: Opu) -> Check:
     g, clock = opu.geometry, opu.identity.clock_hz
     exposure = max(1, opu.exposure_cycles // 4)
     bits = generator((SEED, 2)).random(g.modes) < 0.5
-    longest = round(0.05 * clock)
+    longest = round((SETTLE_LONGEST_S if opu.device.realtime else SETTLE_LONGEST_SIMULATED_S) * clock)
     waits = sorted({1, *(longest >> k for k in range(SETTLE_STEPS))})
     response = []
     for wait in waits:
