@@ -48,12 +48,18 @@ class BoardTop(Elaboratable):  # type: ignore[misc]
         lines = {line.port for line in board.lines if line.direction != "io"}
         drains = {f"{line.port}_{end}" for line in board.lines if line.direction == "io" for end in ("i", "oe")}
         lines |= drains
-        for name in ports.keys() - lines - panel:
-            if ports[name].flow is In and name not in board.unconnected:
-                raise ValueError(f"{board.name}: the gateware's input `{name}` has no line")
+        inputs = {name for name, member in ports.items() if member.flow is In}
+        if bare := inputs - lines - panel - set(board.unconnected):
+            raise self._refuse(f"the gateware's input `{min(bare)}` has no line")
         if strays := lines - ports.keys() - set(_TOP_LINES):
-            raise ValueError(f"{board.name}: lines without a port: {sorted(strays)}")
+            raise self._refuse(f"lines without a port: {sorted(strays)}")
         self._ports = ports
+
+    def _refuse(self, what: str) -> ValueError:
+        """The error for a board that does not fit; what was made of it stays unused, of which Amaranth need not warn."""
+        for part in (self, self.opu):
+            part._MustUse__silence = True
+        return ValueError(f"{self.board.name}: {what}")
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()

@@ -16,7 +16,8 @@ from openopu_rtl.protocol.shots import complement, intensity
 
 from .opu_bench import SMALL, Bench, frame_of
 
-TIMING = {"frame_timeout_cycles": 1200}
+TIMING = {"frame_timeout_cycles": 1200, "camera_jitter_cycles": 100}
+"""The camera model pauses at random before and between lines."""
 
 
 def expected(bench, program, planes, first, *, selection, bits, shift, banks, table=None):
