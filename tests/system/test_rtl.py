@@ -219,7 +219,7 @@ FAULTS = {
     "short_line": {Code.FRAME_GEOMETRY},
     "long_line": {Code.FRAME_GEOMETRY},
     "missing_line": {Code.FRAME_GEOMETRY},
-    "extra_line": {Code.FRAME_GEOMETRY},
+    "extra_line": {Code.FRAME_GEOMETRY, Code.FRAME_LATE},
     "late:30000": {Code.FRAME_MISSING},
     "clock_stop:30000": {Code.FRAME_LATE},
 }
