@@ -56,7 +56,7 @@ class BoardTop(Elaboratable):  # type: ignore[misc]
         self._ports = ports
 
     def _refuse(self, what: str) -> ValueError:
-        """The error for a board that does not fit; what was made of it stays unused, of which Amaranth need not warn."""
+        """The error for a board that does not fit; of what was made of it and stays unused Amaranth need not warn."""
         for part in (self, self.opu):
             part._MustUse__silence = True
         return ValueError(f"{self.board.name}: {what}")
