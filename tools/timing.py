@@ -14,8 +14,11 @@ from typing import Any
 
 from amaranth.sim import Simulator
 from openopu_rtl.camera import CameraPort
+from openopu_rtl.ft245 import Ft245Async
+from openopu_rtl.i2c import I2cMaster
 from openopu_rtl.interlock import Interlock
 from openopu_rtl.protocol import PROTOCOL_HASH, Geometry
+from openopu_rtl.protocol.ft245 import FT232H
 from openopu_rtl.spi import Mcp3201, Mcp4921
 from openopu_rtl.uart import UartTransmitter
 from openopu_rtl.video import VideoPort
@@ -218,7 +221,66 @@ def interlock() -> Diagram:
     )
 
 
-DIAGRAMS: dict[str, Callable[[], Diagram]] = {f.__name__: f for f in (video, camera, dac, adc, uart, interlock)}
+def ft245() -> Diagram:
+    """The asynchronous FIFO of an FT232H: a byte from the host, a byte to it."""
+    dut = Ft245Async(FT232H, 100_000_000)
+    had = {"read": False}
+
+    def stimulus(ctx, clock):
+        reading = not ctx.get(dut.rd_n)
+        had["read"] = had["read"] or reading
+        ctx.set(dut.rxf_n, clock < 4 or (had["read"] and not reading))
+        ctx.set(dut.data_i, 0x5A if reading else 0)
+        ctx.set(dut.txe_n, clock < 30 or not ctx.get(dut.wr_n))
+        ctx.set(dut.i.payload, 0xC3)
+        ctx.set(dut.i.valid, clock < 40)
+        ctx.set(dut.o.ready, 1)
+
+    signals = {"RXF#": dut.rxf_n, "RD#": dut.rd_n, "TXE#": dut.txe_n, "WR#": dut.wr_n}
+    signals |= {"drives": dut.data_oe, "D": dut.data_o, "received": dut.o.valid}
+    found = record(dut, signals, stimulus, 64)
+    found["D"] = [v if on else None for v, on in zip(found["D"], found["drives"], strict=True)]
+    low = first(found["RD#"], 0)
+    return Diagram(
+        "FT245, asynchronous (FT232H), 100 MHz system clock: a byte is read, then one is written",
+        levels(found, "D"),
+        [Mark("RD#", low, first(found["RD#"], 1, low), "read pulse")],
+    )
+
+
+def i2c() -> Diagram:
+    """A register of a sensor is written; the sensor acknowledges each byte."""
+    dut = I2cMaster(1_600_000, 100_000)
+    bus = {"bits": 0, "scl": 1, "sda": 1, "ack": False}
+
+    def stimulus(ctx, clock):
+        ctx.set(dut.start, clock == 2)
+        ctx.set(dut.target, 0x48)
+        ctx.set(dut.register, 0x0B)
+        ctx.set(dut.value, 0x5A)
+        scl = not ctx.get(dut.scl_oe)
+        if bus["scl"] and not scl:
+            bus["ack"] = bus["bits"] % 9 == 8
+            bus["bits"] += 1
+        sda = not (ctx.get(dut.sda_oe) or bus["ack"])
+        if scl and bus["scl"] and bus["sda"] and not sda:
+            bus["bits"] = 0
+        bus["scl"], bus["sda"] = scl, sda
+        ctx.set(dut.scl_i, scl)
+        ctx.set(dut.sda_i, sda)
+
+    signals = {"SCL": dut.scl_i, "SDA": dut.sda_i, "master pulls SDA": dut.sda_oe, "busy": dut.busy}
+    found = record(dut, signals, stimulus, 560)
+    return Diagram(
+        "I2C to the sensor: address 0x48, register 0x0B, value 0x5A; where the master lets go, the sensor acknowledges",
+        levels(found),
+        clock="system clock (1.6 MHz; SCL at most 100 kHz)",
+    )
+
+
+DIAGRAMS: dict[str, Callable[[], Diagram]] = {
+    f.__name__: f for f in (video, camera, i2c, interlock, dac, adc, uart, ft245)
+}
 
 
 def draw_all(folder: Path) -> Iterator[Path]:
