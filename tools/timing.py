@@ -270,7 +270,7 @@ def i2c() -> Diagram:
         ctx.set(dut.sda_i, sda)
 
     signals = {"SCL": dut.scl_i, "SDA": dut.sda_i, "master pulls SDA": dut.sda_oe, "busy": dut.busy}
-    found = record(dut, signals, stimulus, 560)
+    found = record(dut, signals, stimulus, 660)
     return Diagram(
         "I2C to the sensor: address 0x48, register 0x0B, value 0x5A; where the master lets go, the sensor acknowledges",
         levels(found),
