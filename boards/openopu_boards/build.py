@@ -64,7 +64,6 @@ def build(board: Board, out: Path, seed: int | None = None) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     sidecar = folder / f"{NAME}-{board.name}.json"
     sidecar.unlink(missing_ok=True)
-    top = BoardTop(board)
     options: dict[str, Any] = {}
     if board.family == "ecp5":
         environment = tools.environment()
@@ -72,6 +71,7 @@ def build(board: Board, out: Path, seed: int | None = None) -> dict[str, Any]:
             "nextpnr_opts": f"--seed {seed} {_PLACE} --report {NAME}.report.json --timing-allow-fail",
             "ecppack_opts": f"--compress --usercode {_USERCODE}",
         }
+    top = BoardTop(board)
     plan = board.platform().prepare(top, NAME, emit_src=False, **options)
     about: dict[str, Any] = {
         "board": board.name,

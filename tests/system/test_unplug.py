@@ -180,6 +180,9 @@ def test_a_host_that_is_stopped_for_longer_than_the_heartbeat() -> None:
     finally:
         guard.cancel()
         host.kill()
+        host.wait()
+        if host.stdout:
+            host.stdout.close()
     assert "the laser was off in" in said
     assert "heartbeat" in said
     assert "arm()" in said
