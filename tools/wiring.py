@@ -115,7 +115,7 @@ def page(b: Board) -> str:
 
    Link, memories, datapath and pairing are compared with the twin, integer for integer."""
         if chip
-        else """3. **Self-test of the link.** This board's gateware is built without the medium that stands in for optics:
+        else """3. **Self-test of the link.** This gateware is built without the medium that stands in for optics:
 
    ```console
    openopu selftest --device serial:/dev/ttyUSB0 --only link interlock
