@@ -104,7 +104,7 @@ class LaserPath(wiring.Component):
         m.d.comb += [
             interlock.unlock.eq(regs.laser_unlock_try),
             interlock.arm.eq(regs.laser_arm_try),
-            interlock.key.eq(regs.try_data),
+            interlock.key.eq(regs.w_data),
             # Simulated light needs no laser: as long as it is, none can be armed. Its photodiode is simulated too.
             simulated.eq(regs.plant_source != PLANT_SOURCES["camera"]),
             interlock.disarm.eq(regs.laser_disarm_try | simulated),
