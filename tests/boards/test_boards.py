@@ -39,7 +39,7 @@ def pins_of(of):
     """Every pin of the FPGA that the board's lines take, by line, and those of the clock and the DVI connector."""
     platform = of.platform()
     taken = {}
-    for line in of.lines:
+    for line in of.wired:
         port = platform.request(line.port, dir="-")
         for bit in port.io.metadata:
             taken.setdefault(bit.name, []).append(line.port)
