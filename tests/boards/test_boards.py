@@ -23,6 +23,11 @@ def each(request):
     return board(request.param)
 
 
+@pytest.fixture(params=[(name, kind.key) for name in ALL for kind in board(name).links], ids="-".join)
+def with_each_link(request):
+    return board(*request.param)
+
+
 def small(of):
     """The board with gateware that elaborates soon."""
     g = Geometry.fitting(64, 64, panel_kind=of.geometry.panel_kind)
@@ -51,13 +56,14 @@ def pins_of(of):
     return taken
 
 
-def test_no_pin_is_taken_twice(each):
-    assert not {pin: lines for pin, lines in pins_of(each).items() if len(lines) > 1}
+def test_no_pin_is_taken_twice(with_each_link):
+    assert not {pin: lines for pin, lines in pins_of(with_each_link).items() if len(lines) > 1}
 
 
-def test_every_line_says_what_it_is(each):
-    assert not [line.port for line in each.lines if not line.doc]
-    assert max(collections.Counter(line.port for line in each.lines).values()) == 1
+def test_every_line_says_what_it_is(with_each_link):
+    each = with_each_link
+    assert not [line.port for line in each.wired if not line.doc]
+    assert max(collections.Counter(line.port for line in each.wired).values()) == 1
     assert each.line("cam_clk").clock_hz == each.camera_clock_hz
     # Nothing shines before there is gateware, nor while a wire is off.
     for name in ("laser_enable", "interlock_closed"):
@@ -147,14 +153,15 @@ def test_every_clock_of_the_report_is_judged():
 def test_the_table_keeps_other_boards(tmp_path):
     page = tmp_path / "boards.md"
     page.write_text(f"before\n{report.BEGIN}\n{report.END}\nafter\n")
-    about = {"n": 4096, "m": 4096, "seed": 1, "id": "0123456789", "clocks": _clocks(*reported())}
+    about = {"n": 4096, "m": 4096, "link": "uart", "seed": 1, "id": "0123456789", "clocks": _clocks(*reported())}
     about["resources"] = {name: {"used": 1000, "available": 2000} for name in ("LUT", "FF", "BRAM", "DSP")}
     for name in ("ulx3s", "arty_a7", "ulx3s"):
         report.update(page, {"board": name, **about})
+    report.update(page, {"board": "ulx3s", **about, "link": "usb"})
     lines = page.read_text().splitlines()
-    assert [line.split(" | ")[0] for line in lines[4:6]] == ["| arty_a7", "| ulx3s"]
-    assert lines[0], lines[-1] == ("before", "after")
-    assert len(lines) == 8
+    assert [line.split(" | ")[0] for line in lines[4:7]] == ["| arty_a7", "| ulx3s", "| ulx3s, usb"]
+    assert (lines[0], lines[-1]) == ("before", "after")
+    assert len(lines) == 9
 
 
 def test_missing_tools_are_said(monkeypatch, tmp_path, capsys):
