@@ -97,6 +97,8 @@ class Board:
     """Of :data:`openopu_rtl.plant.SIMULATED_PLANTS`, those that are built in."""
     seed: int = 1
     """Of place and route: the one that meets the timing."""
+    notes: tuple[str, ...] = ()
+    """For who wires it, on the wiring page."""
     sources: tuple[str, ...] = ()
     """Where pins and limits were taken from."""
 

@@ -136,7 +136,7 @@ def judge(board: Board, report: dict[str, Any], wanted: dict[str, float]) -> dic
 def _clocks(report: dict[str, Any], wanted: dict[str, float]) -> dict[str, Any]:
     """Fmax of every clock domain. A clock's net bears the name of the domain in some module, or of its driver."""
     nets = {"sync": "clk|pll_sync_clkop", "slm_x5": "slm_x5_clk|pll_slm_clkop", "slm": "slm_clk|pll_slm_clkos"}
-    nets |= {"cam": "cam_clk(_0__io)?", "ft": "ft_clk|link_clk(_0__io)?"}
+    nets |= {"cam": "cam_clk(_0__io)?", "ft": r"ft_clk|link_clk(\.buf\.i|_0__io)?"}
     nets |= {"usb_io": "usb_io_clk|pll_usb_clkop", "usb": "usb_clk|pll_usb_clkos"}
     clocks: dict[str, Any] = {}
     for name, hz in wanted.items():

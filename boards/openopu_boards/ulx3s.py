@@ -59,7 +59,7 @@ BOARD = Ecp5Board(
         Link.FT245: _FIFO,
         Link.FT245SYNC: (
             *_FIFO,
-            *lines(_J, UP, (("link_clk", "17+", "i", "FT232H ACBUS5, CLKOUT (a clock pin)", FT245SYNC_HZ),)),
+            *lines(_J, UP, (("link_clk", "17+", "i", "FT232H ACBUS5, CLKOUT (a clock pin by general routing)", FT245SYNC_HZ),)),
             *lines(_J, _FAST | {"PULLMODE": "UP"}, (("link_oe_n", "16+", "o", "FT232H ACBUS6, OE#"),)),
         ),
         Link.USB: (
@@ -76,6 +76,13 @@ BOARD = Ecp5Board(
         Line("adc_sck", "P17", "o", None, tuple(LVCMOS.items()), "MAX11125: thermometer on J2 GP14 (AIN1)"),
         Line("adc_sdi", "R16", "o", None, tuple(LVCMOS.items()), "MAX11125 on the board"),
         Line("adc_dout", "U16", "i", None, tuple(UP.items()), "MAX11125 on the board"),
+    ),
+    notes=(
+        "Links `ft245`, `ft245sync`: an FT232H module (UM232H or another breakout of its pins), with wires of at most "
+        "10 cm and a ground wire beside CLKOUT. Tie ACBUS4 (SIWU#) and ACBUS7 (PWRSAV#) to 3.3 V.",
+        "Before wiring, write the module's EEPROM (FT_PROG): port A as 245 FIFO, ACBUS9 as PWREN#. A chip in another "
+        "mode drives ADBUS against the FPGA.",
+        "Link `usb`: the board's second connector, US2; the host sees `/dev/ttyACM0`. The FT231X stays for JTAG.",
     ),
     sources=(
         "pins: amaranth-boards and the board's constraint file ulx3s_v20.lpf, which names clock pins and ADC inputs",
