@@ -110,6 +110,9 @@ def watchdog(b: Bench) -> None:
     left = b.inside(dut, "left")
     b.claim(b.inside(dut, "taken") == taken)
     b.claim(b.inside(dut, "before") == (before != 0))
+    b.claim(b.inside(dut, "any_taken") == (taken != 0))
+    b.claim(b.inside(dut, "shortest") == (taken <= 1))
+    b.claim(b.inside(dut, "spent") == (left == 0))
     b.claim(implies(before != 0, left == Mux(limit >= before, limit - before, 0)[:32]))
 
 
@@ -244,7 +247,7 @@ PROOFS = [
         "exposure-watchdog",
         "The fault is there in exactly those clocks in which the trigger is high for longer than the shot says.",
         watchdog,
-        (Mutant("watchdog.py", "left.eq(taken - (taken != 0))", "left.eq(taken - 1)"),),
+        (Mutant("watchdog.py", "spent.eq(left == 1)", "spent.eq(left == 0)"),),
         depth=2,
         fast=True,
     ),
