@@ -140,14 +140,14 @@ def _clocks(report: dict[str, Any], wanted: dict[str, float]) -> dict[str, Any]:
     nets |= {"usb_io": "usb_io_clk|pll_usb_clkop", "usb": "usb_clk|pll_usb_clkos"}
     clocks: dict[str, Any] = {}
     for name, hz in wanted.items():
-        found = [v for net, v in report["fmax"].items() if re.search(rf"[.$]({nets[name]})(\$|$)", net)]
+        found = [net for net in report["fmax"] if re.search(rf"[.$]({nets[name]})(\$|$)", net)]
         if len(found) != 1:
             raise OpenopuError(
                 f"nextpnr reports {len(found)} clocks for `{name}`: {', '.join(report['fmax'])}",
                 NAME,
                 "This is a defect of openopu: report it",
             )
-        fmax, constraint = found[0]["achieved"], found[0]["constraint"]
+        fmax, constraint = (report["fmax"][found[0]][key] for key in ("achieved", "constraint"))
         if abs(constraint - hz / 1e6) > 0.01 * constraint:
             raise OpenopuError(
                 f"`{name}` was constrained to {constraint:.2f} MHz, not {hz / 1e6:.2f}",
@@ -155,7 +155,15 @@ def _clocks(report: dict[str, Any], wanted: dict[str, float]) -> dict[str, Any]:
                 "This is a defect: report it",
             )
         clocks[name] = {"wanted_mhz": hz / 1e6, "fmax_mhz": fmax, "met": fmax >= hz / 1e6}
+        clocks[name] |= _pin_delays(report, f"posedge {found[0]}")
     return clocks
+
+
+def _pin_delays(report: dict[str, Any], edge: str) -> dict[str, float]:
+    """The longest way from a pin to a register of a clock, and from one to a pin; nextpnr constrains neither."""
+    delays = {(p["from"], p["to"]): sum(step["delay"] for step in p["path"]) for p in report["critical_paths"]}
+    ways = {"pins_in_ns": ("<async>", edge), "pins_out_ns": (edge, "<async>")}
+    return {name: round(delays[way], 2) for name, way in ways.items() if way in delays}
 
 
 def _estimate(work: Path) -> dict[str, Any]:

@@ -132,13 +132,18 @@ def reported(slm_x5=400.0):
     wanted = {"sync": 100.0, "slm": 74.25, "slm_x5": 371.25, "cam": 74.25}
     achieved = {"sync": 101.0, "slm": 140.0, "slm_x5": slm_x5, "cam": 150.0}
     return {
-        "fmax": {f"$glbnet${net}": {"achieved": achieved[n], "constraint": wanted[n]} for n, net in names.items()}
+        "fmax": {f"$glbnet${net}": {"achieved": achieved[n], "constraint": wanted[n]} for n, net in names.items()},
+        "critical_paths": [
+            {"from": "<async>", "to": "posedge $glbnet$pll_sync_clkop", "path": [{"delay": 1.5}, {"delay": 2}]}
+        ],
     }, {n: 1e6 * mhz for n, mhz in wanted.items()}
 
 
 def test_every_clock_of_the_report_is_judged():
     found = _clocks(*reported())
     assert all(c["met"] for c in found.values())
+    assert found["sync"]["pins_in_ns"] == 3.5
+    assert not {"pins_in_ns", "pins_out_ns"} & found["slm"].keys()
     assert not _clocks(*reported(slm_x5=370.0))["slm_x5"]["met"]
     report_, wanted = reported()
     del report_["fmax"]["$glbnet$pll_slm_clkop"]
