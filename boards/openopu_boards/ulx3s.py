@@ -59,7 +59,7 @@ BOARD = Ecp5Board(
         Link.FT245: _FIFO,
         Link.FT245SYNC: (
             *_FIFO,
-            *lines(_J, UP, (("link_clk", "17+", "i", "FT232H ACBUS5, CLKOUT (a clock pin by general routing)", FT245SYNC_HZ),)),
+            *lines(_J, UP, (("link_clk", "17+", "i", "FT232H ACBUS5, CLKOUT (a clock pin)", FT245SYNC_HZ),)),
             *lines(_J, _FAST | {"PULLMODE": "UP"}, (("link_oe_n", "16+", "o", "FT232H ACBUS6, OE#"),)),
         ),
         Link.USB: (
