@@ -8,10 +8,10 @@ before RD#.
 from amaranth.hdl import DomainRenamer, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.cdc import FFSynchronizer
-from amaranth.lib.fifo import AsyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from .protocol.ft245 import BURST_BYTES
+from .queues import add_link_crossing
 from .skid import Skid
 
 FIFO_BYTES = 64
@@ -51,24 +51,13 @@ class Ft245Sync(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.received = received = AsyncFIFOBuffered(
-            width=8, depth=FIFO_BYTES + 1, w_domain="ft", r_domain="sync"
-        )
-        m.submodules.to_send = to_send = AsyncFIFOBuffered(
-            width=8, depth=FIFO_BYTES + 1, w_domain="sync", r_domain="ft"
-        )
+        received, to_send = add_link_crossing(m, self, "ft", FIFO_BYTES + 1)
         # TXE# comes late in the clock: it decides over registers here, not over the crossing behind them.
         m.submodules.ahead = ahead = DomainRenamer("ft")(Skid(8))
         m.d.comb += [
             ahead.i.payload.eq(to_send.r_data),
             ahead.i.valid.eq(to_send.r_rdy),
             to_send.r_en.eq(ahead.i.ready),
-            self.o.payload.eq(received.r_data),
-            self.o.valid.eq(received.r_rdy),
-            received.r_en.eq(self.o.ready),
-            to_send.w_data.eq(self.i.payload),
-            to_send.w_en.eq(self.i.valid),
-            self.i.ready.eq(to_send.w_rdy),
         ]
 
         # Read: what is taken at an edge goes to the crossing at the next.

@@ -24,7 +24,7 @@ def interlock(b: Bench) -> tuple[Interlock, Signal, Signal, Signal]:
     age = Signal(range(WINDOW + 2), init=WINDOW + 1)
     b.m.d.comb += [
         event.eq(dut.link_reset | dut.over_power | dut.sequencer_fault),
-        right.eq((dut.key == KEY) & dut.closed & ~event & ~dut.disarm & ~dut.trip & ~(dut.unlock & dut.arm)),
+        right.eq(b.past(dut.key == KEY) & dut.closed & ~event & ~dut.disarm & ~dut.trip & ~(dut.unlock & dut.arm)),
         first.eq(dut.unlock & right),
         second.eq(dut.arm & right & (age <= WINDOW)),
     ]
@@ -37,6 +37,8 @@ def interlock(b: Bench) -> tuple[Interlock, Signal, Signal, Signal]:
         b.m.d.sync += age.eq(age + 1)
     window = b.inside(dut, "window")
     b.claim(window == WINDOW + 1 - age)
+    b.claim(dut.fresh == (b.inside(dut, "left") != 0))
+    b.claim(b.inside(dut, "right") == b.past(dut.key == KEY))
     return dut, event, first, second
 
 
@@ -200,7 +202,7 @@ PROOFS = [
         "It arms by two steps with the key within the window and in no other way, and answers truly.",
         arming,
         (
-            Mutant("interlock.py", "self.key != self._key,", "self.key[1:] != self._key >> 1,"),
+            Mutant("interlock.py", "right.eq(self.key == self._key)", "right.eq(self.key[1:] == self._key >> 1)"),
             Mutant("interlock.py", "self.unlock | self.arm | self.disarm | amiss", "self.unlock | self.arm | amiss"),
         ),
         depth=2,
