@@ -12,7 +12,7 @@ from amaranth.sim import Simulator
 from openopu import cli
 from openopu.errors import UsageError
 from openopu_boards.board import MODULES, board, with_link
-from openopu_boards.build import NAME
+from openopu_boards.build import NAME, _clocks
 from openopu_boards.link import DOMAINS, PINS, add_link
 from openopu_boards.top import BoardTop
 from openopu_rtl.interlock import Interlock
@@ -233,6 +233,21 @@ def test_the_gateware_elaborates_with_each_link(kind):
     assert '"link_rx_0__io"' not in constraints
     assert ('FREQUENCY PORT "link_clk_0__io" 60000000' in constraints) == (kind is Link.FT245SYNC)
     assert top.clocks.link_hz == (DOMAINS[Link.USB] if kind is Link.USB else {})
+
+
+def test_the_clocks_of_each_link_are_judged():
+    """By the names that nextpnr gives to their nets."""
+    nets = {
+        "ft": "$glbnet$link_clk.buf.i",
+        "usb": "$glbnet$link.device.usb.data_crc.usb_clk",
+        "usb_io": "$glbnet$link.device.usb.translator.usb_io_clk",
+    }
+    wanted = DOMAINS[Link.FT245SYNC] | DOMAINS[Link.USB]
+    report = {
+        "fmax": {nets[name]: {"achieved": 50.0, "constraint": hz / 1e6} for name, hz in wanted.items()},
+        "critical_paths": [],
+    }
+    assert {name: c["met"] for name, c in _clocks(report, wanted).items()} == {"ft": False, "usb_io": True, "usb": True}
 
 
 def test_which_board_has_which_link():
