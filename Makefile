@@ -47,8 +47,8 @@ mutants: setup ## seed faults into the gateware, one at a time: do the tests not
 formal: setup ## proofs of the gateware, and seeded faults that each must find; the table in docs/formal.md
 	@$(PY) tools/formal.py --page --out $(OUT)/formal
 
-bitstream: setup ## of BOARD (ulx3s, icepi_zero, arty_a7), in build/bitstream; its line in docs/boards.md
-	@.venv/bin/openopu bitstream --board $(BOARD) --out $(OUT)/bitstream --report docs/boards.md
+bitstream: setup ## of BOARD (ulx3s, icepi_zero, arty_a7), with LINK if not its usual one; its line in docs/boards.md
+	@.venv/bin/openopu bitstream --board $(BOARD) $(if $(LINK),--link $(LINK)) --out $(OUT)/bitstream --report docs/boards.md
 
 netlist: setup ## synthesise a small gateware, simulate what came out, and compare it with the twin
 	@$(PY) tools/netlist.py --out $(OUT)/netlist

@@ -18,17 +18,16 @@ from openopu_boards.board import MODULES, Board, Line, board
 DOCS = Path(__file__).parent.parent / "docs"
 
 PARTS = {
-    "host": ("link_",),
     "modulator": ("slm_",),
     "camera": ("cam_", "i2c_"),
     "laser": ("laser_", "dac_", "bias_", "interlock_"),
     "photodiode, thermometer": ("adc_",),
 }
-"""What stands around a board, and how the names of its lines begin."""
+"""What stands around a board beside the host, and how the names of its lines begin."""
 
 _BARE = {"cam_dval": "the gateware takes it as high"}
 """What an input without a pin means."""
-_DIRECTIONS = {"i": "in", "o": "out", "io": "open drain"}
+_DIRECTIONS = {"i": "in", "o": "out", "io": "both", "od": "open drain"}
 
 
 def part_of(line: Line) -> str:
@@ -43,7 +42,11 @@ def _place(line: Line) -> str:
 
 
 def _sorted(b: Board) -> dict[str, list[Line]]:
-    found: dict[str, list[Line]] = {part: [] for part in PARTS}
+    """Lines by the part that they go to; the host has one for each link of the board."""
+    found: dict[str, list[Line]] = {
+        "host" if len(b.links) == 1 else f"host, link {kind.key}": list(lines) for kind, lines in b.links.items()
+    }
+    found |= {part: [] for part in PARTS}
     for line in b.lines:
         found[part_of(line)].append(line)
     return {part: lines for part, lines in found.items() if lines}
@@ -85,7 +88,7 @@ def _box(axes, text: str, top: float, rows: int) -> None:
 
 
 def _arrow(axes, y: float, direction: str, place: str, name: str) -> None:
-    style = {"i": "<-", "o": "->", "io": "<->"}[direction]
+    style = {"i": "<-", "o": "->", "io": "<->", "od": "<->"}[direction]
     axes.annotate("", (7.0, y), (3.4, y), arrowprops={"arrowstyle": style, "lw": 0.9, "shrinkA": 0, "shrinkB": 0})
     axes.text(3.3, y, place, ha="right", va="center", fontsize=6.5)
     axes.text(5.2, y + 0.08, name, ha="center", va="bottom", fontsize=7)
@@ -130,6 +133,14 @@ def page(b: Board) -> str:
         else f"""1. **Bitstream.** `make bitstream BOARD={b.name}` writes Verilog and constraints; make
    the bitstream with Vivado, and load it with its hardware manager."""
     )
+    others = [kind.key for kind in b.links if kind is not b.link]
+    links = (
+        f"The gateware has one link: `{b.link.key}`, or with `openopu bitstream --board {b.name} --link KIND`\n"
+        f"{', '.join(f'`{key}`' for key in others)}; only its lines are wired, see [link](link.md).\n\n"
+        if others
+        else ""
+    )
+    notes = "".join(f"- {note}\n" for note in b.notes) + "\n" if b.notes else ""
     return f"""# Wiring and bring-up: {b.title}
 
 Made by `make docs` from `boards/openopu_boards/{b.name}.py`; the page and the gateware cannot disagree.
@@ -139,7 +150,7 @@ Made by `make docs` from `boards/openopu_boards/{b.name}.py`; the page and the g
 n = {g.modes:,} input modes, m = {g.outputs:,} output modes, system clock {b.clock_hz / 1e6:g} MHz; the camera's pixel
 clock may be up to {b.camera_clock_hz / 1e6:g} MHz. All lines are 3.3 V.
 
-{panel}{missing}{"".join(t + chr(10) for t in tables)}## Before a laser is connected
+{panel}{links}{notes}{missing}{"".join(t + chr(10) for t in tables)}## Before a laser is connected
 
 - **Pull-down on `laser_enable`**: 10 kOhm to ground at the laser driver's input, and on its modulation input where it
   has one. While the FPGA is not configured, in reset, or without power, only this keeps the laser dark.

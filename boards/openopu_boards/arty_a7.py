@@ -10,6 +10,7 @@ from typing import Any
 from amaranth.hdl import ClockDomain, ClockSignal, Const, Instance, Module, Signal
 from amaranth.lib import io
 from amaranth_boards.arty_a7 import ArtyA7_35Platform
+from openopu_rtl.protocol import Link
 from openopu_rtl.protocol.geometry import PRESETS
 from openopu_rtl.protocol.video import VIDEO_MODES
 
@@ -20,11 +21,6 @@ _LVCMOS = {"IOSTANDARD": "LVCMOS33"}
 
 
 class ArtyA7(Board):
-    def platform(self) -> Any:
-        platform = ArtyA7_35Platform()
-        platform.add_resources([line.resource() for line in self.lines])
-        return platform
-
     def add_clocks(self, m: Module, platform: Any) -> Clocks:
         """One MMCM: 1,000 MHz / 10 for the system, / 25 for 40 MHz of SVGA (DS181: VCO 600 to 1,200 MHz)."""
         m.domains.sync = ClockDomain()
@@ -59,14 +55,19 @@ BOARD = ArtyA7(
     family="xilinx",
     idcode=0x0362_D093,
     loader="arty_a7_35t",
+    vendor=ArtyA7_35Platform,
     geometry=PRESETS[_MODE.name],
     clock_hz=100_000_000,
     mode=_MODE,
     camera_clock_hz=74_250_000,
     unconnected=("cam_dval",),
+    links={
+        Link.UART: (
+            Line("link_rx", "A9", "i", None, tuple(_LVCMOS.items()), "FT2232H, on the board"),
+            Line("link_tx", "D10", "o", None, tuple(_LVCMOS.items()), "FT2232H, on the board"),
+        )
+    },
     lines=(
-        Line("link_rx", "A9", "i", None, tuple(_LVCMOS.items()), "FT2232H, on the board"),
-        Line("link_tx", "D10", "o", None, tuple(_LVCMOS.items()), "FT2232H, on the board"),
         *lines(
             ("pmod", 1),
             _LVCMOS,
@@ -113,8 +114,8 @@ BOARD = ArtyA7(
                     "pixel; of a wider camera the upper eight bits",
                 ),
                 ("cam_trigger", "io10", "o", "high while the camera exposes"),
-                ("i2c_scl", "io8", "io", "sensor's SCL; with 2.2 kOhm to 3.3 V"),
-                ("i2c_sda", "io9", "io", "sensor's SDA; with 2.2 kOhm to 3.3 V"),
+                ("i2c_scl", "io8", "od", "sensor's SCL; with 2.2 kOhm to 3.3 V"),
+                ("i2c_sda", "io9", "od", "sensor's SDA; with 2.2 kOhm to 3.3 V"),
             ),
         ),
     ),

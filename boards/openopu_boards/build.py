@@ -20,6 +20,7 @@ from openopu_rtl.top import build_id
 
 from . import tools
 from .board import Board
+from .link import DOMAINS
 from .top import BoardTop
 
 NAME = "openopu"
@@ -78,6 +79,7 @@ def build(board: Board, out: Path, seed: int | None = None) -> dict[str, Any]:
         "board_number": board.number,
         "part": board.part,
         "idcode": f"{board.idcode:08x}",
+        "link": board.link.key,
         "geometry": dataclasses.asdict(board.geometry),
         "n": board.geometry.modes,
         "m": board.geometry.outputs,
@@ -94,6 +96,7 @@ def build(board: Board, out: Path, seed: int | None = None) -> dict[str, Any]:
     plan.extract(str(work))
     assert top.clocks is not None
     wanted = {"sync": top.clocks.sync_hz, "slm": top.clocks.slm_hz, "cam": float(board.camera_clock_hz)}
+    wanted |= {**DOMAINS[board.link], **top.clocks.link_hz}
     about["pixel_clock_deviation"] = top.clocks.slm_deviation(board.pixel_clock_hz)
     if board.family == "ecp5":
         if board.dvi:
@@ -133,17 +136,18 @@ def judge(board: Board, report: dict[str, Any], wanted: dict[str, float]) -> dic
 def _clocks(report: dict[str, Any], wanted: dict[str, float]) -> dict[str, Any]:
     """Fmax of every clock domain. A clock's net bears the name of the domain in some module, or of its driver."""
     nets = {"sync": "clk|pll_sync_clkop", "slm_x5": "slm_x5_clk|pll_slm_clkop", "slm": "slm_clk|pll_slm_clkos"}
-    nets |= {"cam": "cam_clk(_0__io)?"}
+    nets |= {"cam": "cam_clk(_0__io)?", "ft": r"ft_clk|link_clk(\.buf\.i|_0__io)?"}
+    nets |= {"usb_io": "usb_io_clk|pll_usb_clkop", "usb": "usb_clk|pll_usb_clkos"}
     clocks: dict[str, Any] = {}
     for name, hz in wanted.items():
-        found = [v for net, v in report["fmax"].items() if re.search(rf"[.$]({nets[name]})(\$|$)", net)]
+        found = [net for net in report["fmax"] if re.search(rf"[.$]({nets[name]})(\$|$)", net)]
         if len(found) != 1:
             raise OpenopuError(
                 f"nextpnr reports {len(found)} clocks for `{name}`: {', '.join(report['fmax'])}",
                 NAME,
                 "This is a defect of openopu: report it",
             )
-        fmax, constraint = found[0]["achieved"], found[0]["constraint"]
+        fmax, constraint = (report["fmax"][found[0]][key] for key in ("achieved", "constraint"))
         if abs(constraint - hz / 1e6) > 0.01 * constraint:
             raise OpenopuError(
                 f"`{name}` was constrained to {constraint:.2f} MHz, not {hz / 1e6:.2f}",
@@ -151,7 +155,15 @@ def _clocks(report: dict[str, Any], wanted: dict[str, float]) -> dict[str, Any]:
                 "This is a defect: report it",
             )
         clocks[name] = {"wanted_mhz": hz / 1e6, "fmax_mhz": fmax, "met": fmax >= hz / 1e6}
+        clocks[name] |= _pin_delays(report, f"posedge {found[0]}")
     return clocks
+
+
+def _pin_delays(report: dict[str, Any], edge: str) -> dict[str, float]:
+    """The longest way from a pin to a register of a clock, and from one to a pin; nextpnr constrains neither."""
+    delays = {(p["from"], p["to"]): sum(step["delay"] for step in p["path"]) for p in report["critical_paths"]}
+    ways = {"pins_in_ns": ("<async>", edge), "pins_out_ns": (edge, "<async>")}
+    return {name: round(delays[way], 2) for name, way in ways.items() if way in delays}
 
 
 def _estimate(work: Path) -> dict[str, Any]:

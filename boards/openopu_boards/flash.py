@@ -102,4 +102,5 @@ def flash(board: Board, bitstream: Path, keep: bool) -> dict[str, Any]:
     loader = tools.find(tools.LOADER)
     idcode = detect(board)
     tools.run([loader, "-b", board.loader, *(["-f"] if keep else ["-m"]), bitstream], Path.cwd(), WRITE_SECONDS)
-    return {"board": board.name, "file": str(bitstream), "idcode": f"{idcode:08x}", "id": about["id"], "kept": keep}
+    told = {"board": board.name, "link": about.get("link", "uart")}  # the only one that older side-cars know
+    return told | {"file": str(bitstream), "idcode": f"{idcode:08x}", "id": about["id"], "kept": keep}

@@ -10,17 +10,16 @@ from amaranth.lib.cdc import ResetSynchronizer
 from amaranth.lib.wiring import In
 from openopu_rtl.dvi import CLOCK_LANE, LANES, DviOutput, DviSerialiser
 from openopu_rtl.opu import Opu
-from openopu_rtl.protocol import Link
 from openopu_rtl.top import build_id
-from openopu_rtl.uart import UartReceiver, UartTransmitter
 
 from .board import Board, Clocks
+from .link import DOMAINS, PINS, add_link
 
 INNER = ("link_i", "link_o", "link_kind", "link_reset", "uart_divisor", "exposure_id", "exposure_active", "idle")
 """Ports of the gateware that are no pins, but the link's inside or for a bench that watches."""
 _HOPS = 2
 """Registers on the way from the serialiser to the pins: at five times the pixel clock a signal gets not far in one."""
-_TOP_LINES = ("cam_clk", "slm_clk", "link_rx", "link_tx")
+_TOP_LINES = ("cam_clk", "slm_clk")
 """Lines that the top itself drives or reads."""
 
 
@@ -45,14 +44,17 @@ class BoardTop(Elaboratable):  # type: ignore[misc]
         """Once elaborated."""
         ports = {name: m for name, m in self.opu.signature.members.items() if name not in INNER}
         panel = {name for name in ports if name.startswith("slm_")} if board.dvi else set()
-        lines = {line.port for line in board.lines if line.direction != "io"}
-        drains = {f"{line.port}_{end}" for line in board.lines if line.direction == "io" for end in ("i", "oe")}
+        lines = {line.port for line in board.lines if line.direction != "od"}
+        drains = {f"{line.port}_{end}" for line in board.lines if line.direction == "od" for end in ("i", "oe")}
         lines |= drains
         inputs = {name for name, member in ports.items() if member.flow is In}
         if bare := inputs - lines - panel - set(board.unconnected):
             raise self._refuse(f"the gateware's input `{min(bare)}` has no line")
         if strays := lines - ports.keys() - set(_TOP_LINES):
             raise self._refuse(f"lines without a port: {sorted(strays)}")
+        link = {line.port: (line.direction, line.width) for line in board.links[board.link]}
+        if link != {name: (way, 8 if name == "link_data" else 1) for name, way in PINS[board.link].items()}:
+            raise self._refuse(f"its lines do not make a link of the kind `{board.link.key}`")
         self._ports = ports
 
     def _refuse(self, what: str) -> ValueError:
@@ -68,36 +70,19 @@ class BoardTop(Elaboratable):  # type: ignore[misc]
         m.domains.cam = ClockDomain()
         m.submodules.cam_clk = cam_clk = io.Buffer("i", platform.request("cam_clk", dir="-"))
         m.d.comb += ClockSignal("cam").eq(cam_clk.i)
-        m.submodules += [ResetSynchronizer(~clocks.locked, domain=name) for name in ("sync", "slm", "cam")]
+        domains = ("sync", "slm", "cam", *DOMAINS[board.link])
+        m.submodules += [ResetSynchronizer(~clocks.locked, domain=name) for name in domains]
 
         m.submodules.opu = opu
-        m.submodules.uart_receiver = receiver = UartReceiver()
-        m.submodules.uart_transmitter = transmitter = UartTransmitter()
-        m.submodules.link_rx = link_rx = io.Buffer("i", platform.request("link_rx", dir="-"))
-        m.submodules.link_tx = link_tx = io.Buffer("o", platform.request("link_tx", dir="-"))
-        m.d.comb += [
-            receiver.divisor.eq(opu.uart_divisor),
-            receiver.rx.eq(link_rx.i),
-            opu.link_kind.eq(Link.UART),
-            opu.link_reset.eq(receiver.line_break),
-            transmitter.divisor.eq(opu.uart_divisor),
-            link_tx.o.eq(transmitter.tx),
-            opu.link_i.payload.eq(receiver.o.payload),
-            opu.link_i.valid.eq(receiver.o.valid),
-            transmitter.i.payload.eq(opu.link_o.payload),
-            transmitter.i.valid.eq(opu.link_o.valid),
-            opu.link_o.ready.eq(transmitter.i.ready),
-        ]
+        add_link(m, platform, board.link, opu, f"openopu-{board.name}")
 
-        for both in board.lines:
-            if both.direction == "io":
-                m.submodules[both.port] = drain = io.Buffer("io", platform.request(both.port, dir="-"))
-                pull, level = getattr(opu, f"{both.port}_oe"), getattr(opu, f"{both.port}_i")
-                m.d.comb += [drain.o.eq(0), drain.oe.eq(pull), level.eq(drain.i)]
+        for name in (line.port for line in board.lines if line.direction == "od"):
+            m.submodules[name] = drain = io.Buffer("io", platform.request(name, dir="-"))
+            pull, level = getattr(opu, f"{name}_oe"), getattr(opu, f"{name}_i")
+            m.d.comb += [drain.o.eq(0), drain.oe.eq(pull), level.eq(drain.i)]
 
         for name, member in self._ports.items():
-            line = board.line(name)
-            if line is None:
+            if (line := board.line(name)) is None:
                 continue
             signal = getattr(opu, name)
             flow = "i" if member.flow is In else "o"

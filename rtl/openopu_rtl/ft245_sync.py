@@ -5,13 +5,14 @@ both sides are willing: RD# and RXF# low, or WR# and TXE# low. The bus is turned
 before RD#.
 """
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import DomainRenamer, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
 
 from .protocol.ft245 import BURST_BYTES
 from .queues import add_link_crossing
+from .skid import Skid
 
 FIFO_BYTES = 64
 """Of each crossing; a power of two. The system side keeps up, so it holds what the crossing's pointers lag behind."""
@@ -51,6 +52,13 @@ class Ft245Sync(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         received, to_send = add_link_crossing(m, self, "ft", FIFO_BYTES + 1)
+        # TXE# comes late in the clock: it decides over registers here, not over the crossing behind them.
+        m.submodules.ahead = ahead = DomainRenamer("ft")(Skid(8))
+        m.d.comb += [
+            ahead.i.payload.eq(to_send.r_data),
+            ahead.i.valid.eq(to_send.r_rdy),
+            to_send.r_en.eq(ahead.i.ready),
+        ]
 
         # Read: what is taken at an edge goes to the crossing at the next.
         taken, byte = Signal(), Signal(8)
@@ -69,7 +77,7 @@ class Ft245Sync(wiring.Component):
         m.d.comb += [
             left.eq(held & (self.wr_n | self.txe_n)),
             want_read.eq(~self.rxf_n & room),
-            want_write.eq((left | to_send.r_rdy) & ~self.txe_n),
+            want_write.eq((left | ahead.o.valid) & ~self.txe_n),
         ]
         m.d.ft += held.eq(left)
         with m.FSM(domain="ft") as fsm:
@@ -101,10 +109,10 @@ class Ft245Sync(wiring.Component):
                     m.d.ft += [self.wr_n.eq(1), self.data_oe.eq(0)]
                     m.next = "AFTER_WRITE"
                 with m.Else():
-                    m.d.comb += to_send.r_en.eq(~left)
-                    with m.If(~left & to_send.r_rdy):
-                        m.d.ft += self.data_o.eq(to_send.r_data)
-                    m.d.ft += [held.eq(left | to_send.r_rdy), self.wr_n.eq(~(left | to_send.r_rdy))]
+                    m.d.comb += ahead.o.ready.eq(~left)
+                    with m.If(~left & ahead.o.valid):
+                        m.d.ft += self.data_o.eq(ahead.o.payload)
+                    m.d.ft += [held.eq(left | ahead.o.valid), self.wr_n.eq(~(left | ahead.o.valid))]
             resting = fsm.ongoing("IDLE") | (fsm.ongoing("WRITE") & ~left)
 
         # Whether all is at rest, and whether CLKOUT runs, as ``sync`` sees it.
@@ -115,7 +123,7 @@ class Ft245Sync(wiring.Component):
         stopped, ran = Signal(), Signal()
         m.d.ft += [
             toggle.eq(~toggle),
-            active_ft.eq(~resting | taken | left | to_send.r_rdy | (received.w_level != 0) | ~self.rxf_n),
+            active_ft.eq(~resting | taken | left | to_send.r_rdy | ahead.busy | (received.w_level != 0) | ~self.rxf_n),
         ]
         m.submodules += [
             FFSynchronizer(active_ft, active),

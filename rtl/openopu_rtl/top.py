@@ -14,6 +14,7 @@ from amaranth.lib.wiring import In, Out
 
 from .ft245 import Ft245Async
 from .ft245_sync import Ft245Sync
+from .linkport import serve
 from .opu import Opu
 from .panel import panel_pins
 from .protocol.ft245 import FT232H
@@ -21,7 +22,7 @@ from .protocol.geometry import Geometry
 from .protocol.links import Link
 from .shapes import LINK
 from .spi import Mcp3201
-from .uart import UartReceiver, UartTransmitter
+from .uart import UartPort
 
 SIMULATION_CLOCK_HZ = 48_000_000
 """System clock of the simulation: UART rates up to 12 Mbaud, those of USB bridges such as FT232H."""
@@ -117,8 +118,7 @@ class SimulationTop(wiring.Component):
             ResetSynchronizer(self.rst, domain="ft"),
         ]
         m.submodules.opu = opu = self.opu
-        m.submodules.uart_receiver = receiver = UartReceiver()
-        m.submodules.uart_transmitter = transmitter = UartTransmitter()
+        m.submodules.uart = uart = UartPort()
         m.submodules.ft245 = ft245 = Ft245Async(FT232H, opu.clock_hz)
         m.submodules.ft245_sync = ft245_sync = Ft245Sync()
         for name, member in self._pins.items():
@@ -133,47 +133,30 @@ class SimulationTop(wiring.Component):
             m.d.comb += getattr(opu, name).eq(self.slm_return)
         m.d.comb += [
             opu.link_kind.eq(self.link),
-            receiver.divisor.eq(opu.uart_divisor),
-            receiver.rx.eq(self.uart_rx),
-            transmitter.divisor.eq(opu.uart_divisor),
-            self.uart_tx.eq(transmitter.tx),
+            uart.divisor.eq(opu.uart_divisor),
+            uart.rx.eq(self.uart_rx),
+            self.uart_tx.eq(uart.tx),
         ]
-        to_opu, from_opu = opu.link_i, opu.link_o
-
-        def serve(i, o):
-            """Join the link ``i``, ``o`` (as the device sees them) to the device."""
-            m.d.comb += [
-                to_opu.payload.eq(i.payload),
-                to_opu.valid.eq(i.valid),
-                o.payload.eq(from_opu.payload),
-                o.valid.eq(from_opu.valid),
-                from_opu.ready.eq(o.ready),
-            ]
-            if not i.signature.always_ready:
-                m.d.comb += i.ready.eq(to_opu.ready)
-
         with m.Switch(self.link):
             with m.Case(Link.UART):
-                serve(receiver.o, transmitter.i)
-                m.d.comb += opu.link_reset.eq(receiver.line_break)
+                serve(m, uart, opu)
             with m.Case(Link.BYTES):
                 m.d.comb += [
-                    to_opu.payload.eq(self.bypass_rx_payload),
-                    to_opu.valid.eq(self.bypass_rx_valid),
-                    self.bypass_rx_ready.eq(to_opu.ready),
-                    self.bypass_tx_payload.eq(from_opu.payload),
-                    self.bypass_tx_valid.eq(from_opu.valid),
-                    from_opu.ready.eq(self.bypass_tx_ready),
+                    opu.link_i.payload.eq(self.bypass_rx_payload),
+                    opu.link_i.valid.eq(self.bypass_rx_valid),
+                    self.bypass_rx_ready.eq(opu.link_i.ready),
+                    self.bypass_tx_payload.eq(opu.link_o.payload),
+                    self.bypass_tx_valid.eq(opu.link_o.valid),
+                    opu.link_o.ready.eq(self.bypass_tx_ready),
                 ]
             for kind, port in ((Link.FT245, ft245), (Link.FT245SYNC, ft245_sync)):
                 with m.Case(kind):
-                    serve(port.o, port.i)
+                    serve(m, port, opu)
                     m.d.comb += [
                         port.rxf_n.eq(self.ft_rxf_n),
                         port.txe_n.eq(self.ft_txe_n),
                         port.data_i.eq(self.ft_data_i),
                         port.pwren_n.eq(self.ft_pwren_n),
-                        opu.link_reset.eq(port.link_reset),
                         self.ft_rd_n.eq(port.rd_n),
                         self.ft_wr_n.eq(port.wr_n),
                         self.ft_data_o.eq(port.data_o),
@@ -181,7 +164,7 @@ class SimulationTop(wiring.Component):
                     ]
         m.d.comb += self.ft_oe_n.eq(ft245_sync.oe_n)
         # Nothing on the wire either.
-        m.d.comb += self.idle.eq(opu.idle & ~transmitter.busy & ~receiver.busy & ~ft245.busy & ~ft245_sync.busy)
+        m.d.comb += self.idle.eq(opu.idle & ~uart.busy & ~ft245.busy & ~ft245_sync.busy)
         return m
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from amaranth.hdl import Cat, Const, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.cdc import FFSynchronizer
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 DIVISOR_MIN = 4
 """Fewest system clocks per bit with which the receiver still stands a baud mismatch of 2 %."""
@@ -127,6 +127,43 @@ class UartTransmitter(wiring.Component):
                     divisor.eq(self.divisor),
                     timer.eq(self.divisor - 1),
                 ]
+        return m
+
+
+class UartPort(wiring.Component):
+    """Both directions of a UART, as a port of the link (:mod:`openopu_rtl.linkport`).
+
+    Ports
+    -----
+    divisor : system clocks per bit.
+    rx, tx : the pins.
+    o : received bytes, one strobe each. i : bytes to send.
+    link_reset : a break on the line, as long as it lasts.
+    busy : a byte is on the line.
+    """
+
+    divisor: In(16)
+    rx: In(1, init=1)
+    tx: Out(1, init=1)
+    o: Out(stream.Signature(8, always_ready=True))
+    i: In(stream.Signature(8))
+    link_reset: Out(1)
+    busy: Out(1)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.receiver = receiver = UartReceiver()
+        m.submodules.transmitter = transmitter = UartTransmitter()
+        connect(m, receiver.o, flipped(self.o))
+        connect(m, transmitter.i, flipped(self.i))
+        m.d.comb += [
+            receiver.divisor.eq(self.divisor),
+            receiver.rx.eq(self.rx),
+            transmitter.divisor.eq(self.divisor),
+            self.tx.eq(transmitter.tx),
+            self.link_reset.eq(receiver.line_break),
+            self.busy.eq(receiver.busy | transmitter.busy),
+        ]
         return m
 
 

@@ -35,5 +35,6 @@ def written_bitstream(of: Board, folder: Path, idcode: int | None = None) -> Pat
     code = IDCODES[of.name] if idcode is None else idcode
     path.write_bytes(b"\xff\x00\xff\xff\xbd\xb3" + b"\xe2\x00\x00\x00" + code.to_bytes(4, "big") + bytes(64))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    path.with_suffix(".json").write_text(json.dumps({"board": of.name, "sha256": digest, "id": "0" * 64}))
+    about = {"board": of.name, "link": of.link.key, "sha256": digest, "id": "0" * 64}
+    path.with_suffix(".json").write_text(json.dumps(about))
     return path

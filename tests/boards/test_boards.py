@@ -23,6 +23,11 @@ def each(request):
     return board(request.param)
 
 
+@pytest.fixture(params=[(name, kind.key) for name in ALL for kind in board(name).links], ids="-".join)
+def with_each_link(request):
+    return board(*request.param)
+
+
 def small(of):
     """The board with gateware that elaborates soon."""
     g = Geometry.fitting(64, 64, panel_kind=of.geometry.panel_kind)
@@ -39,7 +44,7 @@ def pins_of(of):
     """Every pin of the FPGA that the board's lines take, by line, and those of the clock and the DVI connector."""
     platform = of.platform()
     taken = {}
-    for line in of.lines:
+    for line in of.wired:
         port = platform.request(line.port, dir="-")
         for bit in port.io.metadata:
             taken.setdefault(bit.name, []).append(line.port)
@@ -51,13 +56,14 @@ def pins_of(of):
     return taken
 
 
-def test_no_pin_is_taken_twice(each):
-    assert not {pin: lines for pin, lines in pins_of(each).items() if len(lines) > 1}
+def test_no_pin_is_taken_twice(with_each_link):
+    assert not {pin: lines for pin, lines in pins_of(with_each_link).items() if len(lines) > 1}
 
 
-def test_every_line_says_what_it_is(each):
-    assert not [line.port for line in each.lines if not line.doc]
-    assert max(collections.Counter(line.port for line in each.lines).values()) == 1
+def test_every_line_says_what_it_is(with_each_link):
+    each = with_each_link
+    assert not [line.port for line in each.wired if not line.doc]
+    assert max(collections.Counter(line.port for line in each.wired).values()) == 1
     assert each.line("cam_clk").clock_hz == each.camera_clock_hz
     # Nothing shines before there is gateware, nor while a wire is off.
     for name in ("laser_enable", "interlock_closed"):
@@ -126,13 +132,18 @@ def reported(slm_x5=400.0):
     wanted = {"sync": 100.0, "slm": 74.25, "slm_x5": 371.25, "cam": 74.25}
     achieved = {"sync": 101.0, "slm": 140.0, "slm_x5": slm_x5, "cam": 150.0}
     return {
-        "fmax": {f"$glbnet${net}": {"achieved": achieved[n], "constraint": wanted[n]} for n, net in names.items()}
+        "fmax": {f"$glbnet${net}": {"achieved": achieved[n], "constraint": wanted[n]} for n, net in names.items()},
+        "critical_paths": [
+            {"from": "<async>", "to": "posedge $glbnet$pll_sync_clkop", "path": [{"delay": 1.5}, {"delay": 2}]}
+        ],
     }, {n: 1e6 * mhz for n, mhz in wanted.items()}
 
 
 def test_every_clock_of_the_report_is_judged():
     found = _clocks(*reported())
     assert all(c["met"] for c in found.values())
+    assert found["sync"]["pins_in_ns"] == 3.5
+    assert not {"pins_in_ns", "pins_out_ns"} & found["slm"].keys()
     assert not _clocks(*reported(slm_x5=370.0))["slm_x5"]["met"]
     report_, wanted = reported()
     del report_["fmax"]["$glbnet$pll_slm_clkop"]
@@ -147,14 +158,15 @@ def test_every_clock_of_the_report_is_judged():
 def test_the_table_keeps_other_boards(tmp_path):
     page = tmp_path / "boards.md"
     page.write_text(f"before\n{report.BEGIN}\n{report.END}\nafter\n")
-    about = {"n": 4096, "m": 4096, "seed": 1, "id": "0123456789", "clocks": _clocks(*reported())}
+    about = {"n": 4096, "m": 4096, "link": "uart", "seed": 1, "id": "0123456789", "clocks": _clocks(*reported())}
     about["resources"] = {name: {"used": 1000, "available": 2000} for name in ("LUT", "FF", "BRAM", "DSP")}
     for name in ("ulx3s", "arty_a7", "ulx3s"):
         report.update(page, {"board": name, **about})
+    report.update(page, {"board": "ulx3s", **about, "link": "usb"})
     lines = page.read_text().splitlines()
-    assert [line.split(" | ")[0] for line in lines[4:6]] == ["| arty_a7", "| ulx3s"]
-    assert lines[0], lines[-1] == ("before", "after")
-    assert len(lines) == 8
+    assert [line.split(" | ")[0] for line in lines[4:7]] == ["| arty_a7", "| ulx3s", "| ulx3s, usb"]
+    assert (lines[0], lines[-1]) == ("before", "after")
+    assert len(lines) == 9
 
 
 def test_missing_tools_are_said(monkeypatch, tmp_path, capsys):

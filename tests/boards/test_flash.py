@@ -17,7 +17,8 @@ def test_the_right_file_reaches_the_board(loader, bitstream):
     loader.connect(IDCODES["ulx3s"])
     for keep, option in ((False, "-m"), (True, "-f")):
         result = flash.flash(ULX3S, bitstream, keep)
-        assert (result["board"], result["idcode"], result["kept"]) == ("ulx3s", "41113043", keep)
+        assert (result["board"], result["link"]) == ("ulx3s", "uart")
+        assert (result["idcode"], result["kept"]) == ("41113043", keep)
         assert loader.written.read_text().splitlines()[-1] == f"-b ulx3s {option} {bitstream}"
 
 

@@ -71,9 +71,11 @@ def test_over_power_trips_in_the_same_exposure_on_twin_and_rtl(
     assert twin_counters["laser_trips"] == 1
 
 
-def test_a_break_on_the_line_trips() -> None:
+@pytest.mark.parametrize("link", ["uart", "ft245", "ft245sync"])
+def test_a_reset_of_the_link_trips(link: str) -> None:
+    """A break on the line; PWREN# of the FIFO's chip. Whatever the link, the host is told the same and goes on."""
     length = len(complement(2))
-    with openopu.open(f"rtl:verilator?{GEOMETRY}&fault={length}:link_break", allow_dark=True) as opu:
+    with openopu.open(f"rtl:verilator?{GEOMETRY}&link={link}&fault={length}:link_break", allow_dark=True) as opu:
         opu.configure(complement(2, exposure_cycles=500))
         flags = [int(opu.project_raw(np.ones((1, 2, MODES))).head["flags"][0]) & 1 for _ in range(3)]
         assert flags == [1, 0, 0]

@@ -18,6 +18,7 @@ from ..build import build
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--board", required=True, choices=sorted(MODULES), help="which board")
+    parser.add_argument("--link", metavar="KIND", help="uart, ft245, ft245sync or usb, of those that the board has")
     parser.add_argument("--out", default="build/bitstream", metavar="DIR", help="folder; a board's files go below it")
     parser.add_argument("--seed", type=int, help="of place and route; default: the board's, whose timing is known")
     parser.add_argument("--report", metavar="FILE", help="page whose table gets this build's line")
@@ -28,7 +29,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if page and (not page.exists() or report.BEGIN not in page.read_text()):
         raise UsageError("the page has no place for the table", str(page), f"It needs a line `{report.BEGIN}`")
     seed = None if args.seed is None else whole(args.seed, "--seed", 0, (1 << 31) - 1)
-    about = build(board(args.board), Path(args.out), seed)
+    about = build(board(args.board, args.link), Path(args.out), seed)
     if page:
         report.update(page, about)
     clocks = [f"{name}: " + ", ".join(f"{k} {v}" for k, v in c.items()) for name, c in about["clocks"].items()]

@@ -25,7 +25,10 @@ KINDS: dict[str, tuple[str, int]] = {
     "late": ("the frame comes ARGUMENT camera clocks later", 100_000),
     "clock_stop": ("in mid-frame the camera's clock stops for ARGUMENT system clocks", 100_000),
     "interlock": ("the interlock opens as the exposure ends, for ARGUMENT exposures", 1),
-    "link_break": ("the serial line to the device is low as the exposure ends, for ARGUMENT exposures", 1),
+    "link_break": (
+        "as the exposure ends the serial line is low, or PWREN# high where the link is a FIFO, for ARGUMENT exposures",
+        1,
+    ),
 }
 """What each kind does, and its argument where none is given."""
 

@@ -50,7 +50,7 @@ module openopu_bench #(
     // Set by Python. `bench.vlt` makes these, and what Python reads, visible to it.
     reg  [2:0] link_kind;
     reg        interlock_closed;
-    reg        line_break;
+    reg        line_break;             // the link is reset: the serial line is low, PWREN# is high; its models go on
     reg [15:0] host_divisor;
     reg        input_load;
     reg [31:0] input_count;
@@ -138,7 +138,7 @@ module openopu_bench #(
     openopu_sim_top dut (
         .clk(clk), .rst(rst), .slm_clk(slm_clk), .cam_clk(cam_clk), .ft_clk(ft_clk), .link(link_now),
         .uart_rx(uart_rx && !break_now), .uart_tx(uart_tx),
-        .ft_rxf_n(ft_rxf_n), .ft_txe_n(ft_txe_n), .ft_data_i(ft_to_device), .ft_pwren_n(1'b0),
+        .ft_rxf_n(ft_rxf_n), .ft_txe_n(ft_txe_n), .ft_data_i(ft_to_device), .ft_pwren_n(break_now),
         .ft_rd_n(ft_rd_n), .ft_wr_n(ft_wr_n), .ft_oe_n(ft_oe_n), .ft_data_o(ft_from_device), .ft_data_oe(ft_device_drives),
         .bypass_rx_payload(bypass_rx_payload), .bypass_rx_valid(bypass_rx_valid), .bypass_rx_ready(bypass_rx_ready),
         .bypass_tx_payload(bypass_tx_payload), .bypass_tx_valid(bypass_tx_valid), .bypass_tx_ready(bypass_tx_ready),
