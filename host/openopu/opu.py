@@ -73,6 +73,8 @@ class Opu:
             self._session.write(laser_disarm=0)
             self._session.wait_idle(SETTLE_S)
             self._settings = Settings.default(self.geometry, **device.registers)
+            self._written: Settings | None = None
+            """What the device surely holds: other than the settings where a caller stopped waiting for their write."""
             self._level_table = levels.identity()
             self._restore()
             self._session.write(counters_clear=0)
@@ -100,13 +102,22 @@ class Opu:
 
     def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
         if kind is not None:
-            self._worker.abandon()
+            self.abandon()
         self.close()
+
+    def abandon(self) -> None:
+        """Fail all projections at once, those under way and later ones, of a device that is to be closed."""
+        self._worker.abandon()
+
+    @property
+    def abandoned(self) -> bool:
+        return self._worker.abandoned
 
     def _restore(self) -> None:
         """Write every setting to an idle device, which may have just got its power."""
         self._session.write(plant_source=self.device.plant_source)
         self._settings.write(self._session, self.geometry, None)
+        self._written = self._settings
         self._session.write_window("level_table", self._level_table)
 
     def close(self) -> None:
@@ -284,8 +295,14 @@ class Opu:
             heartbeat = max(settings.registers["heartbeat_cycles"], REGISTERS["heartbeat_cycles"].reset, need)
             heartbeat = min(heartbeat, (1 << 32) - 1)
             settings = settings.replace(registers={**settings.registers, "heartbeat_cycles": heartbeat})
+
+        def write() -> None:
+            known, self._written = self._written, None
+            settings.write(self._session, self.geometry, known)
+            self._written = settings
+
         before = self._settings
-        self._worker.call(lambda: settings.write(self._session, self.geometry, before))
+        self._worker.call(write)
         self._settings = settings
         if before.registers["heartbeat_cycles"] != settings.registers["heartbeat_cycles"]:
             self._set_keep_alive()
@@ -313,7 +330,8 @@ class Opu:
             try:
                 yield
             finally:
-                self.apply(before)
+                if not self.abandoned:  # else the device is busy, and closed next
+                    self.apply(before)
                 if exposure_base is not None:
                     self._next = next_before
 

@@ -90,7 +90,6 @@ def modulator(opu: Opu) -> Check:
     patterns = test_patterns(opu.geometry.modes_x, opu.geometry.modes_y)
     program = Program((Shot(exposure_cycles=1000, settle_cycles=64),))
     try:
-        opu.clear_counters()
         opu.project_raw(np.stack(list(patterns.values()))[:, None, :], program)
     except ProjectionFailed as error:
         return failed(name, error.what, error.next_step or "Check the panel's cable and clock", code=error.code)
@@ -131,7 +130,6 @@ def camera(opu: Opu) -> Check:
     name = "camera"
     g = opu.geometry
     try:
-        opu.clear_counters()
         dark = opu.capture(np.zeros(g.modes), 1)
         lit = [opu.capture(p, opu.exposure_cycles) for p in generator((SEED, 1)).random((2, g.modes)) < 0.5]
     except ProjectionFailed as error:
@@ -335,19 +333,15 @@ def datapath(opu: Opu) -> Check:
     if opu.device.plant_source != PLANT_SOURCES["chip"]:
         return left_out(name, _NO_CHIP)
     rng, tally = generator((SEED, 4)), compare.Tally()
-    before = opu.settings
-    with _twin_of(opu) as twin:
-        try:
-            for number in range(TRIALS):
-                rows, base = int(rng.integers(1, 5)), Settings.default(opu.geometry)
-                trial = compare.draw(rng, base, opu.geometry, twin.identity.monitor_cycles, rows, number)
-                # Whether a reading comes in time depends on the board's ADC, which the twin's need not be.
-                trial = dataclasses.replace(trial, settings=trial.settings.replace(normalise=False))
-                opu.exposure_next = twin.exposure_next = number << 16
-                found, wanted = compare.perform(opu, trial), compare.perform(twin, trial)
-                compare.check(tally, trial, found, wanted, {"trial": number, "kind": trial.kind})
-        finally:
-            opu.apply(before)
+    with _twin_of(opu) as twin, opu.using(opu.settings):
+        for number in range(TRIALS):
+            rows, base = int(rng.integers(1, 5)), Settings.default(opu.geometry)
+            trial = compare.draw(rng, base, opu.geometry, twin.identity.monitor_cycles, rows, number)
+            # Whether a reading comes in time depends on the board's ADC, which the twin's need not be.
+            trial = dataclasses.replace(trial, settings=trial.settings.replace(normalise=False))
+            opu.exposure_next = twin.exposure_next = number << 16
+            found, wanted = compare.perform(opu, trial), compare.perform(twin, trial)
+            compare.check(tally, trial, found, wanted, {"trial": number, "kind": trial.kind})
     figures = {"projections": tally.projections, "mismatches": tally.mismatches}
     if tally.mismatches:
         return failed(
