@@ -189,7 +189,7 @@ class Opu:
         """
         table = levels.level_table(source)
         with self._lock:
-            self._worker.call(lambda: self._session.write_window("level_table", table))
+            self._worker.call(lambda: self._session.write_window("level_table", table), idle=True)
             self._level_table = table
 
     @property
@@ -302,7 +302,7 @@ class Opu:
             self._written = settings
 
         before = self._settings
-        self._worker.call(write)
+        self._worker.call(write, idle=True)
         self._settings = settings
         if before.registers["heartbeat_cycles"] != settings.registers["heartbeat_cycles"]:
             self._set_keep_alive()
@@ -510,7 +510,7 @@ class Opu:
 
     def clear_counters(self) -> None:
         """Set event and cycle counters to zero."""
-        self._worker.call(lambda: self._session.write(counters_clear=0))
+        self._worker.call(lambda: self._session.write(counters_clear=0), idle=True)
 
     @property
     def repeated(self) -> int:
