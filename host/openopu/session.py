@@ -378,7 +378,7 @@ class Session:
     def wait_idle(
         self, device_seconds: float, sink: Sink | None = None, giving_up: Callable[[], bool] = lambda: False
     ) -> None:
-        """Return once the device reports that it is not busy, or ``giving_up``; at most ``device_seconds`` of its clock.
+        """Return once the device is not busy, or when ``giving_up``; at most ``device_seconds`` of its clock.
 
         Raises :class:`DeviceSilent` if it stays busy.
         """

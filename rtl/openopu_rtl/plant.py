@@ -36,7 +36,9 @@ def plants_of(geometry: Geometry, plants: Collection[str] | None = None) -> froz
     if unknown := set(plants) - set(SIMULATED_PLANTS):
         raise ValueError(f"there is no plant {sorted(unknown)}; take some of {SIMULATED_PLANTS}")
     if plants and not geometry.panel_shows_levels:
-        raise ValueError(f"patterns for a panel of kind {PanelKind(geometry.panel_kind).name} cannot be read back from its pins")
+        raise ValueError(
+            f"patterns for a panel of kind {PanelKind(geometry.panel_kind).name} cannot be read back from its pins"
+        )
     return frozenset(plants)
 
 

@@ -48,7 +48,11 @@ def test_a_bare_board_passes(capsys: pytest.CaptureFixture[str], monkeypatch: py
     [
         ("*:short_line", "failed 3 times: FRAME_GEOMETRY", "LVAL"),
         ("1:drop", "whole frames.*only on repetition.*frames missing: 1", "trigger and camera cables"),
-        ("1:interlock:100", "whole frames.*; the laser is off: it tripped: the interlock loop opened", "Close the interlock"),
+        (
+            "1:interlock:100",
+            "whole frames.*; the laser is off: it tripped: the interlock loop opened",
+            "Close the interlock",
+        ),
     ],
 )
 def test_a_fault_is_named(capsys: pytest.CaptureFixture[str], fault: str, found: str, next_step: str) -> None:

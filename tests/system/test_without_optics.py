@@ -119,7 +119,11 @@ def without(shot: Shot, field: str) -> list[int]:
 def test_programs_that_cannot_run_give_the_twins_records(source: str) -> None:
     """A plane that is not there, no exposure, no frame, and a reading that comes too late: failed, but all exposed."""
     shots = [Shot(exposure_cycles=700), Shot(plane=1, invert=True, negative=True, exposure_cycles=700)]
-    bad = [Shot(plane=5, exposure_cycles=700).words(), without(shots[0], "exposure_cycles"), without(shots[0], "frames")]
+    bad = [
+        Shot(plane=5, exposure_cycles=700).words(),
+        without(shots[0], "exposure_cycles"),
+        without(shots[0], "frames"),
+    ]
     good = [s.words() for s in shots]
     programs = [np.concatenate([*good, fault, *good]) for fault in bad]
     planes = np.random.default_rng(4).integers(0, 2, (2, 2, 64))

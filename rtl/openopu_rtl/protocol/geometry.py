@@ -197,7 +197,7 @@ class Geometry:
 
     @property
     def panel_shows_levels(self) -> bool:
-        """The panel's pins bring a level for each pixel, so that a simulated plant can read a pattern back from them."""
+        """The panel's pins bring a level for each pixel: a simulated plant can read a pattern back from them."""
         return self.panel_kind in (PanelKind.VIDEO_ON_DEMAND, PanelKind.VIDEO_CONTINUOUS)
 
     @property
