@@ -74,10 +74,15 @@ the frame before did, but for 1/256 of the readout, 8 cycles and `camera_jitter_
 `FRAME_LATE` or `FRAME_MISSING`). Pixels lost between the clocks are `CAMERA_OVERFLOW`. Except for the last one, each
 ends every projection under way; then no exposure begins until the camera has been silent for `frame_timeout_cycles`.
 
+A frame sent twice shows by the one after it, also where it came in the very moment in which that was due: a projection
+is kept until the frame after its last has begun on time, or none has begun for the camera's delay and an eighth of a
+readout. So that it shows, an exposure ends 1/64 of a readout, 32 cycles and twice the jitter after the readout before
+it at the soonest.
+
 What cannot be told by the pins: a frame that is whole, comes on time, and is another exposure's, because the camera
-runs freely, keeps a frame back, or sends one again in the very moment in which the next is due while exposures follow
-as quickly as it reads out. `openopu selftest` looks for a shift that stays (the 0-0-1-1 test). And an exposure's end
-is seen some 4 cycles late, so a frame that begins so much too soon counts as punctual.
+runs freely, keeps a frame back, or puts one in the place of another. `openopu selftest` looks for a shift that stays
+(the 0-0-1-1 test). And an exposure's end is seen some 4 cycles late, so a frame that begins so much too soon counts as
+punctual.
 
 ## Sensors
 

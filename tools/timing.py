@@ -8,11 +8,8 @@ from __future__ import annotations
 import argparse
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from amaranth.sim import Simulator
 from openopu_rtl.camera import CameraPort
 from openopu_rtl.ft245 import Ft245Async
 from openopu_rtl.i2c import I2cMaster
@@ -21,80 +18,11 @@ from openopu_rtl.protocol import PROTOCOL_HASH, Geometry
 from openopu_rtl.protocol.ft245 import FT232H
 from openopu_rtl.spi import Mcp3201, Mcp4921
 from openopu_rtl.uart import UartTransmitter
-from openopu_rtl.video import VideoPort
-from waveforms import Mark, Trace, draw
+from recording import Diagram, first, levels, record
+from timing_panels import dvi_bits, dvi_line, packed_planes, row_bus, video
+from waveforms import Mark, draw
 
 FOLDER = Path(__file__).parent.parent / "docs" / "timing"
-SMALL = Geometry.fitting(
-    64, 16, macropixel=1, slm_width=12, slm_height=8, anchor_x=9, anchor_y=0, anchor_width=2, anchor_height=8,
-    signal_x=0, signal_y=0, slm_h_front=2, slm_h_sync=2, slm_h_back=3, slm_v_front=1, slm_v_sync=1, slm_v_back=1,
-)  # fmt: skip
-"""So few pixels that a frame can be drawn."""
-
-
-@dataclass
-class Diagram:
-    title: str
-    traces: list[Trace]
-    marks: list[Mark] = field(default_factory=list)
-    clock: str = "system clock"
-
-
-def record(
-    dut: Any, signals: dict[str, Any], stimulus: Callable[[Any, int], Any], length: int, domain: str = "sync"
-) -> dict[str, list[int]]:
-    """Values of ``signals`` in each of ``length`` clocks; ``stimulus(ctx, clock)`` sets inputs before each."""
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-8, domain=domain)
-    found: dict[str, list[int]] = {name: [] for name in signals}
-
-    async def testbench(ctx):
-        for clock in range(length):
-            stimulus(ctx, clock)
-            for name, signal in signals.items():
-                found[name].append(int(ctx.get(signal)))
-            await ctx.tick(domain)
-
-    simulator.add_testbench(testbench)
-    simulator.run()
-    return found
-
-
-def first(samples: list[int], level: int, start: int = 0) -> int:
-    """Index of the first sample of ``level`` from ``start`` on."""
-    return next(i for i in range(start, len(samples)) if samples[i] == level)
-
-
-def levels(found: dict[str, list[int]], *buses: str) -> list[Trace]:
-    return [Trace(name, samples, name in buses) for name, samples in found.items()]
-
-
-def video() -> Diagram:
-    """Three lines of a frame on demand, and its vertical sync, held back until the exposure has ended."""
-    dut = VideoPort(SMALL)
-    sent = iter(range(1 << 30))
-
-    def stimulus(ctx, clock):
-        if clock == 0 or ctx.get(dut.i.ready):
-            number = next(sent)
-            ctx.set(dut.i.p.level, number % 256)
-        ctx.set(dut.i.p.await_latch, 1)
-        ctx.set(dut.i.p.final, 1)
-        ctx.set(dut.i.valid, 1)
-        ctx.set(dut.grant, clock > 190)
-
-    signals = {"de": dut.de, "hsync": dut.hsync, "vsync": dut.vsync, "level": dut.level, "grant": dut.grant}
-    found = record(dut, signals | {"latched": dut.latched}, stimulus, 240, "slm")
-    start = 120
-    cut = {name: samples[start:] for name, samples in found.items()}
-    cut["level"] = [v if de else None for v, de in zip(cut["level"], cut["de"], strict=True)]
-    rise = first(cut["vsync"], 1)
-    return Diagram(
-        "Panel port, video on demand: a frame's end; its vertical sync waits for `grant`, `latched` toggles with it",
-        levels(cut, "level"),
-        [Mark("vsync", rise, first(cut["vsync"], 0, rise), "v_sync lines")],
-        "pixel clock",
-    )
 
 
 def camera() -> Diagram:
@@ -222,7 +150,7 @@ def interlock() -> Diagram:
 
 
 def ft245() -> Diagram:
-    """The asynchronous FIFO of an FT232H: a byte from the host, a byte to it."""
+    """The asynchronous FIFO of an FT232H: a byte from the host, two to it."""
     dut = Ft245Async(FT232H, 100_000_000)
     had = {"read": False}
 
@@ -242,7 +170,7 @@ def ft245() -> Diagram:
     found["D"] = [v if on else None for v, on in zip(found["D"], found["drives"], strict=True)]
     low = first(found["RD#"], 0)
     return Diagram(
-        "FT245, asynchronous (FT232H), 100 MHz system clock: a byte is read, then one is written",
+        "FT245, asynchronous (FT232H), 100 MHz system clock: a byte is read, then two are written",
         levels(found, "D"),
         [Mark("RD#", low, first(found["RD#"], 1, low), "read pulse")],
     )
@@ -279,7 +207,8 @@ def i2c() -> Diagram:
 
 
 DIAGRAMS: dict[str, Callable[[], Diagram]] = {
-    f.__name__: f for f in (video, camera, i2c, interlock, dac, adc, uart, ft245)
+    f.__name__: f
+    for f in (video, dvi_line, dvi_bits, packed_planes, row_bus, camera, i2c, interlock, dac, adc, uart, ft245)
 }
 
 

@@ -26,6 +26,8 @@ PARTS = {
 }
 """What stands around a board, and how the names of its lines begin."""
 
+_BARE = {"cam_dval": "the gateware takes it as high"}
+"""What an input without a pin means."""
 _DIRECTIONS = {"i": "in", "o": "out", "io": "open drain"}
 
 
@@ -103,8 +105,8 @@ def page(b: Board) -> str:
         else ""
     )
     g = b.geometry
-    unconnected = ", ".join(f"`{n}`" for n in b.unconnected)
-    missing = f"Not connected on this board, and held low: {unconnected}.\n\n" if unconnected else ""
+    unconnected = ", ".join(f"`{n}` ({_BARE[n]})" for n in b.unconnected)
+    missing = f"Not connected on this board: {unconnected}.\n\n" if unconnected else ""
     chip = "chip" in b.plants
     selftest = (
         """3. **Self-test without optics.** The gateware holds a small pseudo-random medium that plays as the camera:

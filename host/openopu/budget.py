@@ -22,6 +22,7 @@ from rich.table import Table
 
 from .errors import UsageError, whole
 from .pipeline import rows_of_a_packet
+from .sensors import SENSORS
 from .session import uart_divisor
 
 USB_BULK_BYTES_PER_S = 19 * 64 * 1000
@@ -84,30 +85,6 @@ MODULATORS = (
     Modulator("DLP4500 type, 24 planes in a 60 Hz frame", 1 / 1440),
     Modulator("DLP7000 type, direct bus", 1 / 22_700),
 )
-
-
-@dataclass(frozen=True)
-class Camera:
-    """A global-shutter sensor that reads out while it exposes."""
-
-    name: str
-    pixel_clock_hz: float
-    row_clocks_min: int
-    row_blank_clocks: int
-    blank_rows: int
-
-    def frame_s(self, side: int) -> float:
-        """Seconds of a region of ``side`` x ``side`` pixels."""
-        row = max(side + self.row_blank_clocks, self.row_clocks_min)
-        return row * (side + self.blank_rows) / self.pixel_clock_hz
-
-
-CAMERAS = (
-    Camera("MT9V034 type (27 MHz)", 27e6, 690, 61, 45),
-    Camera("AR0135 type (74.25 MHz)", 74.25e6, 1388, 108, 30),
-)
-"""Row times and blanking from memory of the sensors' data sheets, not confirmed: what full frames of them give, 60 and
-54 frames/s, is in their public descriptions."""
 
 
 @dataclass(frozen=True)
@@ -232,7 +209,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
                     links[name] = None  # no divisor of this clock is near the rate
             shot_us = args.exposure_us * 1e-6
             modulators = {mod.name: 1 / (shots * max(mod.shot_s, shot_us)) for mod in MODULATORS}
-            cameras = {camera.name: 1 / (shots * camera.frame_s(side)) for camera in CAMERAS}
+            cameras = {
+                f"{sensor.name.upper()} ({sensor.pixel_clock_hz_max / 1e6:g} MHz)":
+                    1 / (shots * sensor.readout_s(side, side, sensor.pixel_clock_hz_max))
+                for sensor in SENSORS.values()
+            }  # fmt: skip
             table.append({"m": m, "bits": bits, "rows": load.rows, "payload": load.payload / load.to_host}
                          | {"links": links, "modulators": modulators, "cameras": cameras})  # fmt: skip
     if not getattr(args, "json", False):
@@ -245,10 +226,10 @@ def _print(modes: int, shots: int, table: Sequence[Mapping[str, Any]]) -> None:
     view.caption = "-: no divisor of the system clock is within 2 % of this rate"
     view.add_column("", no_wrap=True)
     for row in table:
-        view.add_column(f"m={row['m']}, {row['bits']} bit", justify="right")
+        view.add_column(f"m={row['m']}\n{row['bits']} bit", justify="right")
     for kind in ("links", "modulators", "cameras"):
         for name in table[0][kind]:
-            values = [row[kind][name] for row in table]
-            view.add_row(name, *("-" if value is None else f"{value:,.4g}" for value in values))
+            rates = [row[kind][name] for row in table]
+            view.add_row(name, *("-" if rate is None else f"{rate:,.{0 if rate >= 100 else 1}f}" for rate in rates))
         view.add_section()
     Console().print(view)

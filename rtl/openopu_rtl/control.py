@@ -160,7 +160,9 @@ class ControlPath(wiring.Component):
         m.submodules.transmitter = transmitter = PacketTransmitter()
         connect(m, replies.o, arbiter.a)
         m.submodules.results_skid = results_skid = Skid(LINK_BYTE)
-        connect(m, flipped(self.patterns), arbiter.b)
+        m.submodules.patterns_skid = patterns_skid = Skid(LINK_BYTE)
+        connect(m, flipped(self.patterns), patterns_skid.i)
+        connect(m, patterns_skid.o, arbiter.b)
         connect(m, flipped(self.results), results_skid.i)
         connect(m, results_skid.o, arbiter.c)
         m.submodules.content_skid = content_skid = Skid(LINK_BYTE)
@@ -174,6 +176,7 @@ class ControlPath(wiring.Component):
             quiet.eq(
                 ~replies.busy
                 & ~reply_queue.r_rdy
+                & ~patterns_skid.busy
                 & ~results_skid.busy
                 & ~content_skid.busy
                 & ~transmitter.busy

@@ -6,11 +6,11 @@ import numpy as np
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2
 
 from .protocol.geometry import Geometry
 from .protocol.patterns import panel_frame
-from .shapes import PANEL_PIXEL, SHOT
+from .shapes import PANEL_PIXEL
+from .source import shot_ports, store_ports
 
 
 def model(
@@ -49,23 +49,12 @@ class Expander(wiring.Component):
 
     def __init__(self, geometry: Geometry):
         self.geometry = geometry
-        address = ceil_log2(geometry.store_bytes)
         super().__init__(
             {
-                "start": In(1),
-                "busy": Out(1),
-                "shot": In(SHOT),
-                "blank": In(1),
+                **shot_ports(geometry),
+                **store_ports(geometry),
                 "border": In(1),
                 "await_latch": In(1),
-                "final": In(1),
-                "plane_address": In(address),
-                "r_addr": Out(address),
-                "r_en": Out(1),
-                "r_data": In(8),
-                "table_we": In(1),
-                "table_addr": In(8),
-                "table_data": In(8),
                 "o": Out(stream.Signature(PANEL_PIXEL)),
             }
         )

@@ -19,9 +19,10 @@ class Exposer(wiring.Component):
 
     A shot is exposed when the panel has settled, the laser's power is set (``analog_ready``), the photodiode's reading
     of the shot before it is there (``monitor_pending`` is low; ``begins`` starts the next one in the clock before the
-    trigger rises), no fault is being realigned, the readout before it has ended (``none_due``) or will have ended by
-    the end of this exposure (``readout_cycles`` after the end of the one before), and, for the first shot of a
-    projection, an accumulator set is free (both for raw readouts, which have one buffer). Each wait has its counter.
+    trigger rises), no fault is being realigned, the readout before it will have ended by the end of this exposure
+    (``readout_cycles`` after the end of the one before; all ones: its time is not known, and it must have ended,
+    ``none_due``), and, for the first shot of a projection, an accumulator set is free (both for raw readouts, which
+    have one buffer). Each wait has its counter.
 
     A panel that makes no progress for ``panel_timeout`` (``panel_progress`` is low so long while its pattern is
     waited for) has stalled: ``flush`` empties everything on the way to it, and until that has been
@@ -87,6 +88,8 @@ class Exposer(wiring.Component):
         counter = Signal(32)
         readout_left = Signal(32)
         """Clocks until the camera may end an exposure again."""
+        untimed = Signal(init=1)
+        """How long the readout takes was not known when it began."""
         next_id = Signal(32)
         free = Signal(2, init=0b11)
         set_ready = Signal()
@@ -126,7 +129,11 @@ class Exposer(wiring.Component):
             readout_in_time.eq(readout_left <= now.shot.exposure_cycles),
             may_skip.eq(set_ready & self.none_due & (~self.resync | self.hopeless)),
             may_expose.eq(
-                set_ready & self.analog_ready & ~self.monitor_pending & ~self.resync & (self.none_due | readout_in_time)
+                set_ready
+                & self.analog_ready
+                & ~self.monitor_pending
+                & ~self.resync
+                & Mux(untimed, self.none_due, readout_in_time)
             ),
         ]
         with m.If(readout_left != 0):
@@ -207,6 +214,7 @@ class Exposer(wiring.Component):
                 m.d.sync += [counter.eq(counter - 1), last_clock.eq(counter == 2)]
                 with m.If(last_clock):
                     m.d.sync += [self.trigger.eq(0), readout_left.eq(self.readout_cycles)]
+                    m.d.sync += untimed.eq(self.readout_cycles.all())
                     m.d.comb += [self.ended.eq(1), self.o.valid.eq(1)]
                     m.next = "IDLE"
                     with m.If(now.last):

@@ -40,8 +40,9 @@ class FrameMatcher(wiring.Component):
     ``silence``, and no exposure begins meanwhile (``resync``). A frame that only lost pixels on its way
     (``overflow``) fails its projection alone.
 
-    A projection ends not with its last frame, but when the next exposure does, or after the camera's delay and an
-    eighth of a readout: a frame that follows shows that the last one was not the one that was due. A camera that is
+    A projection is kept after its last frame until the next one begins on time, or until none has begun for the
+    camera's delay and an eighth of a readout, since that frame and since the next exposure's end: a frame at another
+    time shows that the last one was not the one that was due. Meanwhile frames are taken as ever. A camera that is
     not silent for ``_ROUNDS`` times ``timeout`` is given up (``hopeless``) until it is.
 
     Every exposure also has a reading of the photodiode (``reading_stb``), in the same order, before the next exposure
@@ -119,6 +120,8 @@ class FrameMatcher(wiring.Component):
         since_exposure, quiet, hold = Signal(32), Signal(32), Signal(32)
         drain = Signal(range(self.drain_clocks))
         end_time = Signal(32)
+        kept, decided, kept_set = Signal(), Signal(), Signal()
+        kept_time, kept_monitor = Signal(32), Signal(ADC_BITS)
         word = self.i.p
 
         m.submodules.readings = readings = SyncFIFOBuffered(width=ADC_BITS, depth=_READINGS)
@@ -142,6 +145,7 @@ class FrameMatcher(wiring.Component):
         delay = Signal(32)
         """From the end of an exposure to the first pixel of its frame."""
         early, overdue = Signal(), Signal()
+        earliest_begin, begins_early = Signal(32), Signal()
         m.d.sync += [
             margin.eq((self.readout_cycles >> 8) + MATCH_MARGIN_CLOCKS + self.jitter),
             earliest.eq(Mux(self.readout_cycles > margin, self.readout_cycles - margin, 0)),
@@ -149,8 +153,12 @@ class FrameMatcher(wiring.Component):
             early.eq(self.timed & self.readout_known & (since_exposure < earliest)),
             overdue.eq((since_exposure > self.timeout) | (self.timed & self.readout_known & (since_exposure > latest))),
         ]
+        m.d.sync += [
+            earliest_begin.eq(Mux(delay > margin, delay - margin, 0)),
+            begins_early.eq(since_exposure < earliest_begin),
+        ]
         with m.If(self.exposure_ended):
-            m.d.sync += overdue.eq(0)
+            m.d.sync += [overdue.eq(0), begins_early.eq(1)]
 
         def fail(code):
             for i in range(2):
@@ -168,8 +176,20 @@ class FrameMatcher(wiring.Component):
         stray = Signal()
         """Something of a frame is there, while none is due."""
         m.d.comb += stray.eq((self.i.valid | self.in_frame) & ~self.resync)
-        receiving = Signal()
-        """A frame is due, or is being received."""
+        receiving, begun, punctual = Signal(), Signal(), Signal()
+        """A frame is due or is being received; it is; it begins, and not too soon."""
+
+        reload = Signal()
+        m.d.comb += reload.eq(self.exposure_ended)
+        with m.If(reload):
+            m.d.sync += hold.eq(Mux(self.timed, delay + (self.readout_cycles >> 3), 0))
+        with m.Elif(hold != 0):
+            m.d.sync += hold.eq(hold - 1)
+        with m.If(kept & ~decided & (self.resync | punctual | self.frame | ((hold == 0) & ~begun))):
+            m.d.sync += [decided.eq(1), open_sets.bit_select(kept_set, 1).eq(0)]
+        with m.If(self.o.valid & self.o.ready):
+            m.d.comb += self.failed.eq(self.o.p.status != Code.OK)
+            m.d.sync += [kept.eq(0), decided.eq(0)]
 
         m.d.sync += [self.pixel.eq(word.pixel), self.pixel_valid.eq(0), self.pixel_first.eq(0)]
         with m.FSM():
@@ -209,6 +229,7 @@ class FrameMatcher(wiring.Component):
                 with m.If(self.i.valid & ~self.exposure_ended):
                     with m.If(word.first):
                         m.d.sync += [self.pixel_valid.eq(1), self.pixel_first.eq(1), delay.eq(since_exposure)]
+                        m.d.comb += punctual.eq(~begins_early)
                         m.next = "PIXELS"
                     with m.Elif(word.end):
                         # A frame without a single pixel.
@@ -222,7 +243,7 @@ class FrameMatcher(wiring.Component):
                     lose_track(Mux(self.i.valid, Code.FRAME_LATE, Code.FRAME_MISSING))
                     m.next = "FINISH"
             with m.State("PIXELS"):
-                m.d.comb += receiving.eq(1)
+                m.d.comb += [receiving.eq(1), begun.eq(1)]
                 m.d.sync += self.pixel_valid.eq(self.i.valid & ~word.end)
                 with m.If(self.i.valid & word.end):
                     m.next = "DRAIN"
@@ -231,34 +252,28 @@ class FrameMatcher(wiring.Component):
                     lose_track(Code.FRAME_LATE)
                     m.next = "DRAIN"
             with m.State("DRAIN"):
-                m.d.sync += [drain.eq(drain + 1), hold.eq(Mux(self.timed, delay + (self.readout_cycles >> 3), 0))]
+                m.d.comb += reload.eq(1)
+                m.d.sync += drain.eq(drain + 1)
                 # No bin of this frame is left on its way when the shot changes.
                 with m.If(self.i.valid & ~self.resync):
                     extra()
                 with m.If(drain == self.drain_clocks - 1):
                     m.d.sync += drain.eq(0)
                     m.next = "FINISH"
-                    with m.If(shot.last & ~self.resync):
-                        m.next = "HOLD"
-            with m.State("HOLD"):
-                m.d.sync += hold.eq(hold - 1)
-                with m.If(stray):
-                    extra()
-                    m.next = "FINISH"
-                with m.Elif((hold == 0) | self.exposure_ended | due.r_rdy):
-                    m.next = "FINISH"
             with m.State("FINISH"):
                 with m.If(stray):
                     extra()
                 with m.Elif(shot.skipped | readings.r_rdy):
-                    m.d.comb += self.o.valid.eq(shot.last)
-                    with m.If(~shot.last):
+                    with m.If(~shot.last | ~kept):
                         m.d.comb += self.monitor_we.eq(1)
                         m.next = "IDLE"
-                    with m.Elif(self.o.ready):
-                        m.d.comb += [self.monitor_we.eq(1), self.failed.eq(self.o.p.status != Code.OK)]
-                        m.d.sync += open_sets.bit_select(shot.set, 1).eq(0)
-                        m.next = "IDLE"
+                        with m.If(shot.last):
+                            m.d.sync += [
+                                kept.eq(1),
+                                kept_set.eq(shot.set),
+                                kept_time.eq(end_time),
+                                kept_monitor.eq(self.monitor),
+                            ]
 
         ended, whole = Signal(), Signal()
         """The frame that was due has ended; and with all that belongs to it."""
@@ -314,14 +329,15 @@ class FrameMatcher(wiring.Component):
                 first_id[self.claim_set].eq(self.claim_id),
             ]
         m.d.comb += [
-            self.busy.eq(open_sets.any() | due.r_rdy | (self.resync & ~self.hopeless)),
-            self.o.p.set.eq(shot.set),
-            self.o.p.exposure.eq(first_id[shot.set]),
-            self.o.p.timestamp.eq(end_time),
-            self.o.p.monitor.eq(self.monitor),
-            self.o.p.status.eq(status[shot.set]),
-            self.o.p.laser_on.eq(laser_on[shot.set]),
-            self.o.p.accumulator_saturated.eq(held[shot.set]),
-            self.o.p.used.eq(used[shot.set]),
+            self.busy.eq(open_sets.any() | kept | due.r_rdy | (self.resync & ~self.hopeless)),
+            self.o.valid.eq(decided),
+            self.o.p.set.eq(kept_set),
+            self.o.p.exposure.eq(first_id[kept_set]),
+            self.o.p.timestamp.eq(kept_time),
+            self.o.p.monitor.eq(kept_monitor),
+            self.o.p.status.eq(status[kept_set]),
+            self.o.p.laser_on.eq(laser_on[kept_set]),
+            self.o.p.accumulator_saturated.eq(held[kept_set]),
+            self.o.p.used.eq(used[kept_set]),
         ]
         return m

@@ -8,10 +8,10 @@ before RD#.
 from amaranth.hdl import Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.cdc import FFSynchronizer
-from amaranth.lib.fifo import AsyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from .protocol.ft245 import BURST_BYTES
+from .queues import add_link_crossing
 
 FIFO_BYTES = 64
 """Of each crossing; a power of two. The system side keeps up, so it holds what the crossing's pointers lag behind."""
@@ -50,20 +50,7 @@ class Ft245Sync(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.received = received = AsyncFIFOBuffered(
-            width=8, depth=FIFO_BYTES + 1, w_domain="ft", r_domain="sync"
-        )
-        m.submodules.to_send = to_send = AsyncFIFOBuffered(
-            width=8, depth=FIFO_BYTES + 1, w_domain="sync", r_domain="ft"
-        )
-        m.d.comb += [
-            self.o.payload.eq(received.r_data),
-            self.o.valid.eq(received.r_rdy),
-            received.r_en.eq(self.o.ready),
-            to_send.w_data.eq(self.i.payload),
-            to_send.w_en.eq(self.i.valid),
-            self.i.ready.eq(to_send.w_rdy),
-        ]
+        received, to_send = add_link_crossing(m, self, "ft", FIFO_BYTES + 1)
 
         # Read: what is taken at an edge goes to the crossing at the next.
         taken, byte = Signal(), Signal(8)

@@ -24,8 +24,9 @@ from .sender import ResultSender
 from .shapes import EXPOSED, LINK_BYTE, camera_word
 from .spi.common import ADC_BITS
 
-_READOUT_MARGIN_CLOCKS = 16
-"""More than a readout may be longer than the one before, beside 1/64 of its length: the exposer leaves it as room."""
+_READOUT_MARGIN_CLOCKS = 32
+"""Between a readout and the end of the next exposure, beside 1/64 of its length and twice the jitter: more than the
+matcher's margin, so that a frame that comes for the next one, and after one too many, comes too soon."""
 
 _IN_FRAME_STAGES = 4
 """Of the synchroniser of FVAL: as slow as the exposure's way to the matcher, so that a camera may answer at once, and
@@ -135,9 +136,6 @@ class ImagingPath(wiring.Component):
             binner.pixel.eq(frames.pixel),
             binner.valid.eq(frames.pixel_valid),
             binner.start.eq(frames.pixel_first),
-            normaliser.weight.eq(
-                Mux(self.reads & regs.normalise & ~frames.shot.invalid, self.weight, frames.shot.weight)
-            ),
             normaliser.valid.eq(binner.o_valid),
             normaliser.index.eq(binner.o_index),
             normaliser.value.eq(binner.o_value),
@@ -150,11 +148,15 @@ class ImagingPath(wiring.Component):
             accumulator.shift.eq(frames.shot.shift),
             accumulator.fresh.eq(frames.shot.fresh),
         ]
+        # Known well before the frame's first bin; a register here keeps the choice off the multiplier's path.
+        m.d.sync += normaliser.weight.eq(
+            Mux(self.reads & regs.normalise & ~frames.shot.invalid, self.weight, frames.shot.weight)
+        )
         m.submodules += FFSynchronizer(camera.in_frame, frames.in_frame, stages=_IN_FRAME_STAGES)
         connect(m, flipped(self.exposed), frames.exposed)
         readout_timed, room = Signal(32), Signal(32)
         m.d.sync += [
-            room.eq(regs.camera_jitter_cycles + _READOUT_MARGIN_CLOCKS),
+            room.eq((regs.camera_jitter_cycles << 1) + _READOUT_MARGIN_CLOCKS),
             readout_timed.eq(frames.readout_cycles + (frames.readout_cycles >> 6) + room),
             self.readout_cycles.eq(
                 Mux(

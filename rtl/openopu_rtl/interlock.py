@@ -42,7 +42,7 @@ class Interlock(wiring.Component):
 
     Ports
     -----
-    unlock, arm : strobes: the first and the second step are written, with ``key``.
+    unlock, arm : strobes: the first and the second step are written, with the ``key`` of the clock before.
     unlock_code, arm_code : why such a write is refused in this clock, or OK.
     disarm : strobe.
     interlock_closed : the loop's pin, asynchronous, high when closed.
@@ -87,12 +87,13 @@ class Interlock(wiring.Component):
             self.interlock_closed, self.closed, init=0, reset_less=False, stages=SYNCHRONISER_CLOCKS
         )
         left = Signal(32)  # clocks for which the heartbeat is still fresh
+        right = Signal()  # the key is; compared a clock ahead of its write
+        m.d.sync += right.eq(self.key == self._key)
         present = {"interlock_open": ~self.closed, "heartbeat_lost": ~self.fresh}
         present |= {name: getattr(self, name) for name in EVENTS}
         causes = Signal.like(self.cause)
         amiss = Signal()
         m.d.comb += [
-            self.fresh.eq(left != 0),
             causes.eq(Cat(present[name] for name in sorted(TRIP_CAUSES, key=TRIP_CAUSES.__getitem__))),
             self.trip.eq(self.armed & causes.any()),
             amiss.eq(self.trip | Cat(getattr(self, name) for name in EVENTS).any()),
@@ -105,7 +106,7 @@ class Interlock(wiring.Component):
         m.d.comb += [
             self.unlock_code.eq(
                 Mux(
-                    self.key != self._key,
+                    ~right,
                     Code.ARM_KEY,
                     Mux(~self.closed, Code.INTERLOCK_OPEN, Mux(amiss, Code.ARM_FAULT, Code.OK)),
                 )
@@ -127,12 +128,11 @@ class Interlock(wiring.Component):
         with m.Elif(window != 0):
             m.d.sync += [window.eq(window - 1), over.eq(window == 1)]
 
-        with m.If(self.refresh | arms):
-            m.d.sync += left.eq(self.heartbeat_cycles)
-        with m.Elif(left > self.heartbeat_cycles):
-            m.d.sync += left.eq(self.heartbeat_cycles)
-        with m.Elif(left != 0):
-            m.d.sync += left.eq(left - 1)
+        # `fresh` is `left != 0`, as a register: the laser's enable hangs on it.
+        with m.If(self.refresh | arms | (left > self.heartbeat_cycles)):
+            m.d.sync += [left.eq(self.heartbeat_cycles), self.fresh.eq(self.heartbeat_cycles != 0)]
+        with m.Elif(self.fresh):
+            m.d.sync += [left.eq(left - 1), self.fresh.eq(left != 1)]
 
         with m.If(arms):
             m.d.sync += [self.armed.eq(1), self.tripped.eq(0), self.cause.eq(0)]
@@ -153,6 +153,7 @@ class InterlockModel:
     tripped: bool = False
     cause: int = 0
     left: int = 0
+    right: bool = False
     window: int = 0
     over: bool = False
     loop: list[bool] = field(default_factory=lambda: [False] * SYNCHRONISER_CLOCKS)
@@ -177,17 +178,17 @@ class InterlockModel:
         }
         return sum(1 << TRIP_CAUSES[name] for name in present) if self.armed else 0
 
-    def unlock_code(self, key: int, events: frozenset[str] = frozenset()) -> Code:
-        """Why the first step with this key is refused, or OK."""
-        if key != self.key:
+    def unlock_code(self, events: frozenset[str] = frozenset()) -> Code:
+        """Why the first step is refused, or OK."""
+        if not self.right:
             return Code.ARM_KEY
         if not self.closed:
             return Code.INTERLOCK_OPEN
         return Code.ARM_FAULT if events or self.trip(events) else Code.OK
 
-    def arm_code(self, key: int, events: frozenset[str] = frozenset()) -> Code:
-        """Why the second step with this key is refused, or OK."""
-        code = self.unlock_code(key, events)
+    def arm_code(self, events: frozenset[str] = frozenset()) -> Code:
+        """Why the second step is refused, or OK."""
+        code = self.unlock_code(events)
         if code != Code.OK or self.window:
             return code
         return Code.ARM_WINDOW if self.over else Code.ARM_ORDER
@@ -205,8 +206,8 @@ class InterlockModel:
         events: frozenset[str] = frozenset(),
     ) -> None:
         """One clock edge with these inputs before it; ``events`` holds names of ``EVENTS``."""
-        unlocks = unlock and not (arm or disarm) and self.unlock_code(key, events) == Code.OK
-        arms = arm and not (unlock or disarm) and self.arm_code(key, events) == Code.OK
+        unlocks = unlock and not (arm or disarm) and self.unlock_code(events) == Code.OK
+        arms = arm and not (unlock or disarm) and self.arm_code(events) == Code.OK
         trip = self.trip(events)
         if unlocks:
             self.window, self.over = self.window_cycles, False
@@ -222,4 +223,5 @@ class InterlockModel:
             self.armed = False
         if trip:
             self.armed, self.tripped, self.cause = False, True, trip
+        self.right = key == self.key
         self.loop = [interlock_closed, *self.loop[:-1]]

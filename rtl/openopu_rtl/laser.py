@@ -7,7 +7,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from . import chip_medium
-from .interlock import Interlock
+from .interlock import EVENT_CLOCKS, Interlock
 from .monitor import WEIGHT_BITS, Monitor
 from .protocol.errors import Code
 from .protocol.registers import PLANT_SOURCES
@@ -18,6 +18,27 @@ from .watchdog import ExposureWatchdog
 
 LASER_STATE = data.StructLayout({"laser_on": 1, "armed": 1, "interlock_closed": 1, "heartbeat_fresh": 1, "tripped": 1})
 """Bits of the register ``status``, by name; ``interlock_closed`` is the loop, synchronised."""
+
+OVER_POWER_CLOCKS = EVENT_CLOCKS + 1
+"""``laser_enable`` is low so many clocks after the ADC's driver has a reading above ``monitor_limit``."""
+CODE_CLOCKS = 1
+"""The DACs' codes are zero so many clocks after ``laser_enable`` fell."""
+
+LASER_PINS = {
+    "interlock_closed": In(1),
+    "laser_enable": Out(1),
+    "dac_cs_n": Out(1),
+    "dac_sck": Out(1),
+    "dac_sdi": Out(1),
+    "bias_cs_n": Out(1),
+    "bias_sck": Out(1),
+    "bias_sdi": Out(1),
+    "adc_cs_n": Out(ADC_CHANNELS),
+    "adc_sck": Out(1),
+    "adc_sdi": Out(1),
+    "adc_dout": In(1),
+}
+"""Of interlock, laser, its two DACs and the ADC."""
 
 
 class LaserPath(wiring.Component):
@@ -52,18 +73,7 @@ class LaserPath(wiring.Component):
         self.adc = adc
         super().__init__(
             {
-                "interlock_closed": In(1),
-                "laser_enable": Out(1),
-                "dac_cs_n": Out(1),
-                "dac_sck": Out(1),
-                "dac_sdi": Out(1),
-                "bias_cs_n": Out(1),
-                "bias_sck": Out(1),
-                "bias_sdi": Out(1),
-                "adc_cs_n": Out(ADC_CHANNELS),
-                "adc_sck": Out(1),
-                "adc_sdi": Out(1),
-                "adc_dout": In(1),
+                **LASER_PINS,
                 "refresh": In(1),
                 "link_reset": In(1),
                 "panel_fault": In(1),
@@ -94,7 +104,7 @@ class LaserPath(wiring.Component):
         m.d.comb += [
             interlock.unlock.eq(regs.laser_unlock_try),
             interlock.arm.eq(regs.laser_arm_try),
-            interlock.key.eq(regs.try_data),
+            interlock.key.eq(regs.w_data),
             # Simulated light needs no laser: as long as it is, none can be armed. Its photodiode is simulated too.
             simulated.eq(regs.plant_source != PLANT_SOURCES["camera"]),
             interlock.disarm.eq(regs.laser_disarm_try | simulated),

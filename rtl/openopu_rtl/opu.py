@@ -13,7 +13,7 @@ from .display import DisplayPath
 from .exposer import Exposer
 from .i2c import I2cMaster
 from .imaging import ImagingPath
-from .laser import LaserPath
+from .laser import LASER_PINS, LaserPath
 from .monitor import monitor_cycles
 from .panel import panel_pins
 from .plant import PlantPath, plant_features, plants_of
@@ -98,18 +98,7 @@ class Opu(wiring.Component):
                 "i2c_scl_oe": Out(1),
                 "i2c_sda_i": In(1, init=1),
                 "i2c_sda_oe": Out(1),
-                "interlock_closed": In(1),
-                "laser_enable": Out(1),
-                "dac_cs_n": Out(1),
-                "dac_sck": Out(1),
-                "dac_sdi": Out(1),
-                "bias_cs_n": Out(1),
-                "bias_sck": Out(1),
-                "bias_sdi": Out(1),
-                "adc_cs_n": Out(2),
-                "adc_sck": Out(1),
-                "adc_sdi": Out(1),
-                "adc_dout": In(1),
+                **LASER_PINS,
                 "exposure_id": Out(32),
                 "exposure_active": Out(1),
                 "idle": Out(1),

@@ -7,11 +7,11 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.fifo import AsyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2
 
 from .protocol.geometry import Geometry, PanelKind
 from .rowport import BlockMode, RowMode
-from .shapes import PLANES, SHOT
+from .shapes import PLANES
+from .source import shot_ports, store_ports
 
 _FLUSH_CLOCKS = 8
 """Panel clocks without a word after which the crossing is empty: more than a word takes through it."""
@@ -57,24 +57,13 @@ class Driver(wiring.Component):
 
     def __init__(self, geometry: Geometry):
         self.geometry = geometry
-        address = ceil_log2(geometry.store_bytes)
         super().__init__(
             {
+                **shot_ports(geometry),
+                **store_ports(geometry),
                 "offered": In(1),
-                "start": In(1),
-                "busy": Out(1),
-                "shot": In(SHOT),
-                "blank": In(1),
                 "await_latch": In(1),
-                "final": In(1),
-                "plane_address": In(address),
                 "freed": In(1),
-                "r_addr": Out(address),
-                "r_en": Out(1),
-                "r_data": In(8),
-                "table_we": In(1),
-                "table_addr": In(8),
-                "table_data": In(8),
                 "grant": In(1),
                 "latched": Out(1),
                 "progress": Out(1),
@@ -101,8 +90,9 @@ class Driver(wiring.Component):
 
     def connect_shots(self, m: Module, source: wiring.Component) -> None:
         """``source`` takes the loader's frames and the level table."""
-        for name in ("start", "shot", "blank", "final", "plane_address", "table_we", "table_addr", "table_data"):
-            m.d.comb += getattr(source, name).eq(getattr(self, name))
+        for name, member in shot_ports(self.geometry).items():
+            if member.flow is In:
+                m.d.comb += getattr(source, name).eq(getattr(self, name))
 
     def add_crossing(self, m: Module, layout: data.StructLayout, depth: int = 16):
         """A queue from ``sync`` to ``slm``: returns (stream in, stream out, the flush in ``slm``).

@@ -10,7 +10,8 @@ from amaranth.utils import ceil_log2
 from .binarylevels import BinaryLevels
 from .planesender import slot_layout
 from .protocol.geometry import Geometry
-from .shapes import BATCH_TAG_BITS, PLANES, SHOT
+from .shapes import BATCH_TAG_BITS, PLANES
+from .source import shot_ports
 
 BATCHES = 4
 """One is shown, one is being sent, one is ready at the next frame, and one has shots still to be exposed."""
@@ -36,19 +37,9 @@ class PlanePacker(wiring.Component):
 
     def __init__(self, geometry: Geometry):
         self.geometry = geometry
-        address = ceil_log2(geometry.store_bytes)
         super().__init__(
             {
-                # Loader.
-                "start": In(1),
-                "busy": Out(1),
-                "shot": In(SHOT),
-                "blank": In(1),
-                "final": In(1),
-                "plane_address": In(address),
-                "table_we": In(1),
-                "table_addr": In(8),
-                "table_data": In(8),
+                **shot_ports(geometry),
                 # Exposer.
                 "grant": In(1),
                 "latched": Out(1),

@@ -135,7 +135,8 @@ class PlantPath(wiring.Component):
         m.submodules.flush_crossing = FFSynchronizer(self.flush, flush_slm, o_domain="slm")
         probe = PanelProbe(g)
         m.submodules.probe = ResetInserter({"slm": flush_slm})(probe)
-        m.d.comb += [getattr(probe, name).eq(getattr(self, name)) for name in ("de", "vsync", "level")]
+        # Far from the panel's pins.
+        m.d.slm += [getattr(probe, name).eq(getattr(self, name)) for name in ("de", "vsync", "level")]
 
         # Pixels into the camera's clock.
         m.submodules.player = player = FramePlayer(g)

@@ -6,11 +6,11 @@ import numpy as np
 from amaranth import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2
 
 from .binarylevels import BinaryLevels
 from .protocol.geometry import Geometry
-from .shapes import ROW_BYTE, SHOT
+from .shapes import ROW_BYTE
+from .source import shot_ports, store_ports
 
 
 def model(plane: np.ndarray, *, invert: bool, on: bool, off: bool) -> np.ndarray:
@@ -29,22 +29,11 @@ class RowBuilder(wiring.Component):
 
     def __init__(self, geometry: Geometry):
         self.geometry = geometry
-        address = ceil_log2(geometry.store_bytes)
         super().__init__(
             {
-                "start": In(1),
-                "busy": Out(1),
-                "shot": In(SHOT),
-                "blank": In(1),
+                **shot_ports(geometry),
+                **store_ports(geometry),
                 "await_latch": In(1),
-                "final": In(1),
-                "plane_address": In(address),
-                "r_addr": Out(address),
-                "r_en": Out(1),
-                "r_data": In(8),
-                "table_we": In(1),
-                "table_addr": In(8),
-                "table_data": In(8),
                 "o": Out(stream.Signature(ROW_BYTE)),
             }
         )

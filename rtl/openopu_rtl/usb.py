@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from amaranth.hdl import Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.cdc import FFSynchronizer
-from amaranth.lib.fifo import AsyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
+
+from .queues import add_link_crossing
 
 FIFO_BYTES = 64
 """Of each crossing between ``usb`` and ``sync``; a power of two."""
@@ -99,12 +100,7 @@ class UsbSerial(wiring.Component):
             )
         m = Module()
         m.submodules.device = device
-        m.submodules.received = received = AsyncFIFOBuffered(
-            width=8, depth=FIFO_BYTES + 1, w_domain="usb", r_domain="sync"
-        )
-        m.submodules.to_send = to_send = AsyncFIFOBuffered(
-            width=8, depth=FIFO_BYTES + 1, w_domain="sync", r_domain="usb"
-        )
+        received, to_send = add_link_crossing(m, self, "usb", FIFO_BYTES + 1)
         m.d.comb += [
             pins.d_p.i.eq(self.d_p_i),
             pins.d_n.i.eq(self.d_n_i),
@@ -120,12 +116,6 @@ class UsbSerial(wiring.Component):
             device.tx.valid.eq(to_send.r_rdy),
             device.tx.last.eq((to_send.r_data == 0) & (to_send.r_level <= 1)),
             to_send.r_en.eq(device.tx.ready),
-            self.o.payload.eq(received.r_data),
-            self.o.valid.eq(received.r_rdy),
-            received.r_en.eq(self.o.ready),
-            to_send.w_data.eq(self.i.payload),
-            to_send.w_en.eq(self.i.valid),
-            self.i.ready.eq(to_send.w_rdy),
             self.busy.eq(received.r_rdy | (to_send.w_level != 0)),
         ]
 

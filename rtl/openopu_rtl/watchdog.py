@@ -15,7 +15,7 @@ class ExposureWatchdog(wiring.Component):
     take : strobe: the exposer takes a shot of ``exposure_cycles`` (0 counts as 1), which it exposes next.
     trigger : the camera's trigger.
     fault : in every clock beyond the exposure of the last shot taken before the trigger rose; a function
-        of ``trigger`` and registers.
+        of ``trigger`` and three registers, as it is on the laser's way to darkness.
     """
 
     take: In(1)
@@ -26,18 +26,25 @@ class ExposureWatchdog(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         taken = Signal(32)
+        any_taken = Signal()
+        shortest = Signal(init=1)
+        """As if a clock long."""
         left = Signal(32)
+        """Clocks that the exposure may still last."""
+        spent = Signal(init=1)
+        """None is left."""
         before = Signal()
         m.d.sync += before.eq(self.trigger)
         with m.If(self.take):
+            m.d.sync += [any_taken.eq(1), shortest.eq(self.exposure_cycles <= 1)]
             m.d.sync += taken.eq(Mux(self.exposure_cycles == 0, 1, self.exposure_cycles))
         with m.If(~self.trigger):
-            m.d.sync += left.eq(0)
+            m.d.sync += [left.eq(0), spent.eq(1)]
         with m.Elif(~before):
-            m.d.sync += left.eq(taken - (taken != 0))
-        with m.Elif(left != 0):
-            m.d.sync += left.eq(left - 1)
-        m.d.comb += self.fault.eq(self.trigger & Mux(before, left == 0, taken == 0))
+            m.d.sync += [left.eq(taken - any_taken), spent.eq(shortest)]
+        with m.Elif(~spent):
+            m.d.sync += [left.eq(left - 1), spent.eq(left == 1)]
+        m.d.comb += self.fault.eq(self.trigger & Mux(before, spent, ~any_taken))
         return m
 
 

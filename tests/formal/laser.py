@@ -24,7 +24,7 @@ def interlock(b: Bench) -> tuple[Interlock, Signal, Signal, Signal]:
     age = Signal(range(WINDOW + 2), init=WINDOW + 1)
     b.m.d.comb += [
         event.eq(dut.link_reset | dut.over_power | dut.sequencer_fault),
-        right.eq((dut.key == KEY) & dut.closed & ~event & ~dut.disarm & ~dut.trip & ~(dut.unlock & dut.arm)),
+        right.eq(b.past(dut.key == KEY) & dut.closed & ~event & ~dut.disarm & ~dut.trip & ~(dut.unlock & dut.arm)),
         first.eq(dut.unlock & right),
         second.eq(dut.arm & right & (age <= WINDOW)),
     ]
@@ -37,6 +37,8 @@ def interlock(b: Bench) -> tuple[Interlock, Signal, Signal, Signal]:
         b.m.d.sync += age.eq(age + 1)
     window = b.inside(dut, "window")
     b.claim(window == WINDOW + 1 - age)
+    b.claim(dut.fresh == (b.inside(dut, "left") != 0))
+    b.claim(b.inside(dut, "right") == b.past(dut.key == KEY))
     return dut, event, first, second
 
 
@@ -110,6 +112,9 @@ def watchdog(b: Bench) -> None:
     left = b.inside(dut, "left")
     b.claim(b.inside(dut, "taken") == taken)
     b.claim(b.inside(dut, "before") == (before != 0))
+    b.claim(b.inside(dut, "any_taken") == (taken != 0))
+    b.claim(b.inside(dut, "shortest") == (taken <= 1))
+    b.claim(b.inside(dut, "spent") == (left == 0))
     b.claim(implies(before != 0, left == Mux(limit >= before, limit - before, 0)[:32]))
 
 
@@ -197,7 +202,7 @@ PROOFS = [
         "It arms by two steps with the key within the window and in no other way, and answers truly.",
         arming,
         (
-            Mutant("interlock.py", "self.key != self._key,", "self.key[1:] != self._key >> 1,"),
+            Mutant("interlock.py", "right.eq(self.key == self._key)", "right.eq(self.key[1:] == self._key >> 1)"),
             Mutant("interlock.py", "self.unlock | self.arm | self.disarm | amiss", "self.unlock | self.arm | amiss"),
         ),
         depth=2,
@@ -244,7 +249,7 @@ PROOFS = [
         "exposure-watchdog",
         "The fault is there in exactly those clocks in which the trigger is high for longer than the shot says.",
         watchdog,
-        (Mutant("watchdog.py", "left.eq(taken - (taken != 0))", "left.eq(taken - 1)"),),
+        (Mutant("watchdog.py", "spent.eq(left == 1)", "spent.eq(left == 0)"),),
         depth=2,
         fast=True,
     ),

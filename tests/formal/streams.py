@@ -57,6 +57,12 @@ def settings_hold(b: Bench, dut: Loader) -> None:
         b.assume(implies(walking, value == b.past(value)))
 
 
+def room_stays(b: Bench, dut: CommandProcessor) -> None:
+    """What takes the batches is a queue: its room goes only as it takes one."""
+    batch = dut.o_batch
+    b.assume(implies(b.past(batch.ready) & ~b.past(batch.valid), batch.ready))
+
+
 def sending(b: Bench, dut: ResultSender) -> None:
     """Settings hold while results are sent, and the readings of the set that is sent are not written."""
     for name in ("monitors", "program_length"):
@@ -204,8 +210,8 @@ PROOFS = [
     ),
     _proof(
         "commands",
-        "The command processor (replies and batches)",
-        law(lambda: CommandProcessor(SMALL)),
+        "The command processor (replies, and batches into a queue: ready until it has taken one)",
+        law(lambda: CommandProcessor(SMALL), room_stays),
         Mutant("commands.py", "with m.If(self.o_reply.ready):", "with m.If(self.o_reply.ready | self.valid):"),
     ),
 ]

@@ -8,7 +8,7 @@ from collections import deque
 import numpy as np
 from amaranth.hdl import ClockDomain, Module
 from amaranth.sim import Simulator
-from openopu_rtl import binner, expander
+from openopu_rtl import accumulator, binner, expander, results
 from openopu_rtl.opu import Opu
 from openopu_rtl.protocol import (
     PROTOCOL_HASH,
@@ -32,6 +32,8 @@ SMALL = Geometry(
 )  # fmt: skip
 
 CLOCK_HZ = 48_000_000
+TIMING = {"frame_timeout_cycles": 1200, "camera_jitter_cycles": 100}
+"""The camera model pauses at random before and between lines."""
 
 
 def frame_of(geometry: Geometry, levels: np.ndarray, exposure: int) -> np.ndarray:
@@ -39,6 +41,12 @@ def frame_of(geometry: Geometry, levels: np.ndarray, exposure: int) -> np.ndarra
     key = (int(levels.astype(np.int64).ravel() @ np.arange(1, levels.size + 1)), exposure)
     shape = (geometry.camera_height, geometry.camera_width)
     return np.random.default_rng(key).integers(0, 1 << geometry.pixel_bits, shape, dtype=np.uint16)
+
+
+def expected(bench, program, planes, first, *, selection, bits, shift, banks, table=None):
+    """Integers and saturations that the models give for one projection."""
+    sums, _ = accumulator.model(program.shots, bench.integers(program, planes, first, table=table))
+    return results.model(sums, selection=np.array(selection), banks=banks, shift=shift, bits=bits)
 
 
 class Bench:

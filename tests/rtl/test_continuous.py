@@ -13,8 +13,7 @@ from openopu_rtl.continuous import ContinuousVideoPort
 from openopu_rtl.protocol import Code, Format, Geometry, PanelKind, Program, Shot
 from openopu_rtl.protocol.shots import complement
 
-from .opu_bench import SMALL, Bench
-from .test_opu import expected
+from .opu_bench import SMALL, Bench, expected
 
 CONTINUOUS = dataclasses.replace(SMALL, panel_kind=PanelKind.VIDEO_CONTINUOUS)
 TINY = dataclasses.replace(SMALL, slm_v_front=2, slm_v_sync=2, slm_v_back=1)

@@ -6,6 +6,8 @@ import pytest
 from openopu_rtl.ft245 import Ft245Async
 from openopu_rtl.protocol.ft245 import FT232H, FT245R, pair_cycle_clocks, read_cycle_clocks, write_cycle_clocks
 
+from .byte_streams import give, take
+
 NEVER = 1_000_000
 
 
@@ -96,26 +98,15 @@ def transfer(simulate, dut, chip, send, received, rng=None):
     """Send ``send`` bytes through ``dut`` while it takes what the chip gives."""
     count = len(chip.give)
 
-    async def give(ctx):
-        for byte in send:
-            if rng and rng.random() < 0.3:
-                await ctx.tick().repeat(rng.randrange(1, 20))
-            ctx.set(dut.i.payload, byte)
-            ctx.set(dut.i.valid, 1)
-            await ctx.tick().until(dut.i.ready)
-            ctx.set(dut.i.valid, 0)
+    async def sends(ctx):
+        await give(ctx, dut.i, send, rng, pauses=0.3)
         while len(chip.got) < len(send):
             await ctx.tick()
 
-    async def take(ctx):
-        while len(received) < count:
-            ctx.set(dut.o.ready, rng is None or rng.random() < 0.6)
-            _, _, valid, ready, byte = await ctx.tick().sample(dut.o.valid, dut.o.ready, dut.o.payload)
-            if valid and ready:
-                received.append(byte)
-        ctx.set(dut.o.ready, 0)
+    async def receives(ctx):
+        await take(ctx, dut.o, count, received, rng)
 
-    simulate(dut, give, take, background=(chip.run,), clocks={"sync": 1 / dut.clock_hz}, limit=400_000)
+    simulate(dut, sends, receives, background=(chip.run,), clocks={"sync": 1 / dut.clock_hz}, limit=400_000)
 
 
 @pytest.mark.parametrize("timing", [FT232H, FT245R], ids=["FT232H", "FT245R"])

@@ -7,6 +7,8 @@ from openopu_rtl.ft245_sync import Ft245Sync
 from openopu_rtl.protocol.ft245 import BURST_BYTES, burst_clocks
 from openopu_rtl.protocol.links import FT245SYNC_HZ
 
+from .byte_streams import give, take
+
 
 class Chip:
     """FT232H in synchronous FIFO mode. ``stall`` is the share of clocks in which it has nothing, or no room."""
@@ -51,29 +53,18 @@ def transfer(simulate, dut, chip, send, clock_hz, rng=None):
     """What came out of ``dut`` while ``send`` went in."""
     received, count = [], len(chip.give)
 
-    async def give(ctx):
-        for byte in send:
-            if rng and rng.random() < 0.1:
-                await ctx.tick().repeat(rng.randrange(1, 20))
-            ctx.set(dut.i.payload, byte)
-            ctx.set(dut.i.valid, 1)
-            await ctx.tick().until(dut.i.ready)
-            ctx.set(dut.i.valid, 0)
+    async def sends(ctx):
+        await give(ctx, dut.i, send, rng, pauses=0.1)
         while len(chip.got) < len(send):
             await ctx.tick()
 
-    async def take(ctx):
-        while len(received) < count:
-            ctx.set(dut.o.ready, rng is None or rng.random() < 0.7)
-            _, _, valid, ready, byte = await ctx.tick().sample(dut.o.valid, dut.o.ready, dut.o.payload)
-            if valid and ready:
-                received.append(byte)
-        ctx.set(dut.o.ready, 0)
+    async def receives(ctx):
+        await take(ctx, dut.o, count, received, rng)
         await ctx.tick().repeat(40)
         assert not ctx.get(dut.busy) or len(chip.got) < len(send)
 
     clocks = {"sync": 1 / clock_hz, "ft": 1 / FT245SYNC_HZ}
-    simulate(dut, give, take, background=(chip.run,), clocks=clocks)
+    simulate(dut, sends, receives, background=(chip.run,), clocks=clocks)
     return bytes(received)
 
 

@@ -38,12 +38,11 @@ ARMED = UNLOCKED + clocks(1, arm=1)
 
 def outputs_of(model, stimulus):
     events = frozenset(n for n in EVENTS if stimulus.get(n))
-    key = stimulus.get("key", 0)
     return {
         **{n: int(getattr(model, n)) for n in ("laser_on", "armed", "closed", "fresh", "tripped", "cause")},
         "trip": int(model.trip(events) != 0),
-        "unlock_code": model.unlock_code(key, events),
-        "arm_code": model.arm_code(key, events),
+        "unlock_code": model.unlock_code(events),
+        "arm_code": model.arm_code(events),
     }
 
 
@@ -101,9 +100,9 @@ def test_arms_only_while_closed(simulate):
 
 ATTEMPTS = {
     "second step alone": (clocks(3), Code.ARM_ORDER),
-    "first step with a wrong key": (clocks(3) + clocks(1, unlock=1, key=WRONG_KEY), Code.ARM_ORDER),
-    "second step with a wrong key between": (UNLOCKED + clocks(1, arm=1, key=WRONG_KEY), Code.ARM_ORDER),
-    "first step with a wrong key between": (UNLOCKED + clocks(1, unlock=1, key=WRONG_KEY), Code.ARM_ORDER),
+    "first step with a wrong key": (clocks(2) + clocks(1, key=WRONG_KEY) + clocks(1, unlock=1), Code.ARM_ORDER),
+    "second step with a wrong key between": (UNLOCKED + clocks(1, key=WRONG_KEY) + clocks(1, arm=1), Code.ARM_ORDER),
+    "first step with a wrong key between": (UNLOCKED + clocks(1, key=WRONG_KEY) + clocks(1, unlock=1), Code.ARM_ORDER),
     "disarmed between": (UNLOCKED + clocks(1, disarm=1), Code.ARM_ORDER),
     "both at once": (UNLOCKED + clocks(1, unlock=1, arm=1), Code.ARM_ORDER),
     "too late": (UNLOCKED + clocks(WINDOW), Code.ARM_WINDOW),

@@ -9,7 +9,6 @@ import struct
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -37,6 +36,8 @@ from openopu_rtl.protocol.shots import Program, complement
 from openopu_sim.bench.process import Simulation
 from openopu_sim.bench.settings import LINKS_PLAYED, SIMULATORS
 from openopu_sim.device import settings_of
+
+from .processes import wait_until_still
 
 GEOMETRY = "n=64&m=64"
 """Small, so that Icarus is quick."""
@@ -178,17 +179,6 @@ def test_noise_belongs_to_the_exposure() -> None:
         client.port.close()
     assert np.array_equal(together[3], alone[0])
     assert not np.array_equal(elsewhere, alone)
-
-
-def wait_until_still(pid: int) -> None:
-    """Wait until the process uses no more CPU time."""
-    used = -1
-    while True:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        before, used = used, int(fields[11]) + int(fields[12])
-        if used == before:
-            return
-        time.sleep(0.3)
 
 
 def test_a_host_that_hangs_up_lets_the_laser_trip(simulator: str) -> None:

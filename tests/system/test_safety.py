@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from pathlib import Path
-
 import numpy as np
 import openopu
 import pytest
@@ -22,6 +19,8 @@ from openopu_sim.device import settings_of
 from openopu_sim.options import geometry_of, plant_of
 from openopu_sim.twin import TwinTransport
 from openopu_sim.twin_device import TwinDevice
+
+from .processes import wait_until_still
 
 GEOMETRY = "n=64&m=64"
 MODES = 64
@@ -155,14 +154,3 @@ def test_reconnecting_to_the_twin_never_arms() -> None:
         assert opu.status()["trip_interlock_open"]
         stays_dark(opu)
     twin.plant.close()
-
-
-def wait_until_still(pid: int) -> None:
-    """Wait until the process uses no more CPU time."""
-    used = -1
-    while True:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        before, used = used, int(fields[11]) + int(fields[12])
-        if used == before:
-            return
-        time.sleep(0.3)

@@ -95,4 +95,4 @@ def test_cocotbext_dvi_decodes_our_lanes(tmp_path: Path) -> None:
     source, board = tmp_path / "source.v", tmp_path / "board.v"
     source.write_text(find_yosys(lambda version: version >= (0, 40)).run(["-q", "-"], script, ignore_warnings=True))
     board.write_text(BOARD)
-    assert len(run(tmp_path, "dvi", "board", [board, source], module="cocotb_dvi")) == 1
+    assert len(run(tmp_path, "cocotb_dvi", "dvi", "board", [board, source])) == 1

@@ -29,9 +29,7 @@ endmodule
 """
 
 
-def run(
-    folder: Path, tests: str, top: str, sources: list[Path], *options: str, module: str = "cocotb_models"
-) -> dict[str, bool]:
+def run(folder: Path, module: str, tests: str, top: str, sources: list[Path], *options: str) -> dict[str, bool]:
     """Run those functions of ``module`` whose names begin with ``tests``; outcome by name."""
     first = folder / "timescale.v"
     first.write_text("`timescale 1ps / 1ps\n")
@@ -59,13 +57,18 @@ def run(
 def test_panel(tmp_path: Path) -> None:
     wrapper = tmp_path / "wrapper.v"
     wrapper.write_text(PANEL_WRAPPER)
-    assert len(run(tmp_path, "panel", "panel_test", [HDL / "panel.v", wrapper])) == 9
+    assert len(run(tmp_path, "cocotb_panel", "panel", "panel_test", [HDL / "panel.v", wrapper])) == 9
 
 
 def test_panel_of_continuous_video(tmp_path: Path) -> None:
     wrapper = tmp_path / "wrapper.v"
     wrapper.write_text(PANEL_WRAPPER)
-    assert len(run(tmp_path, "continuous", "panel_test", [HDL / "panel.v", wrapper], "-Ppanel_test.KIND=1")) == 5
+    assert (
+        len(
+            run(tmp_path, "cocotb_panel", "continuous", "panel_test", [HDL / "panel.v", wrapper], "-Ppanel_test.KIND=1")
+        )
+        == 5
+    )
 
 
 MIRRORS_WRAPPER = """
@@ -99,25 +102,25 @@ def test_mirrors(tmp_path: Path, top: str, tests: int) -> None:
     wrapper = tmp_path / "wrapper.v"
     wrapper.write_text(MIRRORS_WRAPPER)
     sources = [HDL / "dmd.v", HDL / "packed_panel.v", wrapper]
-    assert len(run(tmp_path, top, f"{top}_test", sources, module="cocotb_mirrors")) == tests
+    assert len(run(tmp_path, "cocotb_mirrors", top, f"{top}_test", sources)) == tests
 
 
 def test_camera(tmp_path: Path) -> None:
     options = ("-Popenopu_camera.WIDTH=7", "-Popenopu_camera.HEIGHT=5")
-    assert len(run(tmp_path, "camera", "openopu_camera", [HDL / "camera.v"], *options)) == 16
+    assert len(run(tmp_path, "cocotb_camera", "camera", "openopu_camera", [HDL / "camera.v"], *options)) == 16
 
 
 @pytest.mark.parametrize(("part", "top"), [("dac", "openopu_mcp4921"), ("adc", "openopu_mcp3201")])
 def test_spi_parts(tmp_path: Path, part: str, top: str) -> None:
     file = HDL / f"{top.removeprefix('openopu_')}.v"
-    assert len(run(tmp_path, part, top, [file], f"-P{top}.CLOCK_HZ=50000000")) == 1
+    assert len(run(tmp_path, "cocotb_parts", part, top, [file], f"-P{top}.CLOCK_HZ=50000000")) == 1
 
 
 @pytest.mark.parametrize("late", [0, 1])
 def test_multi_channel_adc(tmp_path: Path, late: int) -> None:
     options = ("-Popenopu_max11125.CLOCK_HZ=50000000", f"-Popenopu_max11125.LATE={late}")
-    assert len(run(tmp_path, "maxadc", "openopu_max11125", [HDL / "max11125.v"], *options)) == 2
+    assert len(run(tmp_path, "cocotb_parts", "maxadc", "openopu_max11125", [HDL / "max11125.v"], *options)) == 2
 
 
 def test_uart(tmp_path: Path) -> None:
-    assert len(run(tmp_path, "uart", "openopu_uart", [HDL / "uart.v"])) == 5
+    assert len(run(tmp_path, "cocotb_parts", "uart", "openopu_uart", [HDL / "uart.v"])) == 5

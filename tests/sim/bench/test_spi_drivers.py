@@ -50,7 +50,7 @@ def test_driver_reads_its_part(tmp_path: Path, part: str, late: int) -> None:
     netlist.write_text(verilog.convert(driver, name="driver", emit_src=False))
     wrapper.write_text(TOP % PARTS[part])
     sources = [netlist, HDL / f"{part}.v", wrapper]
-    assert len(run(tmp_path, "driver", "adc_test", sources, f"-DLATE={late}", module="cocotb_adc")) == 1
+    assert len(run(tmp_path, "cocotb_adc", "driver", "adc_test", sources, f"-DLATE={late}")) == 1
 
 
 DAC_TOP = """
@@ -88,4 +88,4 @@ def test_public_model_agrees(tmp_path: Path, kind: str) -> None:
     netlist, wrapper = tmp_path / "driver.v", tmp_path / "wrapper.v"
     netlist.write_text(verilog.convert(driver, name="driver", emit_src=False))
     wrapper.write_text(DAC_TOP if kind == "dac" else ADC_TOP)
-    assert len(run(tmp_path, kind, f"{kind}_test", [netlist, wrapper], module="cocotb_spi")) == 1
+    assert len(run(tmp_path, "cocotb_spi", kind, f"{kind}_test", [netlist, wrapper])) == 1
