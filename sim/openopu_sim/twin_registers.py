@@ -137,6 +137,10 @@ class Registers:
             self["trip_cause"] = self.interlock.cause
             inputs = {}
 
+    def _show_key(self, key: int) -> None:
+        """A word is at the interlock a clock before its strobe."""
+        self.interlock.right = key == self.interlock.key
+
     def read(self, address: int, busy: bool) -> int:
         """The word at ``address``. Raises :class:`Refusal`."""
         register = self._by_address.get(address)
@@ -181,11 +185,13 @@ class Registers:
             if register.name == "exposure_base":
                 self["exposure_next"] = value
         elif register.name == "laser_unlock":
-            code = Code.PLANT_SIMULATED if self.simulated else self.interlock.unlock_code(value)
+            self._show_key(value)
+            code = Code.PLANT_SIMULATED if self.simulated else self.interlock.unlock_code()
             self._clock(unlock=True, key=value)
             _refuse(code, register.address)
         elif register.name == "laser_arm":
-            code = Code.PLANT_SIMULATED if self.simulated else self.interlock.arm_code(value)
+            self._show_key(value)
+            code = Code.PLANT_SIMULATED if self.simulated else self.interlock.arm_code()
             self._clock(arm=True, key=value)
             _refuse(code, register.address)
         elif register.name == "laser_disarm":
