@@ -37,7 +37,7 @@ CHECKS: dict[str, Callable[[Opu], Check]] = {
     "interlock": checks.interlock,
 }
 """In the order in which they are made: each relies on those before it."""
-FRAME_SIMULATED_CYCLES = 1 << 16
+FRAME_SIMULATED_CYCLES = 1 << 17
 """How long a simulated camera may take for a frame, beside 8 cycles a pixel. A real one's longer time-out stays."""
 IDLE_S = 2.0
 """Device seconds in which what an interrupted check has under way may end."""
