@@ -88,3 +88,10 @@ def test_an_interrupt_leaves_the_laser_dark_and_the_settings_as_they_were(monkey
     assert status.pop("trip_cause") == 0  # it was disarmed, and not by the heartbeat
     assert status.pop("exposure_next") > 0
     assert status == usual
+
+
+def test_a_panel_that_ends_its_patterns_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    """Waits that no pattern lasts for are not tried."""
+    code, made = selftest(capsys, f"{RTL}&panel_kind=2&slm_clock_hz=3000000", "modulator", "settle")
+    assert code == 0, made
+    assert max(made["settle"]["figures"]["settle_us"]) < 1466 / 48

@@ -39,6 +39,8 @@ SETTLE_LONGEST_S = 0.05
 """Longest wait: longer than the slowest liquid crystal takes (1/32 s, see ``modulators.LCOS_SETTLE_S``)."""
 SETTLE_LONGEST_SIMULATED_S = 0.001
 """The same where every clock is computed, and panels settle at once."""
+SLOT_MARGIN_CYCLES = 64
+"""Between the longest wait and the end of a pattern that the panel itself ends."""
 SHORT_HEARTBEAT_S = 0.02
 """Heartbeat of the trip check; the exposure that outlasts it is three times as long."""
 
@@ -183,6 +185,10 @@ def settle(opu: Opu) -> Check:
     exposure = max(1, opu.exposure_cycles // 4)
     bits = generator((SEED, 2)).random(g.modes) < 0.5
     longest = round((SETTLE_LONGEST_S if opu._session.realtime else SETTLE_LONGEST_SIMULATED_S) * clock)
+    if slot := opu.registers(["cycles_slm_slot"])["cycles_slm_slot"]:
+        longest = min(longest, slot - exposure - SLOT_MARGIN_CYCLES)
+        if longest < 1 << SETTLE_STEPS // 2:
+            return left_out(name, f"the panel shows a pattern for {slot} cycles only: no time to wait in")
     waits = sorted({1, *(longest >> k for k in range(SETTLE_STEPS))})
     response = []
     for wait in waits:

@@ -127,7 +127,7 @@ def _make(name: str, opu: Opu) -> Check:
     opu.clear_counters()
     try:
         check = CHECKS[name](opu)
-    except DeviceError as error:
+    except (DeviceError, UsageError) as error:  # usage: what this panel or camera cannot do
         if opu.abandoned:
             raise KeyboardInterrupt from error
         check = failed(name, error.what, error.next_step or f"`openopu doctor --device {opu.device.url}`")
