@@ -42,6 +42,16 @@ class BinaryLevels(wiring.Component):
             }
         )
 
+    def connect_source(self, m: Module, source: wiring.Component) -> None:
+        """Look up the levels of ``source``'s shots, from its level table (:func:`source.shot_ports`)."""
+        m.d.comb += [
+            self.table_we.eq(source.table_we),
+            self.table_addr.eq(source.table_addr),
+            self.table_data.eq(source.table_data),
+            self.shot.eq(source.shot),
+            self.start.eq(source.start & ~source.busy),
+        ]
+
     def elaborate(self, platform):
         m = Module()
         m.submodules.table = table = memory.Memory(shape=1, depth=256, init=[i >= THRESHOLD for i in range(256)])

@@ -154,13 +154,15 @@ class CommandProcessor(wiring.Component):
             answer(Type.ERROR, code, detail)
 
         # Wide comparisons, clocks ahead: nothing in them changes between a packet's last byte and its dispatch.
-        unprogrammed, short, mismatch, incomplete, crowded, acceptable = (Signal() for _ in range(6))
+        unprogrammed, short, mismatch, incomplete, crowded, acceptable, unwanted = (Signal() for _ in range(7))
         m.d.sync += [
             unprogrammed.eq((self.program_length == 0) | ((self.selection_length == 0) & ~self.result_raw)),
             short.eq(index < HEADER.size + PROJECT_HEADER.size),
             mismatch.eq(first_exposure != self.exposure_next),
             incomplete.eq((count == 0) | (complete != count) | (plane_byte != 0) | (plane != 0)),
             crowded.eq(self.one_projection & (count != 1)),
+            # May change in that clock; what then comes for a frame given up is taken and thrown away.
+            unwanted.eq(~self.frame_wanted | (first_exposure != self.frame_exposure) | (offset != self.frame_offset)),
             acceptable.eq(
                 (kind == Type.PROJECT)
                 & ~(unprogrammed | short | mismatch | incomplete | crowded | self.store_full)
@@ -235,9 +237,7 @@ class CommandProcessor(wiring.Component):
                         odd = (index[0] != frame_body % 2) if wide else 0
                         with m.If((index <= frame_body) | (index > COMMAND_BYTES) | odd):
                             refuse(Code.LENGTH, kind)
-                        with m.Elif(
-                            ~self.frame_wanted | (first_exposure != self.frame_exposure) | (offset != self.frame_offset)
-                        ):
+                        with m.Elif(unwanted):
                             answer(Type.FRAME_REPLY)
                         with m.Else():
                             m.d.sync += position.eq(frame_body)

@@ -22,6 +22,7 @@ from .registerfile import RegisterFile
 from .results import Packer, ResultReader
 from .sender import ResultSender
 from .shapes import EXPOSED, LINK_BYTE, camera_word
+from .skid import Skid
 from .spi.common import ADC_BITS
 
 _READOUT_MARGIN_CLOCKS = 32
@@ -182,6 +183,7 @@ class ImagingPath(wiring.Component):
         m.submodules.results = results = ResultReader(g)
         m.submodules.packer = packer = Packer()
         m.submodules.sender = sender = ResultSender(g)
+        m.submodules.skid = skid = Skid(LINK_BYTE)
         add_queue(m, "ended_queue", frames.o, sender.ended, 2)
         m.d.comb += [
             raw.r_addr.eq(results.raw_addr),
@@ -217,12 +219,13 @@ class ImagingPath(wiring.Component):
             sender.read_saturations.eq(results.saturations),
             self.release.eq(sender.release),
             self.release_set.eq(sender.release_set),
-            self.busy.eq(frames.busy | sender.busy),
+            self.busy.eq(frames.busy | sender.busy | skid.busy),
         ]
         connect(m, results.o, packer.i)
         connect(m, packer.o, sender.packed)
         connect(m, flipped(self.batch), sender.batch)
-        connect(m, sender.o, flipped(self.o))
+        connect(m, sender.o, skid.i)
+        connect(m, skid.o, flipped(self.o))
 
         m.d.comb += [
             regs.cycles_readout.eq(frames.readout_cycles),

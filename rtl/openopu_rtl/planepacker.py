@@ -86,6 +86,7 @@ class PlanePacker(wiring.Component):
 
         # Take shots.
         m.submodules.levels = levels = BinaryLevels()
+        levels.connect_source(m, self)
         slots = memory.Memory(shape=slot_layout(self.geometry), depth=BATCHES << slot_bits, init=[])
         numbers = memory.Memory(shape=NUMBER_BITS, depth=BATCHES << slot_bits, init=[])
         m.submodules.slots, m.submodules.numbers = slots, numbers
@@ -94,11 +95,6 @@ class PlanePacker(wiring.Component):
         taking, room, taken = Signal(), Signal(), Signal()
         fill = bank(filling)
         m.d.comb += [
-            levels.table_we.eq(self.table_we),
-            levels.table_addr.eq(self.table_addr),
-            levels.table_data.eq(self.table_data),
-            levels.shot.eq(self.shot),
-            levels.start.eq(self.start & ~self.busy),
             room.eq((count[fill] != PLANES) & ~closed[fill]),
             taken.eq(taking & ~levels.busy & room & ~self.frame),
             self.busy.eq(taking),

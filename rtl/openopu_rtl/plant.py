@@ -20,6 +20,7 @@ from .protocol.geometry import Geometry, PanelKind
 from .protocol.registers import FEATURE_BITS, PLANT_SOURCES
 from .registerfile import RegisterFile
 from .shapes import LINK_BYTE
+from .skid import Skid
 from .spi.common import ADC_BITS
 
 SIMULATED_PLANTS = ("host", "chip")
@@ -143,11 +144,16 @@ class PlantPath(wiring.Component):
         m.submodules.pixel_fifo = fifo = AsyncFIFOBuffered(
             width=g.pixel_bits, depth=g.camera_width + 1, w_domain="sync", r_domain="cam"
         )
+        m.submodules.made = made = Skid(g.pixel_bits)
+        """What a plant has made, on its way into the FIFO."""
         simulated_cam, empty = Signal(), Signal()
         m.submodules.simulated_crossing = FFSynchronizer(self.simulated, simulated_cam, o_domain="cam")
         m.submodules.abort_crossing = FFSynchronizer(abort, player.abort, o_domain="cam")
         m.submodules.empty_crossing = FFSynchronizer(player.empty, empty, init=1)
         m.d.comb += [
+            fifo.w_data.eq(made.o.payload),
+            fifo.w_en.eq(made.o.valid),
+            made.o.ready.eq(fifo.w_rdy),
             player.i.payload.eq(fifo.r_data),
             player.i.valid.eq(fifo.r_rdy),
             fifo.r_en.eq(player.i.ready),
@@ -159,11 +165,13 @@ class PlantPath(wiring.Component):
         m.d.sync += [before.eq(self.trigger), cycles.eq(Mux(self.trigger, cycles + 1, 0))]
         states = {}
         if "chip" in self.plants:
-            states["chip"] = self._add_chip(m, probe, fifo, exposed_cycles, abort)
+            states["chip"] = self._add_chip(m, probe, made, exposed_cycles, abort)
         if "host" in self.plants:
-            states["host"] = self._add_host(m, probe, fifo, exposed_cycles, abort)
+            states["host"] = self._add_host(m, probe, made, exposed_cycles, abort)
         with m.FSM() as fsm:
-            m.d.comb += self.busy.eq(self.simulated & (self.trigger | before | ~fsm.ongoing("IDLE") | ~empty | abort))
+            m.d.comb += self.busy.eq(
+                self.simulated & (self.trigger | before | ~fsm.ongoing("IDLE") | made.busy | ~empty | abort)
+            )
             with m.State("IDLE"):
                 with m.If(before & ~self.trigger & self.simulated & ~self.deserted):
                     m.d.sync += exposed_cycles.eq(cycles)
@@ -187,21 +195,21 @@ class PlantPath(wiring.Component):
     def _chosen(self, name):
         return self.regs.plant_source == PLANT_SOURCES[name]
 
-    def _add_chip(self, m, probe, fifo, exposed_cycles, abort):
+    def _add_chip(self, m, probe, made, exposed_cycles, abort):
         """The medium in the gateware; returns what adds its states, of which the first is ``chip``."""
         medium = ChipMedium(self.geometry)
         m.submodules.medium = ResetInserter(abort)(medium)
         m.d.comb += [
             medium.exposure_cycles.eq(exposed_cycles),
             medium.r_data.eq(probe.r_data),
-            medium.o.ready.eq(fifo.w_rdy),
+            medium.o.ready.eq(made.i.ready),
         ]
         with m.If(self._chosen("chip")):
             m.d.comb += [
                 probe.r_addr.eq(medium.r_addr),
                 probe.r_en.eq(medium.r_en),
-                fifo.w_data.eq(medium.o.payload),
-                fifo.w_en.eq(medium.o.valid),
+                made.i.payload.eq(medium.o.payload),
+                made.i.valid.eq(medium.o.valid),
             ]
 
         def add_states():
@@ -215,12 +223,14 @@ class PlantPath(wiring.Component):
 
         return add_states
 
-    def _add_host(self, m, probe, fifo, exposed_cycles, abort):
+    def _add_host(self, m, probe, made, exposed_cycles, abort):
         """Patterns to the host and its frames; returns what adds its states, of which the first is ``host``."""
         g, regs = self.geometry, self.regs
         m.submodules.sender = sender = PatternSender(g)
         m.submodules.divider = divider = Divider()
         quiet = Signal(32)
+        whole = Signal()
+        """``frame_offset`` is that of the frame's end."""
         connect(m, sender.o, flipped(self.patterns))
         m.d.comb += [
             sender.r_data.eq(probe.r_data),
@@ -230,7 +240,7 @@ class PlantPath(wiring.Component):
             *(sender.fields[name].eq(getattr(probe, name)) for name in ("anchor", "border", "crc")),
             sender.fields.offset.eq(self.frame_offset),
             # What is no longer wanted is taken all the same: a frame that was given up must not hold up the link.
-            self.pixels.ready.eq(fifo.w_rdy | ~self.frame_wanted),
+            self.pixels.ready.eq(made.i.ready | ~self.frame_wanted),
             self.reads.eq(self._chosen("host")),
             divider.reading.eq(self.reading),
             divider.reference.eq(regs.monitor_reference),
@@ -240,12 +250,16 @@ class PlantPath(wiring.Component):
             m.d.comb += [
                 probe.r_addr.eq(sender.r_addr),
                 probe.r_en.eq(sender.r_en),
-                fifo.w_data.eq(self.pixels.payload),
-                fifo.w_en.eq(self.pixels.valid & self.frame_wanted),
+                made.i.payload.eq(self.pixels.payload),
+                made.i.valid.eq(self.pixels.valid & self.frame_wanted),
             ]
         m.d.sync += [quiet.eq(quiet + 1), self.reading_stb.eq(0), divider.start.eq(0)]
         with m.If(self.pixels.valid & self.pixels.ready & self.frame_wanted):
-            m.d.sync += [self.frame_offset.eq(self.frame_offset + 1), quiet.eq(0)]
+            m.d.sync += [
+                self.frame_offset.eq(self.frame_offset + 1),
+                whole.eq(self.frame_offset == g.camera_pixels - 1),
+                quiet.eq(0),
+            ]
             with m.If(self.frame_offset == 0):
                 # Its weight is there before the line that begins with this pixel.
                 m.d.sync += [self.reading.eq(self.frame_monitor), divider.start.eq(1)]
@@ -255,13 +269,13 @@ class PlantPath(wiring.Component):
         def add_states():
             with m.State("host"):
                 m.d.comb += probe.request.eq(1)
-                m.d.sync += self.frame_offset.eq(0)
+                m.d.sync += [self.frame_offset.eq(0), whole.eq(0)]
                 m.next = "PATTERN"
             with m.State("PATTERN"):
                 m.d.comb += [probe.request.eq(1), self.frame_wanted.eq(1), sender.start.eq(1)]
                 m.next = "FRAME"
             with m.State("FRAME"):
-                m.d.comb += [probe.request.eq(1), self.frame_wanted.eq(self.frame_offset != g.camera_pixels)]
+                m.d.comb += [probe.request.eq(1), self.frame_wanted.eq(~whole)]
                 with m.If(sender.busy):
                     m.d.sync += quiet.eq(0)
                 with m.Elif(~self.frame_wanted):

@@ -41,6 +41,7 @@ class RowBuilder(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.levels = levels = BinaryLevels()
+        levels.connect_source(m, self)
         index = Signal(range(self.geometry.plane_bytes + 1))
         looking_up = Signal()
         walking = Signal()
@@ -48,11 +49,6 @@ class RowBuilder(wiring.Component):
         lit = Signal(8)
         bits = levels.bits
         m.d.comb += [
-            levels.table_we.eq(self.table_we),
-            levels.table_addr.eq(self.table_addr),
-            levels.table_data.eq(self.table_data),
-            levels.shot.eq(self.shot),
-            levels.start.eq(self.start & ~self.busy),
             move.eq(~self.o.valid | self.o.ready),
             self.r_addr.eq(self.plane_address + index),
             self.r_en.eq(move),

@@ -135,11 +135,7 @@ class Registers:
             inputs["disarm"] = inputs.get("disarm", False) or self.simulated
             self.interlock.clock(interlock_closed=self.interlock_closed, refresh=True, heartbeat_cycles=1, **inputs)
             self["trip_cause"] = self.interlock.cause
-            inputs = {}
-
-    def _show_key(self, key: int) -> None:
-        """A word is at the interlock a clock before its strobe."""
-        self.interlock.right = key == self.interlock.key
+            inputs = {"key": inputs.get("key", 0)}
 
     def read(self, address: int, busy: bool) -> int:
         """The word at ``address``. Raises :class:`Refusal`."""
@@ -185,12 +181,12 @@ class Registers:
             if register.name == "exposure_base":
                 self["exposure_next"] = value
         elif register.name == "laser_unlock":
-            self._show_key(value)
+            self._clock(key=value)
             code = Code.PLANT_SIMULATED if self.simulated else self.interlock.unlock_code()
             self._clock(unlock=True, key=value)
             _refuse(code, register.address)
         elif register.name == "laser_arm":
-            self._show_key(value)
+            self._clock(key=value)
             code = Code.PLANT_SIMULATED if self.simulated else self.interlock.arm_code()
             self._clock(arm=True, key=value)
             _refuse(code, register.address)

@@ -8,8 +8,9 @@ from amaranth.back import rtlil
 from openopu_rtl import accumulator, normaliser, results
 from openopu_rtl.monitor import weight
 from openopu_rtl.opu import Opu
-from openopu_rtl.protocol import Code, Format, Program, Shot
+from openopu_rtl.protocol import REGISTERS, Code, Format, PacketType, Program, Shot
 from openopu_rtl.protocol.geometry import PRESETS
+from openopu_rtl.protocol.packets import READ_PAYLOAD
 from openopu_rtl.protocol.shots import complement, intensity
 
 from .opu_bench import SMALL, TIMING, Bench, expected, frame_of
@@ -151,6 +152,18 @@ def test_shots_too_short_to_be_normalised_are_named():
         records = await host.project(first, np.ones((1, 1, SMALL.modes)), Format(1, 16))
         assert records.head["status"].tolist() == [Code.OK]
         assert await host.read("monitor_cycles") == cycles
+
+    bench.run(script)
+
+
+def test_neighbouring_words_are_read_in_their_order():
+    bench = Bench()
+
+    async def script(host):
+        first = REGISTERS["magic"].address
+        reply = await host.ask(PacketType.READ, READ_PAYLOAD.pack(first, 4))
+        values = {REGISTERS[name].address: value for name, value in bench.opu.identity.items()}
+        assert np.frombuffer(reply.payload, "<u4").tolist() == [values[first + i] for i in range(4)]
 
     bench.run(script)
 

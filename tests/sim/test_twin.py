@@ -179,6 +179,7 @@ def test_any_bytes_are_survived(messages):
         out += host.twin.run() if message is None else host.twin.receive(message)
     split(out + host.twin.receive(b"\0") + host.twin.run())
     assert host.read("magic") == MAGIC
+    host.set(plant_source=0)
     host.configure(program, result_raw=0, result_banks=1, exposure_base=5)
     assert host.project(planes_of(1, 1)) == b""
     assert len(split(host.twin.run())) == 1
