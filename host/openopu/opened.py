@@ -61,6 +61,8 @@ class OpenedDevice:
             self._session.write(laser_disarm=0)
             self._session.wait_idle(SETTLE_S)
             self._settings = Settings.default(self.geometry, **device.registers)
+            self._written: Settings | None = None
+            """What the device surely holds: other than the settings where a caller stopped waiting for their write."""
             self._level_table = levels.identity()
             self._restore()
             self._session.write(counters_clear=0)
@@ -85,13 +87,22 @@ class OpenedDevice:
 
     def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
         if kind is not None:
-            self._worker.abandon()
+            self.abandon()
         self.close()
+
+    def abandon(self) -> None:
+        """Fail all projections at once, those under way and later ones, of a device that is to be closed."""
+        self._worker.abandon()
+
+    @property
+    def abandoned(self) -> bool:
+        return self._worker.abandoned
 
     def _restore(self) -> None:
         """Write every setting to an idle device, which may have just got its power."""
         self._session.write(plant_source=self.device.plant_source)
         self._settings.write(self._session, self.geometry, None)
+        self._written = self._settings
         self._session.write_window("level_table", self._level_table)
 
     def close(self) -> None:
@@ -145,7 +156,7 @@ class OpenedDevice:
         """
         table = levels.level_table(source)
         with self._lock:
-            self._worker.call(lambda: self._session.write_window("level_table", table))
+            self._worker.call(lambda: self._session.write_window("level_table", table), idle=True)
             self._level_table = table
 
     def apply(self, settings: Settings) -> None:
@@ -161,8 +172,14 @@ class OpenedDevice:
             heartbeat = max(settings.registers["heartbeat_cycles"], REGISTERS["heartbeat_cycles"].reset, need)
             heartbeat = min(heartbeat, (1 << 32) - 1)
             settings = settings.replace(registers={**settings.registers, "heartbeat_cycles": heartbeat})
+
+        def write() -> None:
+            known, self._written = self._written, None
+            settings.write(self._session, self.geometry, known)
+            self._written = settings
+
         before = self._settings
-        self._worker.call(lambda: settings.write(self._session, self.geometry, before))
+        self._worker.call(write, idle=True)
         self._settings = settings
         if before.registers["heartbeat_cycles"] != settings.registers["heartbeat_cycles"]:
             self._set_keep_alive()
@@ -190,7 +207,8 @@ class OpenedDevice:
             try:
                 yield
             finally:
-                self.apply(before)
+                if not self.abandoned:  # else the device is busy, and closed next
+                    self.apply(before)
                 if exposure_base is not None:
                     self._next = next_before
 
@@ -237,7 +255,7 @@ class OpenedDevice:
 
     def clear_counters(self) -> None:
         """Set event and cycle counters to zero."""
-        self._worker.call(lambda: self._session.write(counters_clear=0))
+        self._worker.call(lambda: self._session.write(counters_clear=0), idle=True)
 
     @property
     def repeated(self) -> int:

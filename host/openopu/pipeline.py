@@ -163,6 +163,8 @@ class Pipeline:
         self._failures: dict[int, int] = {}
         self._rows_limit: int | None = None
         self._progress_s = 0.0
+        self._behind_s = 0.0
+        """Device seconds for what was in flight behind a projection that failed, and is not waited for."""
         self.repeated = 0
         """Recoveries made, in all."""
 
@@ -252,11 +254,12 @@ class Pipeline:
                 job.sent += count
                 self._session.send(encoded)
 
-    def _flight_seconds(self) -> float:
-        """Device seconds for all that is in flight."""
+    def _flight_seconds(self, all_fail: bool = False) -> float:
+        """Device seconds for all that is in flight, where the first packet's projections fail, or all do."""
         line = sum(f.bytes_out + f.bytes_back + OVERHEAD_BYTES for f in self._flights)
         work = sum(f.count * f.job.setup.row_seconds for f in self._flights)
-        faults = self._flights[0].count * self._flights[0].job.setup.fault_seconds if self._flights else 0.0
+        failing = list(self._flights)[: None if all_fail else 1]
+        faults = sum(f.count * f.job.setup.fault_seconds for f in failing)
         return self._session.line_seconds(line) + work + faults
 
     def _patience_s(self) -> float:
@@ -294,6 +297,7 @@ class Pipeline:
             job.future.set_result(job.record)
         if good < flight.count:
             # What is behind the failed one is exposed again too, so that rows and IDs stay paired.
+            self._behind_s = self._flight_seconds(all_fail=True)
             self._flights.clear()
             self._note_failure(job, flight.row + good, int(record.head["status"][good]))
             return False
@@ -370,5 +374,6 @@ class Pipeline:
 
         # Ends a packet whose delimiter was lost, so that the next one is not swallowed with it.
         session.device.transport.write(codec.DELIMITER)
-        session.wait_idle(self._flight_seconds(), sink)
+        seconds, self._behind_s = max(self._flight_seconds(all_fail=True), self._behind_s), 0.0
+        session.wait_idle(seconds, sink)
         self._restart()

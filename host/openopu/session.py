@@ -22,13 +22,14 @@ from openopu_rtl.protocol import (
     GeometryError,
     Packet,
     PacketType,
+    PanelKind,
     codec,
     packets,
 )
 from openopu_rtl.protocol.registers import STATUS_BITS
 
 from .device import Device
-from .errors import DeviceError, DeviceRefused, DeviceSilent, IdentityMismatch, LinkGarbled, UsageError, whole
+from .errors import DeviceError, DeviceRefused, DeviceSilent, IdentityMismatch, LinkGarbled, UrlError, UsageError, whole
 from .url import DeviceUrl
 
 MARGIN_S = 2.0
@@ -374,12 +375,17 @@ class Session:
         self.baud = self.chosen_baud = actual
         self.read("magic")
 
-    def wait_idle(self, device_seconds: float, sink: Sink | None = None) -> None:
-        """Return once the device reports that it is not busy; at most ``device_seconds`` of its clock."""
+    def wait_idle(
+        self, device_seconds: float, sink: Sink | None = None, giving_up: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Return once the device is not busy, or when ``giving_up``; at most ``device_seconds`` of its clock.
+
+        Raises :class:`DeviceSilent` if it stays busy.
+        """
         deadline = time.monotonic() + self.timeout_s(device_seconds)
         while True:
             status = self.read("status", sink=sink)["status"]
-            if not status >> STATUS_BITS["busy"] & 1:
+            if not status >> STATUS_BITS["busy"] & 1 or giving_up():
                 return
             if time.monotonic() > deadline:
                 raise DeviceSilent(
@@ -413,8 +419,22 @@ def _name_of(address: int) -> str:
     return f"{owner[-1].name}[{address - owner[-1].address}]" if owner else ""
 
 
+def check_plant(url: DeviceUrl, geometry: Geometry) -> None:
+    """Raise :class:`UrlError` where a URL asks for frames that cannot be made with this panel."""
+    source = url.parameters.get("plant")
+    if source in ("host", "chip") and not geometry.panel_shows_levels:
+        kind = PanelKind(geometry.panel_kind)
+        raise UrlError(
+            f"plant={source} reads patterns back from the panel's pins, which it cannot for a panel of kind "
+            f"{kind:d} ({kind.name})",
+            str(url),
+            "Leave out `plant=`, or take a geometry with panel_kind=0 or 1",
+        )
+
+
 def check_geometry(url: DeviceUrl, identity: Identity) -> None:
-    """Raise :class:`UsageError` where the device is not what its URL asks for."""
+    """Raise :class:`UsageError` where the device is not what its URL asks for, or cannot be used so."""
+    check_plant(url, identity.geometry)
     for key, actual in (("n", identity.geometry.modes), ("m", identity.geometry.outputs)):
         wanted = url.get_int(key, actual, 1)
         if wanted != actual:

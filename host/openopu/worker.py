@@ -21,6 +21,7 @@ POLL_S = 0.005
 @dataclass
 class _Call:
     run: Callable[[], Any]
+    idle: bool
     future: Future[Any] = field(default_factory=Future)
 
 
@@ -48,14 +49,19 @@ class Worker:
         self._gate = threading.Lock()
         self._stopped = False
         self._device_next: int | None = None
+        self._left_behind = False
+        """The device may still be busy with jobs that failed."""
         self._thread = threading.Thread(target=self._loop, name="openopu link", daemon=True)
         self._thread.start()
 
     # For the caller's thread
 
-    def call(self, run: Callable[[], T]) -> T:
-        """Run a function on the worker's thread once all jobs before it have ended; return its result."""
-        item = _Call(run)
+    def call(self, run: Callable[[], T], *, idle: bool = False) -> T:
+        """Run a function on the worker's thread once all jobs before it have ended; return its result.
+
+        ``idle``: not before the device, too, has ended what jobs that failed have left it to do.
+        """
+        item = _Call(run, idle)
         self._put(item)
         result: T = item.future.result()
         return result
@@ -114,6 +120,9 @@ class Worker:
                     item.future.set_exception(self._broken)
                     continue
                 try:
+                    if item.idle and self._left_behind:
+                        self._session.wait_idle(self._settle_s(), giving_up=lambda: self.abandoned)
+                        self._left_behind = False
                     item.future.set_result(item.run())
                 except LinkLost as lost:
                     item.future.set_exception(self._after_call(lost))
@@ -163,6 +172,7 @@ class Worker:
             self._lasting(action)
         except BaseException as error:
             self._note(error)
+            self._left_behind = True
             self.pipeline.fail(error)
             if job is not None and not job.future.done():
                 job.future.set_exception(error)

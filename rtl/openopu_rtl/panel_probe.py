@@ -34,7 +34,8 @@ class PanelProbe(wiring.Component):
     Ports
     -----
     de, vsync, level : the panel's pins, domain ``slm``.
-    request : high as long as the pattern on show is read; no vertical sync may come meanwhile.
+    request : high as long as a pattern is read: the one on show when this has gone through the panel's clock, whatever
+        is shown from then on.
     ready : answers ``request`` once it has gone through the panel's clock. From then on, while ``request`` holds:
     r_addr, r_en, r_data : level of each mode, one clock after its address.
     anchor, border, crc : those of the frame; 0 for a region without pixels.
@@ -99,20 +100,20 @@ class PanelProbe(wiring.Component):
                     with m.If((x == at[0]) & (y == at[1])):
                         m.d.slm += register.eq(self.level)
 
-        vsync_before = Signal()
+        vsync_before, requested = Signal(), Signal()
         m.d.slm += vsync_before.eq(self.vsync)
         with m.If(self.vsync & ~vsync_before):
             m.d.comb += crc.start.eq(1)
-            m.d.slm += [
-                shown.eq(~shown),
-                self.crc.eq(crc.crc),
-                self.anchor.eq(anchor),
-                self.border.eq(border),
-                *(s.eq(0) for s in (x, y, step_x, step_y, mode, row_mode)),
-            ]
+            m.d.slm += [s.eq(0) for s in (x, y, step_x, step_y, mode, row_mode)]
+            # What is read stands still: continuous video never pauses, and goes on to the next pattern.
+            with m.If(~requested):
+                m.d.slm += [
+                    shown.eq(~shown),
+                    self.crc.eq(crc.crc),
+                    self.anchor.eq(anchor),
+                    self.border.eq(border),
+                ]
 
-        # What is read stands still: no frame is shown between `ready` and the end of `request`.
-        requested = Signal()
         m.submodules += [
             FFSynchronizer(self.request, requested, o_domain="slm"),
             FFSynchronizer(requested, self.ready),

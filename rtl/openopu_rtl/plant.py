@@ -32,13 +32,14 @@ _REPEAT_SHIFT = 3
 
 def plants_of(geometry: Geometry, plants: Collection[str] | None = None) -> frozenset[str]:
     """The plants to build in, by default all that can read the panel's pins. Raises :class:`ValueError`."""
-    readable = geometry.panel_kind in (PanelKind.VIDEO_ON_DEMAND, PanelKind.VIDEO_CONTINUOUS)
     if plants is None:
-        return frozenset(SIMULATED_PLANTS if readable else ())
+        return frozenset(SIMULATED_PLANTS if geometry.panel_shows_levels else ())
     if unknown := set(plants) - set(SIMULATED_PLANTS):
         raise ValueError(f"there is no plant {sorted(unknown)}; take some of {SIMULATED_PLANTS}")
-    if plants and not readable:
-        raise ValueError(f"patterns for a panel of kind {geometry.panel_kind.name} cannot be read back from its pins")
+    if plants and not geometry.panel_shows_levels:
+        raise ValueError(
+            f"patterns for a panel of kind {PanelKind(geometry.panel_kind).name} cannot be read back from its pins"
+        )
     return frozenset(plants)
 
 

@@ -59,7 +59,7 @@ def settings_of(url: DeviceUrl) -> BenchSettings:
         raise UrlError(f"there is no simulator `{simulator}`", str(url), f"Write rtl:{' or rtl:'.join(SIMULATORS)}")
     waves = url.parameters.get("waves", "")
     geometry = geometry_of(url)
-    if plant_source_of(url) != "chip":
+    if plant_source_of(url, geometry) != "chip":
         refuse_too_large(geometry)  # before minutes of building
     return BenchSettings(
         simulator=simulator,

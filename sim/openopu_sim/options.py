@@ -25,6 +25,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from openopu.errors import UrlError
+from openopu.session import check_plant
 from openopu.url import DeviceUrl
 from openopu_rtl.protocol import Geometry, GeometryError
 from openopu_rtl.protocol.geometry import PRESETS
@@ -72,8 +73,13 @@ def sensor_of(url: DeviceUrl) -> SensorSettings:
     return SensorSettings.named(url.parameters.get("sensor", DEFAULT_SENSOR.name))
 
 
-def plant_source_of(url: DeviceUrl) -> str:
-    """Name of the value of ``plant_source`` that a URL asks for. Raises :class:`UrlError`."""
+def plant_source_of(url: DeviceUrl, geometry: Geometry | None = None) -> str:
+    """Name of the value of ``plant_source`` that a URL asks for, for a device of this geometry, where it is known.
+
+    Raises :class:`UrlError`.
+    """
+    if geometry is not None:
+        check_plant(url, geometry)
     name = url.parameters.get("plant", "")
     source = name if name in ("host", "chip") else "camera"
     if "optics" in url.parameters and source != "host":

@@ -55,7 +55,7 @@ def open_twin(url: DeviceUrl) -> Device:
     url.refuse_unknown((*KEYS, "interlock"))
     closed = url.get("interlock", _closed, True, "open or closed")
     geometry = geometry_of(url)
-    source = plant_source_of(url)
+    source = plant_source_of(url, geometry)
     if source == "host":
         raise UrlError("the twin's optics is on the host already", str(url), "Write plant=dmd, phase, FILE or chip")
     plant = ChipPlant(geometry) if source == "chip" else plant_of(url, geometry)

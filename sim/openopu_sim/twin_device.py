@@ -63,7 +63,7 @@ class TwinDevice:
             temperature=plant.temperature_reading(),
             sensor=SensorModel(sensor),
             interlock_closed=interlock_closed,
-            plants=tuple({**self._plants, "chip": None}),
+            plants=tuple({**self._plants, "chip": None} if plant.geometry.panel_shows_levels else self._plants),
         )
         self._stream = bytearray()
         self._queue: list[Batch] = []

@@ -153,3 +153,24 @@ def test_what_the_twin_is_not():
         openopu.open("twin:?n=7")
     with pytest.raises(UsageError, match="knows no key"):
         openopu.open("twin:?modes=64")
+
+
+def test_settings_are_right_after_an_interrupt_while_they_were_written(monkeypatch):
+    """The worker goes on to write them, though nobody waits for it any more."""
+    planes = np.random.default_rng(5).integers(0, 2, (3, 2, 64))
+    with openopu.open("twin:?n=64&m=64&noise=off") as opu:
+        opu.configure(components=10, outputs=[5, 3])
+        wanted = opu.project_raw(planes).values
+        call = opu._worker.call
+
+        def interrupted(run, **how):
+            call(run, **how)
+            monkeypatch.undo()
+            raise KeyboardInterrupt
+
+        other = opu.settings.replace(selection=np.array([7, 8]), shift=opu.settings.shift + 1)
+        monkeypatch.setattr(opu._worker, "call", interrupted)
+        with pytest.raises(KeyboardInterrupt), opu.using(other):
+            pass
+        opu.apply(opu.settings)
+        assert np.array_equal(opu.project_raw(planes).values, wanted)

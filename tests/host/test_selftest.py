@@ -7,6 +7,7 @@ import openopu
 import pytest
 from openopu import cli
 from openopu.selftest import checks
+from openopu.selftest.counted import with_faults
 from openopu.selftest.report import Verdict, as_text
 
 URL = "twin:?n=64&m=256"
@@ -85,6 +86,18 @@ def test_no_light(opu):
         assert found.next_step
 
 
+def test_what_was_made_up_for_by_repeating_is_named(opu, monkeypatch):
+    counters = opu.counters(timing=False)
+    check = checks.camera(opu)
+    assert with_faults(check, opu) is check
+    monkeypatch.setattr(opu, "counters", lambda timing: counters | {"frames_late": 3, "frames_extra": 2})
+    found = with_faults(check, opu)
+    assert found.verdict is Verdict.FAIL
+    assert found.found == f"{check.found}, but only on repetition (frames extra: 2, frames late: 3)"
+    assert "pixel clock" in found.next_step
+    assert (found.figures["frames_late"], found.figures["lit_mean_dn"]) == (3, check.figures["lit_mean_dn"])
+
+
 def test_patterns_name_each_fault():
     patterns = checks.test_patterns(8, 4)
     assert len({p.tobytes() for p in patterns.values()}) == len(patterns)
@@ -101,3 +114,11 @@ def test_text_names_the_next_step():
     text = as_text([checks.failed("link", "3 packets arrived damaged", "Lower the baud rate")])
     assert "FAIL" in text
     assert "-> Lower the baud rate" in text
+
+
+def test_a_panel_that_cannot_be_read_back(capsys):
+    words = ["selftest", "--device", "twin:?n=64&m=64&panel_kind=3", "--only", "memory", "--json"]
+    assert cli.main(words) == 0
+    check = json.loads(capsys.readouterr().out.splitlines()[-1])["checks"][0]
+    assert check["verdict"] == "left out"
+    assert "cannot be read back" in check["found"]

@@ -284,8 +284,10 @@ def test_frames_that_are_not_waited_for_are_not_used(rng):
     bench.run(script)
 
 
-def test_a_pattern_is_sent_again_until_it_is_answered(rng):
-    bench = Bench(plants=("host",))
+@pytest.mark.parametrize("kind", [PanelKind.VIDEO_ON_DEMAND, PanelKind.VIDEO_CONTINUOUS])
+def test_a_pattern_is_sent_again_until_it_is_answered(rng, kind):
+    """The same one, though a display has long since gone on to the next."""
+    bench = Bench(dataclasses.replace(SMALL, panel_kind=kind), plants=("host",))
 
     async def script(host):
         await set_up(host, "host", frame_timeout_cycles=8_000)
@@ -298,6 +300,7 @@ def test_a_pattern_is_sent_again_until_it_is_answered(rng):
         pattern, _ = await optics.pattern(await host.reply())
         assert (pattern.exposure, pattern.offset) == (0, 50)  # goes on from there
         await optics.frame(0, frame, 50, PIXELS)
+        await host.reply()  # lost
         await optics.answer(await host.reply())
         record = decode_records((await host.reply()).payload, FORM)[1]
         assert record.ok.all()

@@ -104,6 +104,62 @@ def test_panel_probe_reads_any_frame_back(geometry, rng):
     simulator.run()
 
 
+def test_what_is_read_stays_while_video_goes_on(geometry, rng):
+    """Continuous video never pauses: other frames come, and are shown, while the pattern of an exposure is read."""
+    dut = PanelProbe(geometry)
+    frames = [random_frame(geometry, rng)[1] for _ in range(4)]
+    simulator = Simulator(dut)
+    simulator.add_clock(1 / 48e6)
+    simulator.add_clock(1 / 31e6, domain="slm")
+
+    async def video(ctx):
+        while True:
+            for level in frames[min(sent[0], 3)].ravel().tolist():
+                ctx.set(dut.de, 1)
+                ctx.set(dut.level, level)
+                await ctx.tick("slm")
+            ctx.set(dut.de, 0)
+            ctx.set(dut.vsync, 1)
+            sent[0] += 1
+            await ctx.tick("slm").repeat(4)
+            ctx.set(dut.vsync, 0)
+            await ctx.tick("slm").repeat(4)
+
+    sent = [0]
+
+    async def read(ctx, frame):
+        levels, anchor, border, crc = panel_probe.model(geometry, frame)
+        got = []
+        for mode in range(geometry.modes):
+            ctx.set(dut.r_addr, mode)
+            await ctx.tick()
+            got.append(ctx.get(dut.r_data))
+        assert got == levels.tolist()
+        assert (ctx.get(dut.anchor), ctx.get(dut.border), ctx.get(dut.crc)) == (anchor, border, crc)
+
+    async def script(ctx):
+        ctx.set(dut.r_en, 1)
+        while not sent[0]:
+            await ctx.tick()
+        ctx.set(dut.request, 1)
+        await ctx.tick().until(dut.ready)
+        for shown in range(1, 5):
+            while sent[0] < shown:
+                await ctx.tick()
+            await read(ctx, frames[0])
+        # The last frame repeats, so there is time to be precise about which one is on show.
+        ctx.set(dut.request, 0)
+        while sent[0] < 7:
+            await ctx.tick()
+        ctx.set(dut.request, 1)
+        await ctx.tick().until(dut.ready)
+        await read(ctx, frames[3])
+
+    simulator.add_testbench(video, background=True)
+    simulator.add_testbench(script)
+    simulator.run()
+
+
 def test_chip_medium(geometry, rng, simulate):
     dut = ChipMedium(geometry)
     g = geometry

@@ -9,18 +9,21 @@ import numpy as np
 import openopu
 import pytest
 from loopback import FaultyTransport
-from openopu import LaserDark, LinkLost, UrlError, cli
+from openopu import LaserDark, LinkLost, UrlError, cli, compare
 from openopu.device import Transport
 from openopu.injection import InjectingTransport
+from openopu.session import Session, check_plant
 from openopu.url import DeviceUrl
 from openopu_rtl import chip_medium
+from openopu_rtl.protocol import Code, Format, PacketType, Shot, decode_records, encode_project
 from openopu_rtl.protocol.registers import REGISTERS
-from openopu_rtl.protocol.shots import complement
+from openopu_rtl.protocol.shots import SHOT_FIELDS, SHOT_WORDS, complement
 from openopu_sim.bench.process import Simulation
 from openopu_sim.device import settings_of
 
 SIZE = "n=64&m=64"
 """As in test_rtl.py: one build for both."""
+HEAD_STATUS = compare.HEAD_FIELDS.index("status")
 
 
 def compared(capsys: pytest.CaptureFixture[str], a: str, b: str, projections: int) -> dict[str, object]:
@@ -69,6 +72,73 @@ def test_host_gives_the_twins_integers(capsys: pytest.CaptureFixture[str], simul
     seeds = f"{SIZE}&seed=3&noise_seed=5"
     board = f"rtl:{simulator}?plant=host&{seeds}&link=bytes&interlock=open"
     compared(capsys, f"twin:?{seeds}", board, projections)
+
+
+@pytest.mark.parametrize("source", ["host", "chip"])
+def test_continuous_video_gives_the_twins_integers(capsys: pytest.CaptureFixture[str], source: str) -> None:
+    """Over a line so slow that the panel shows other patterns before the host has the one that it is to answer."""
+    size = f"{SIZE}&panel_kind=1"
+    twin = f"twin:?{size}" + ("&plant=chip" if source == "chip" else "")
+    compared(capsys, twin, f"rtl:verilator?plant={source}&{size}&interlock=open", 6)
+
+
+def records(opu: openopu.Opu, words: np.ndarray, planes: np.ndarray, **registers: int) -> tuple[object, ...]:
+    """What comes back, timestamps apart, for a shot table that the library would refuse; and the event counters."""
+    form = Format(opu.geometry.outputs, 16)
+    registers |= {"program_length": len(words) // SHOT_WORDS, "planes": planes.shape[1], "result_format": 2}
+
+    def run(session: Session) -> tuple[list[object], list[list[int]]]:
+        session.write_window("shot_table", words)
+        session.write(**registers)
+        heads: list[object] = []
+        values: list[list[int]] = []
+        for row in planes:
+            first = session.read("exposure_next")["exposure_next"]
+            session.send(encode_project(7, first, row[None]))
+            while (packet := session.receive(session.timeout_s(1.0))) is not None and packet.type != PacketType.RESULT:
+                pass
+            assert packet is not None
+            record = decode_records(packet.payload, form)[1]
+            heads.append([record.head[name][0].item() for name in compare.HEAD_FIELDS])
+            values += record.values.tolist()
+        return heads, values
+
+    opu.clear_counters()
+    return *opu.on_link(run), opu.counters(timing=False)
+
+
+def without(shot: Shot, field: str) -> list[int]:
+    """The shot's words with a field of zero, as no :class:`Shot` can be."""
+    word, low, width = SHOT_FIELDS[field]
+    words = shot.words()
+    words[word] &= ~(((1 << width) - 1) << low)
+    return words
+
+
+@pytest.mark.parametrize("source", ["host", "chip"])
+def test_programs_that_cannot_run_give_the_twins_records(source: str) -> None:
+    """A plane that is not there, no exposure, no frame, and a reading that comes too late: failed, but all exposed."""
+    shots = [Shot(exposure_cycles=700), Shot(plane=1, invert=True, negative=True, exposure_cycles=700)]
+    bad = [
+        Shot(plane=5, exposure_cycles=700).words(),
+        without(shots[0], "exposure_cycles"),
+        without(shots[0], "frames"),
+    ]
+    good = [s.words() for s in shots]
+    programs = [np.concatenate([*good, fault, *good]) for fault in bad]
+    planes = np.random.default_rng(4).integers(0, 2, (2, 2, 64))
+    found = []
+    for url in (f"twin:?{SIZE}", f"rtl:verilator?{SIZE}&link=bytes"):
+        plant = f"&plant={source}" if source == "chip" or url.startswith("rtl") else ""
+        with openopu.open(url + plant) as opu:
+            results = [records(opu, words, planes) for words in programs]
+            short = np.concatenate([*good, Shot(exposure_cycles=20).words()])
+            results.append(records(opu, short, planes, normalise=1))
+            found.append(results)
+    for wanted, got in zip(*found, strict=True):
+        assert got == wanted
+    statuses = [heads[0][HEAD_STATUS] for heads, _, _ in found[0]]
+    assert statuses == [Code.BAD_SHOT] * len(bad) + [Code.MONITOR_LATE]
 
 
 PROGRAM = complement(2, exposure_cycles=2000)
@@ -154,11 +224,20 @@ def test_a_host_that_dies_in_mid_frame_leaves_a_device_that_works(wanted: dict[i
         ("twin:?plant=host", "on the host already"),
         ("twin:?optics=dmd", "goes with plant=host"),
         ("rtl:verilator?plant=chip&optics=dmd", "goes with plant=host"),
+        ("twin:?panel_kind=2&plant=chip", r"cannot for a panel of kind 2 \(PACKED_PLANES\).*panel_kind=0 or 1"),
+        ("rtl:icarus?panel_kind=3&plant=host", r"cannot for a panel of kind 3 \(ROW_BUS\)"),
     ],
 )
 def test_bad_urls(url: str, message: str) -> None:
     with pytest.raises(UrlError, match=message):
         openopu.open(url)
+
+
+def test_a_board_whose_panel_cannot_be_read_back_is_not_asked_to() -> None:
+    with openopu.open("twin:?panel_kind=3&n=64&m=64") as opu:
+        assert opu.registers(["features"]) == {"features": 1}
+        with pytest.raises(UrlError, match="ROW_BUS"):
+            check_plant(DeviceUrl.parse("serial:/dev/ttyUSB0?plant=chip"), opu.geometry)
 
 
 def test_sources_that_are_not_there_are_refused() -> None:

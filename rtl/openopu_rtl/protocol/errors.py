@@ -101,7 +101,7 @@ ERRORS: dict[Code, Explanation] = {
     ),
     Code.NO_PLANT: Explanation(
         "this gateware was built without the plant that `plant_source` asks for",
-        "see the register `features`; leave out `plant=`, or build the gateware with it",
+        "see the register `features`; leave out `plant=`, or build the gateware with it, for a panel of kind 0 or 1",
     ),
     Code.PLANT_SIMULATED: Explanation(
         "the laser cannot be armed while the light is simulated", "set `plant_source` to 0, or do without the laser"

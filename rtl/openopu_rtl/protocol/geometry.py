@@ -196,6 +196,11 @@ class Geometry:
         return self.modes // 8
 
     @property
+    def panel_shows_levels(self) -> bool:
+        """The panel's pins bring a level for each pixel: a simulated plant can read a pattern back from them."""
+        return self.panel_kind in (PanelKind.VIDEO_ON_DEMAND, PanelKind.VIDEO_CONTINUOUS)
+
+    @property
     def row_cycle_clocks(self) -> int:
         """Clocks of a row bus for one row."""
         return -(-self.slm_width // self.row_word_bits)

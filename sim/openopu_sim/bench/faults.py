@@ -1,8 +1,8 @@
-"""Faults of camera, cable and interlock that the bench can inject, each at a given exposure."""
+"""Faults of camera, cable and interlock that the bench can inject, each at a given exposure, or at every one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from openopu.errors import UsageError
@@ -55,8 +55,8 @@ class Play:
 
 @dataclass(frozen=True)
 class Fault:
-    exposure: int
-    """ID of the exposure whose frame is hit."""
+    exposure: int | None
+    """ID of the exposure whose frame is hit; None: every one, as a cable or a setting that is wrong for good does."""
     kind: str
     argument: int
 
@@ -96,10 +96,11 @@ class Fault:
 
 
 class Faults:
-    """A schedule of faults: ``exposure:kind[:argument]``, separated by commas, IDs decimal or 0x..."""
+    """A schedule of faults: ``exposure:kind[:argument]``, separated by commas, IDs decimal or 0x..., or ``*``."""
 
-    def __init__(self, faults: Iterator[Fault] | list[Fault]) -> None:
+    def __init__(self, faults: Iterable[Fault]) -> None:
         self._by_exposure = {f.exposure: f for f in faults}
+        self._always = self._by_exposure.pop(None, None)
 
     @classmethod
     def parse(cls, text: str) -> Faults:
@@ -107,8 +108,8 @@ class Faults:
         return cls([_parse_one(part) for part in text.split(",") if part])
 
     def at(self, exposure: int) -> Fault | None:
-        """The fault of this exposure; it happens once, so the exposure repeated is whole."""
-        return self._by_exposure.pop(exposure, None)
+        """The fault of this exposure; one of its own happens once, so the exposure repeated is whole."""
+        return self._by_exposure.pop(exposure, self._always)
 
 
 def _parse_one(part: str) -> Fault:
@@ -118,9 +119,9 @@ def _parse_one(part: str) -> Fault:
         argument = int(rest[0], 0) if rest else default
         if len(rest) > 1 or argument < 0 or argument >= 1 << 31:
             raise ValueError
-        return Fault(int(exposure, 0), kind, argument)
+        return Fault(None if exposure == "*" else int(exposure, 0), kind, argument)
     except (ValueError, KeyError):
         known = "; ".join(f"{name}: {what} ({default})" for name, (what, default) in KINDS.items())
         raise UsageError(
-            f"`{part}` is no fault", "fault", f"Write EXPOSURE:KIND[:ARGUMENT], with a kind of {known}"
+            f"`{part}` is no fault", "fault", f"Write EXPOSURE:KIND[:ARGUMENT] (`*`: every one), with a kind of {known}"
         ) from None

@@ -55,6 +55,12 @@ def test_every_fault_changes_what_is_played() -> None:
     assert faults.at(0) is None  # each happens once
 
 
+def test_a_fault_of_every_exposure_does_not_go_away() -> None:
+    faults = Faults.parse("*:short_line:2,7:drop")
+    kinds = [fault.kind for exposure in (0, 0, 7, 7, 1 << 31) if (fault := faults.at(exposure))]
+    assert kinds == ["short_line", "short_line", "drop", "short_line", "short_line"]
+
+
 def test_url_and_command_say_the_same() -> None:
     url = "rtl:icarus?n=64&m=64&seed=3&link=bytes&time=free&fault=1:drop&slm_clock_hz=40000000"
     parser = argparse.ArgumentParser()
