@@ -177,7 +177,7 @@ class FrameMatcher(wiring.Component):
         """Something of a frame is there, while none is due."""
         m.d.comb += stray.eq((self.i.valid | self.in_frame) & ~self.resync)
         receiving, begun, punctual = Signal(), Signal(), Signal()
-        """A frame is due or is being received; it is; it begins, and not too soon."""
+        """A frame is due or is being received; it is; it has just begun, and not too soon, or ended rightly."""
 
         reload = Signal()
         m.d.comb += reload.eq(self.exposure_ended)
@@ -185,13 +185,14 @@ class FrameMatcher(wiring.Component):
             m.d.sync += hold.eq(Mux(self.timed, delay + (self.readout_cycles >> 3), 0))
         with m.Elif(hold != 0):
             m.d.sync += hold.eq(hold - 1)
-        with m.If(kept & ~decided & (self.resync | punctual | self.frame | ((hold == 0) & ~begun))):
+        with m.If(kept & ~decided & (self.resync | punctual | ((hold == 0) & ~begun))):
             m.d.sync += [decided.eq(1), open_sets.bit_select(kept_set, 1).eq(0)]
         with m.If(self.o.valid & self.o.ready):
             m.d.comb += self.failed.eq(self.o.p.status != Code.OK)
             m.d.sync += [kept.eq(0), decided.eq(0)]
 
         m.d.sync += [self.pixel.eq(word.pixel), self.pixel_valid.eq(0), self.pixel_first.eq(0)]
+        m.d.sync += punctual.eq(self.frame)
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.none_due.eq(~due.r_rdy)
@@ -229,7 +230,7 @@ class FrameMatcher(wiring.Component):
                 with m.If(self.i.valid & ~self.exposure_ended):
                     with m.If(word.first):
                         m.d.sync += [self.pixel_valid.eq(1), self.pixel_first.eq(1), delay.eq(since_exposure)]
-                        m.d.comb += punctual.eq(~begins_early)
+                        m.d.sync += punctual.eq(~begins_early)
                         m.next = "PIXELS"
                     with m.Elif(word.end):
                         # A frame without a single pixel.
