@@ -17,7 +17,7 @@ from .link import DOMAINS, PINS, add_link
 
 INNER = ("link_i", "link_o", "link_kind", "link_reset", "uart_divisor", "exposure_id", "exposure_active", "idle")
 """Ports of the gateware that are no pins, but the link's inside or for a bench that watches."""
-_HOPS = 2
+_HOPS = 3
 """Registers on the way from the serialiser to the pins: at five times the pixel clock a signal gets not far in one."""
 _TOP_LINES = ("cam_clk", "slm_clk")
 """Lines that the top itself drives or reads."""

@@ -160,6 +160,9 @@ class FrameMatcher(wiring.Component):
         with m.If(self.exposure_ended):
             m.d.sync += [overdue.eq(0), begins_early.eq(1)]
 
+        lost = Signal()
+        m.d.sync += lost.eq(0)
+
         def fail(code):
             for i in range(2):
                 with m.If(open_sets[i] & (status[i] == Code.OK)):
@@ -167,7 +170,7 @@ class FrameMatcher(wiring.Component):
 
         def lose_track(code):
             fail(code)
-            m.d.sync += [self.resync.eq(1), quiet.eq(self.silence), self.readout_known.eq(0)]
+            m.d.sync += [self.resync.eq(1), lost.eq(1), self.readout_known.eq(0)]
 
         def extra():
             m.d.comb += self.extra.eq(1)
@@ -177,7 +180,7 @@ class FrameMatcher(wiring.Component):
         """Something of a frame is there, while none is due."""
         m.d.comb += stray.eq((self.i.valid | self.in_frame) & ~self.resync)
         receiving, begun, punctual = Signal(), Signal(), Signal()
-        """A frame is due or is being received; it is; it begins, and not too soon."""
+        """A frame is due or is being received; it is; it has just begun, and not too soon, or ended rightly."""
 
         reload = Signal()
         m.d.comb += reload.eq(self.exposure_ended)
@@ -185,13 +188,14 @@ class FrameMatcher(wiring.Component):
             m.d.sync += hold.eq(Mux(self.timed, delay + (self.readout_cycles >> 3), 0))
         with m.Elif(hold != 0):
             m.d.sync += hold.eq(hold - 1)
-        with m.If(kept & ~decided & (self.resync | punctual | self.frame | ((hold == 0) & ~begun))):
+        with m.If(kept & ~decided & (self.resync | punctual | ((hold == 0) & ~begun))):
             m.d.sync += [decided.eq(1), open_sets.bit_select(kept_set, 1).eq(0)]
         with m.If(self.o.valid & self.o.ready):
             m.d.comb += self.failed.eq(self.o.p.status != Code.OK)
             m.d.sync += [kept.eq(0), decided.eq(0)]
 
         m.d.sync += [self.pixel.eq(word.pixel), self.pixel_valid.eq(0), self.pixel_first.eq(0)]
+        m.d.sync += punctual.eq(self.frame)
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.none_due.eq(~due.r_rdy)
@@ -229,7 +233,7 @@ class FrameMatcher(wiring.Component):
                 with m.If(self.i.valid & ~self.exposure_ended):
                     with m.If(word.first):
                         m.d.sync += [self.pixel_valid.eq(1), self.pixel_first.eq(1), delay.eq(since_exposure)]
-                        m.d.comb += punctual.eq(~begins_early)
+                        m.d.sync += punctual.eq(~begins_early)
                         m.next = "PIXELS"
                     with m.Elif(word.end):
                         # A frame without a single pixel.
@@ -306,7 +310,7 @@ class FrameMatcher(wiring.Component):
         waited, rounds = Signal(32), Signal(range(_ROUNDS + 1))
         m.d.comb += self.hopeless.eq(rounds == _ROUNDS)
         with m.If(self.resync):
-            with m.If(self.i.valid | self.in_frame | self.trigger | due.r_rdy):
+            with m.If(lost | self.i.valid | self.in_frame | self.trigger | due.r_rdy):
                 m.d.sync += quiet.eq(self.silence)
             with m.Elif(quiet != 0):
                 m.d.sync += quiet.eq(quiet - 1)

@@ -19,8 +19,9 @@ from .watchdog import ExposureWatchdog
 LASER_STATE = data.StructLayout({"laser_on": 1, "armed": 1, "interlock_closed": 1, "heartbeat_fresh": 1, "tripped": 1})
 """Bits of the register ``status``, by name; ``interlock_closed`` is the loop, synchronised."""
 
-OVER_POWER_CLOCKS = EVENT_CLOCKS + 1
-"""``laser_enable`` is low so many clocks after the ADC's driver has a reading above ``monitor_limit``."""
+TRIP_CLOCKS = EVENT_CLOCKS + 1
+"""``laser_enable`` is low so many clocks after ``link_reset`` or ``panel_fault`` rose, an exposure was too long, or the
+ADC's driver had a reading above ``monitor_limit``."""
 CODE_CLOCKS = 1
 """The DACs' codes are zero so many clocks after ``laser_enable`` fell."""
 
@@ -111,8 +112,6 @@ class LaserPath(wiring.Component):
             regs.laser_unlock_code.eq(Mux(simulated, Code.PLANT_SIMULATED, interlock.unlock_code)),
             regs.laser_arm_code.eq(Mux(simulated, Code.PLANT_SIMULATED, interlock.arm_code)),
             interlock.interlock_closed.eq(self.interlock_closed),
-            interlock.link_reset.eq(self.link_reset),
-            interlock.sequencer_fault.eq(self.panel_fault | watchdog.fault),
             watchdog.take.eq(self.shot_take),
             watchdog.exposure_cycles.eq(self.shot_exposure_cycles),
             watchdog.trigger.eq(self.trigger),
@@ -153,7 +152,10 @@ class LaserPath(wiring.Component):
             self.state.heartbeat_fresh.eq(interlock.fresh),
             self.state.tripped.eq(interlock.tripped),
         ]
+        # Events come from afar: each through a register.
         m.d.sync += [
+            interlock.link_reset.eq(self.link_reset),
+            interlock.sequencer_fault.eq(self.panel_fault | watchdog.fault),
             interlock.over_power.eq(monitor.light_stb & (adc.value > regs.monitor_limit)),
             dac.code.eq(Mux(interlock.laser_on, regs.laser_power, 0)),
             bias.code.eq(Mux(interlock.laser_on, regs.laser_bias, 0)),

@@ -15,7 +15,7 @@ class ExposureWatchdog(wiring.Component):
     take : strobe: the exposer takes a shot of ``exposure_cycles`` (0 counts as 1), which it exposes next.
     trigger : the camera's trigger.
     fault : in every clock beyond the exposure of the last shot taken before the trigger rose; a function
-        of ``trigger`` and three registers, as it is on the laser's way to darkness.
+        of ``trigger`` and three registers.
     """
 
     take: In(1)

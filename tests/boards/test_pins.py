@@ -10,7 +10,7 @@ from amaranth.sim import Simulator
 from openopu_boards.board import Clocks, board
 from openopu_boards.top import BoardTop
 from openopu_rtl.interlock import SYNCHRONISER_CLOCKS
-from openopu_rtl.laser import CODE_CLOCKS, OVER_POWER_CLOCKS
+from openopu_rtl.laser import CODE_CLOCKS, TRIP_CLOCKS
 from openopu_rtl.protocol import PROTOCOL_HASH, REGISTERS, Geometry, Packet, PacketType
 from openopu_rtl.protocol.packets import WRITE_HEADER
 from openopu_rtl.spi import Mcp4921
@@ -135,5 +135,5 @@ def test_the_laser_is_dark_as_soon_as_is_said(name):
     simulator.run()
     print(clocks)
     assert clocks["loop"] == SYNCHRONISER_CLOCKS
-    assert clocks["over power"] == OVER_POWER_CLOCKS
+    assert clocks["over power"] == TRIP_CLOCKS
     assert dark_clocks - 3 <= clocks["dark"] <= dark_clocks + CODE_CLOCKS

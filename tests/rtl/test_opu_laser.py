@@ -1,6 +1,7 @@
 """The whole gateware, small, in Amaranth's simulator: what leaves it for the laser."""
 
 import numpy as np
+from openopu_rtl.laser import TRIP_CLOCKS
 from openopu_rtl.protocol import PROTOCOL_HASH, Code, ErrorReply, Format
 from openopu_rtl.protocol.registers import REGISTERS, TRIP_CAUSES
 from openopu_rtl.protocol.shots import intensity
@@ -78,6 +79,8 @@ def test_laser_is_dark_until_armed_and_its_flag_tells():
 
         async def link_reset():
             host.ctx.set(opu.link_reset, 1)
+            await host.ctx.tick().repeat(TRIP_CLOCKS - 1)
+            assert host.ctx.get(opu.laser_enable)
             await host.ctx.tick()
             host.ctx.set(opu.link_reset, 0)
 
