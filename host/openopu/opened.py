@@ -185,13 +185,15 @@ class OpenedDevice:
             self._set_keep_alive()
 
     def _setup(self, settings: Settings) -> Setup:
+        # The device leaves twice the jitter between a readout and the end of the next exposure.
+        readout_cycles = settings.registers["camera_readout_cycles"] + 2 * settings.registers["camera_jitter_cycles"]
         return Setup(
             settings.program,
             settings.format(self.geometry),
             self.geometry,
             self.identity.clock_hz,
             settings.registers["frame_timeout_cycles"],
-            settings.registers["camera_readout_cycles"],
+            readout_cycles,
             settings.registers["panel_timeout_cycles"],
             self.device.rows_per_packet,
         )

@@ -67,6 +67,7 @@ class Setup:
     clock_hz: int
     frame_timeout_cycles: int = 1 << 22
     readout_cycles: int = 0
+    """What the settings add to a shot for the camera's sake."""
     panel_timeout_cycles: int = 1 << 22
     rows_limit: int | None = None
     """Most projections in one packet."""

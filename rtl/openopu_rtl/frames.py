@@ -49,7 +49,7 @@ class FrameMatcher(wiring.Component):
     begins. It is put out with ``monitor_we`` when its frame is done with; a skipped shot's is 0.
 
     ``readout_cycles`` is how long the last readout took, from the end of the exposure to the end of the
-    frame; ``readout_known`` falls when it may no longer hold.
+    frame; ``readout_known`` falls when it may no longer hold, as after a frame that was not ``timed``.
     ``none_due``: every frame has come.
     """
 
@@ -294,7 +294,8 @@ class FrameMatcher(wiring.Component):
         with m.Elif(self.early):
             lose_track(Code.FRAME_EARLY)
         with m.Elif(ended):
-            m.d.sync += [self.readout_cycles.eq(since_exposure), self.readout_known.eq(1), end_time.eq(self.timestamp)]
+            m.d.sync += [self.readout_cycles.eq(since_exposure), self.readout_known.eq(self.timed)]
+            m.d.sync += end_time.eq(self.timestamp)
         with m.If(self.overflow & (status[shot.set] == Code.OK)):
             m.d.sync += status[shot.set].eq(Code.CAMERA_OVERFLOW)
 

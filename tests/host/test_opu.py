@@ -149,6 +149,16 @@ def test_settings_out_of_range(pair, settings):
     assert opu.project(np.ones((1, 64))).shape == (1, 64)
 
 
+@pytest.mark.parametrize(("register", "times"), [("camera_readout_cycles", 1), ("camera_jitter_cycles", 2)])
+def test_time_outs_allow_for_what_the_camera_is_given(pair, register, times):
+    """The device waits so long between two exposures: no result is late before that."""
+    opu, _ = pair
+    registers, shots, cycles = opu.settings.registers, len(opu.settings.program), 1 << 28
+    before = opu._setup(opu.settings).row_seconds
+    after = opu._setup(opu.settings.replace(registers={**registers, register: cycles})).row_seconds
+    assert after - before == pytest.approx(times * shots * cycles / opu.identity.clock_hz)
+
+
 def test_planes_that_do_not_fit(pair):
     opu, _ = pair
     for planes in (np.zeros((1, 2, 63)), np.zeros((1, 1, 64)), np.zeros((2, 64)), np.full((1, 2, 64), 2)):

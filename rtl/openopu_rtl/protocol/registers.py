@@ -135,7 +135,7 @@ _SETTINGS = [
              reset=1, maximum=1, idle_only=True),
     Register("camera_readout_cycles", _K.SETTING,
              "An exposure ends no sooner than so long after the one before it ended, or than the last readout took "
-             "(plus 1/64) if that is longer.", "cycles", reset=0, idle_only=True),
+             "(plus 1/64, 32 cycles and twice the jitter) if that is longer.", "cycles", reset=0, idle_only=True),
     Register("frame_timeout_cycles", _K.SETTING, "A frame must have ended so long after its exposure.", "cycles",
              reset=1 << 22, minimum=64, idle_only=True),
     Register("camera_jitter_cycles", _K.SETTING,
