@@ -102,8 +102,7 @@ class RunFolder:
         except FileExistsError as error:
             raise CheckpointError(f"{self.path} is a file: give --out a folder") from error
         except OSError as error:
-            reason = error.strerror or str(error)
-            raise CheckpointError(f"cannot write into {self.path}: {reason}; take another folder with --out") from error
+            raise CheckpointError(f"cannot write into {self.path}: {_reason(error)}") from error
         if fcntl is not None:
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
