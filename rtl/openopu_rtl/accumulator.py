@@ -57,7 +57,7 @@ class Accumulator(wiring.Component):
     and adding must not use the same set.
     """
 
-    LATENCY = 4
+    LATENCY = 5
 
     def __init__(self, geometry: Geometry):
         self.geometry = geometry
@@ -107,15 +107,16 @@ class Accumulator(wiring.Component):
             m.d.sync += [r_set1.eq(self.r_set), r_set2.eq(r_set1)]
         m.d.comb += self.r_data.eq(Mux(r_set2, old[1], old[0]))
 
-        # Stage 1: the weighed value; 2: with its sign; 3: the sum; 4: stored within its limits.
-        address1, address2, address3 = (Signal(len(address)) for _ in range(3))
+        # Stage 1: the weighed value; 2: with its sign; 3: beside the sum so far; 4: their sum; 5: stored in its limits.
+        address1, address2, address3, address4 = (Signal(len(address)) for _ in range(4))
         term_bits = value_bits(self.geometry) + 15 + 1
         shifted1 = Signal(term_bits - 1)
         valid2, set2, fresh2 = Signal(), Signal(), Signal()
-        term2 = Signal(signed(term_bits))
+        term2, term3 = Signal(signed(term_bits)), Signal(signed(term_bits))
+        old3 = Signal(signed(ACCUMULATOR_BITS))
         bits = max(ACCUMULATOR_BITS, term_bits) + 1
-        valid3, set3 = Signal(), Signal()
-        total3 = Signal(signed(bits))
+        valid3, set3, valid4, set4 = (Signal() for _ in range(4))
+        total4 = Signal(signed(bits))
         m.d.sync += [
             valid1.eq(self.valid),
             set1.eq(self.set),
@@ -131,20 +132,25 @@ class Accumulator(wiring.Component):
             valid3.eq(valid2),
             set3.eq(set2),
             address3.eq(address2),
-            total3.eq(Mux(fresh2, 0, Mux(set2, old[1], old[0])) + term2),
+            term3.eq(term2),
+            old3.eq(Mux(fresh2, 0, Mux(set2, old[1], old[0]))),
+            valid4.eq(valid3),
+            set4.eq(set3),
+            address4.eq(address3),
+            total4.eq(old3 + term3),
         ]
         held = Signal(signed(ACCUMULATOR_BITS))
         over, under = Signal(), Signal()
         m.d.comb += [
-            over.eq(total3 > _HIGH),
-            under.eq(total3 < _LOW),
-            held.eq(Mux(over, _HIGH, Mux(under, _LOW, total3))),
-            self.saturated.eq(valid3 & (over | under)),
+            over.eq(total4 > _HIGH),
+            under.eq(total4 < _LOW),
+            held.eq(Mux(over, _HIGH, Mux(under, _LOW, total4))),
+            self.saturated.eq(valid4 & (over | under)),
         ]
         for i in range(2):
             m.d.comb += [
-                writes[i].en.eq(valid3 & (set3 == i)),
-                writes[i].addr.eq(address3),
+                writes[i].en.eq(valid4 & (set4 == i)),
+                writes[i].addr.eq(address4),
                 writes[i].data.eq(held),
             ]
         return m

@@ -15,6 +15,8 @@ from .protocol.patterns import LIT_FROM
 
 LANES = 32
 """Modes that are summed in a clock."""
+_SETTLE_CLOCKS = 9
+"""The last word passes a register, masking, counting, sum, square, sum, and the product in two steps."""
 SEED_STEP = 0x9E3779B97F4A7C15
 """Seeds of neighbouring outputs are so far apart: 2**64 over the golden ratio, as in SplitMix64."""
 EXPOSURE_MAX = (1 << 16) - 1
@@ -138,7 +140,7 @@ class ChipMedium(wiring.Component):
         with m.If(valid1):
             m.d.sync += gathered.eq(lit_write.data)
 
-        # One output: the generator runs one word ahead of the pattern's memory; sums take three more clocks.
+        # One output: the generator runs one word ahead of the pattern's memory; sums take four more clocks.
         state, seed = Signal(64), Signal(64)
         one, two, three = Signal(64), Signal(64), Signal(64)
         m.d.comb += [
@@ -147,15 +149,19 @@ class ChipMedium(wiring.Component):
             three.eq(two ^ (two << 17)),
         ]
         word = Signal(range(words + 1))
-        stepped, masked, counted = Signal(), Signal(), Signal()
+        stepped, fetched, masked, counted = (Signal() for _ in range(4))
         m.d.comb += [lit_read.addr.eq(word), lit_read.en.eq(1)]
-        m.d.sync += [stepped.eq(0), masked.eq(stepped), counted.eq(masked)]
+        m.d.sync += [stepped.eq(0), fetched.eq(stepped), masked.eq(fetched), counted.eq(masked)]
         plus = [Signal(LANES, name=f"plus_{part}") for part in ("real", "imag")]
         all_lit = Signal(LANES)
+        lit, drawn = Signal(LANES), Signal(2 * LANES)
         m.d.sync += [
-            plus[0].eq(lit_read.data & state[:LANES]),
-            plus[1].eq(lit_read.data & state[LANES:]),
-            all_lit.eq(lit_read.data),
+            # A block RAM's output takes more than half a clock: nothing but a register follows it.
+            lit.eq(lit_read.data),
+            drawn.eq(state),
+            plus[0].eq(lit & drawn[:LANES]),
+            plus[1].eq(lit & drawn[LANES:]),
+            all_lit.eq(lit),
         ]
         lit_count = Signal(range(LANES + 1))
         m.d.sync += lit_count.eq(_count(all_lit))
@@ -186,7 +192,7 @@ class ChipMedium(wiring.Component):
             row_write.addr.eq(output),
             row_write.data.eq(Mux(scaled > full, full, scaled)),
         ]
-        pause = Signal(range(8))
+        pause = Signal(range(_SETTLE_CLOCKS))
 
         # Pixels: stage 0 walks a line, stage 1 has the bin's value.
         x, y = Signal(range(g.camera_width + 1)), Signal(range(g.camera_height + 1))
@@ -233,9 +239,8 @@ class ChipMedium(wiring.Component):
                 with m.If(word == words - 1):
                     m.next = "SETTLE"
             with m.State("SETTLE"):
-                # The last word passes masking, counting, sum, square, sum, and the product in two steps.
                 m.d.sync += pause.eq(pause + 1)
-                with m.If(pause == 7):
+                with m.If(pause == _SETTLE_CLOCKS - 1):
                     m.d.comb += row_write.en.eq(1)
                     m.d.sync += output.eq(output + 1)
                     m.next = "OUTPUT"

@@ -149,6 +149,8 @@ class Exposer(wiring.Component):
             with m.If(self.flushed & ~self.busy):
                 m.d.sync += self.flush.eq(0)
 
+        # High in the state EXPOSE alone.
+        m.d.comb += [self.ended.eq(last_clock), self.o.valid.eq(last_clock)]
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += [self.busy.eq(self.i.valid), self.i.ready.eq(1), self.waits_pattern.eq(1)]
@@ -215,7 +217,6 @@ class Exposer(wiring.Component):
                 with m.If(last_clock):
                     m.d.sync += [self.trigger.eq(0), readout_left.eq(self.readout_cycles)]
                     m.d.sync += untimed.eq(self.readout_cycles.all())
-                    m.d.comb += [self.ended.eq(1), self.o.valid.eq(1)]
                     m.next = "IDLE"
                     with m.If(now.last):
                         m.d.sync += self.set.eq(~self.set)

@@ -160,6 +160,9 @@ class FrameMatcher(wiring.Component):
         with m.If(self.exposure_ended):
             m.d.sync += [overdue.eq(0), begins_early.eq(1)]
 
+        lost = Signal()
+        m.d.sync += lost.eq(0)
+
         def fail(code):
             for i in range(2):
                 with m.If(open_sets[i] & (status[i] == Code.OK)):
@@ -167,7 +170,7 @@ class FrameMatcher(wiring.Component):
 
         def lose_track(code):
             fail(code)
-            m.d.sync += [self.resync.eq(1), quiet.eq(self.silence), self.readout_known.eq(0)]
+            m.d.sync += [self.resync.eq(1), lost.eq(1), self.readout_known.eq(0)]
 
         def extra():
             m.d.comb += self.extra.eq(1)
@@ -306,7 +309,7 @@ class FrameMatcher(wiring.Component):
         waited, rounds = Signal(32), Signal(range(_ROUNDS + 1))
         m.d.comb += self.hopeless.eq(rounds == _ROUNDS)
         with m.If(self.resync):
-            with m.If(self.i.valid | self.in_frame | self.trigger | due.r_rdy):
+            with m.If(lost | self.i.valid | self.in_frame | self.trigger | due.r_rdy):
                 m.d.sync += quiet.eq(self.silence)
             with m.Elif(quiet != 0):
                 m.d.sync += quiet.eq(quiet - 1)

@@ -99,22 +99,23 @@ class ResultSender(wiring.Component):
                 with m.If(left == 1):
                     m.next = following
 
+        # `shift` is loaded all along where a state only waits: its enable is then a short path.
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.busy.eq(self.batch.valid)
+                m.d.sync += [
+                    shift.eq(Cat(Const(Type.RESULT, 8), batch.sequence, batch.first_exposure, batch.count)),
+                    left.eq(8),
+                    remaining.eq(batch.count),
+                ]
                 # The packet begins with its first result, so that other replies may pass until then.
                 with m.If(self.batch.valid & self.ended.valid):
-                    m.d.sync += [
-                        shift.eq(Cat(Const(Type.RESULT, 8), batch.sequence, batch.first_exposure, batch.count)),
-                        left.eq(8),
-                        remaining.eq(batch.count),
-                    ]
                     m.next = "HEADER"
             with m.State("HEADER"):
                 send_shift("NEXT")
             with m.State("NEXT"):
+                m.d.sync += [shift.eq(record), left.eq(RECORD_HEAD_BYTES)]
                 with m.If(self.ended.valid):
-                    m.d.sync += [shift.eq(record), left.eq(RECORD_HEAD_BYTES)]
                     m.next = "RECORD"
             with m.State("RECORD"):
                 # The first values come down the reader's pipeline behind the head.
@@ -126,9 +127,8 @@ class ResultSender(wiring.Component):
                     o.p.data.eq(self.packed.payload),
                     self.packed.ready.eq(o.ready),
                 ]
-                m.d.sync += number.eq(0)
+                m.d.sync += [number.eq(0), shift.eq(record.saturated), left.eq(_TAIL_BYTES)]
                 with m.If(o.valid & o.ready & self.packed_last):
-                    m.d.sync += [shift.eq(record.saturated), left.eq(_TAIL_BYTES)]
                     m.next = "TAIL"
             with m.State("TAIL"):
                 m.d.comb += [o.valid.eq(1), o.p.data.eq(shift[:8]), o.p.last.eq((left == 1) & final & ~self.monitors)]

@@ -95,7 +95,7 @@ def length(b: Bench) -> None:
     b.claim(implies(dut.trigger, (counter + high == whole + 1) & (counter != 0)))
     # What is decided a clock ahead.
     b.claim(implies(b.state(dut, "READY"), b.inside(dut, "shortest") == (cycles <= 1)))
-    b.claim(implies(dut.trigger, b.inside(dut, "last_clock") == (counter == 1)))
+    b.claim(b.inside(dut, "last_clock") == (dut.trigger & (counter == 1)))
 
 
 TAGS = 1 << 4
