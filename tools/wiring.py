@@ -14,6 +14,7 @@ import matplotlib
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from openopu_boards.board import MODULES, Board, Line, board
+from openopu_rtl.protocol import Link
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -27,6 +28,8 @@ PARTS = {
 
 _BARE = {"cam_dval": "the gateware takes it as high"}
 """What an input without a pin means."""
+_PULLED = {"ecp5": " (the FPGA's own is on)", "xilinx": " (10 kOhm to ground)"}
+"""By family: the pull-down of ``interlock_closed``."""
 _DIRECTIONS = {"i": "in", "o": "out", "io": "both", "od": "open drain"}
 
 
@@ -111,19 +114,21 @@ def page(b: Board) -> str:
     unconnected = ", ".join(f"`{n}` ({_BARE[n]})" for n in b.unconnected)
     missing = f"Not connected on this board: {unconnected}.\n\n" if unconnected else ""
     chip = "chip" in b.plants
+    # FTDI chips come up at another rate than the library's own, and answer nothing there.
+    port = f"serial:/dev/ttyUSB0?baud={b.baud}"
     selftest = (
-        """3. **Self-test without optics.** The gateware holds a small pseudo-random medium that plays as the camera:
+        f"""3. **Self-test without optics.** The gateware holds a small pseudo-random medium that plays as the camera:
 
    ```console
-   openopu selftest --device 'serial:/dev/ttyUSB0?plant=chip'
+   openopu selftest --device '{port}&plant=chip'
    ```
 
    Link, memories, datapath and pairing are compared with the twin, integer for integer."""
         if chip
-        else """3. **Self-test of the link.** This gateware is built without the medium that stands in for optics:
+        else f"""3. **Self-test of the link.** This gateware is built without the medium that stands in for optics:
 
    ```console
-   openopu selftest --device serial:/dev/ttyUSB0 --only link interlock
+   openopu selftest --device '{port}' --only link interlock
    ```"""
     )
     flash = (
@@ -155,27 +160,30 @@ clock may be up to {b.camera_clock_hz / 1e6:g} MHz. All lines are 3.3 V.
 - **Pull-down on `laser_enable`**: 10 kOhm to ground at the laser driver's input, and on its modulation input where it
   has one. While the FPGA is not configured, in reset, or without power, only this keeps the laser dark.
 - **Loop on `interlock_closed`**: 3.3 V through door switch, key switch and emergency stop, so that a broken wire is an
-  open loop. The same contacts also interrupt the laser's supply, or its certified interlock input, by hardware, in
-  series: the gateware is no certified safety function. See [safety](safety.md).
+  open loop, and a pull-down at the pin{_PULLED[b.family]}. The same contacts also interrupt the laser's
+  supply, or its certified interlock input, by hardware, in series: the gateware is no certified safety function. See
+  [safety](safety.md).
 
 ## Bring-up
 
 {flash}
-2. **Is it there?** `openopu doctor` lists the ports; `openopu doctor --device serial:/dev/ttyUSB0` says what the board
-   is, and on trouble what to do. A host of another version is refused, with the way to flash the right gateware.
+2. **Is it there?** `openopu doctor` lists the ports; `openopu doctor --device '{port}'` says
+   what the board is, and on trouble what to do. A host of another version is refused, with the way to flash the right
+   gateware.{" Link `usb` is `serial:/dev/ttyACM0`, here and below." if Link.USB in b.links else ""}
 {selftest}
 4. **Interlock, still without a laser.** Close the loop, put a voltmeter on `laser_enable`, and run
-   `openopu selftest --device serial:/dev/ttyUSB0 --arm --only interlock`. The voltage comes with arming and goes when
-   the test lets the heartbeat run out. Open the loop while it is on: it goes at once, and stays away when
-   the loop is closed.
-5. **Modulator.** Switch the panel on and run `openopu selftest --device serial:/dev/ttyUSB0 --only modulator`; watch
-   the test patterns (halves, checkerboard, corners) for a wrong resolution, scaling or orientation. See
-   [displays](displays.md).
-6. **Camera.** `openopu sensor --device serial:/dev/ttyUSB0 --name mt9v034` configures a sensor over I2C; any camera
-   with FVAL, LVAL, pixel clock and external trigger will do. Then `--only camera pairing`. See [cameras](camera.md).
+   `openopu selftest --device '{port}' --arm --only interlock`. The voltage comes with
+   arming and goes when the test lets the heartbeat run out. Open the loop while it is on: it goes at once, and stays
+   away when the loop is closed.
+5. **Modulator.** Switch the panel on and run
+   `openopu selftest --device '{port}' --only modulator`; watch the test patterns (halves,
+   checkerboard, corners) for a wrong resolution, scaling or orientation. See [displays](displays.md).
+6. **Camera.** `openopu sensor --device '{port}' --name mt9v034` configures a sensor over
+   I2C; any camera with FVAL, LVAL, pixel clock and external trigger will do. Then `openopu selftest` with
+   `--only camera pairing`. See [cameras](camera.md).
 7. **Light.** With the beam blocked, arm (`--arm`), measure power and photodiode reading, and set `monitor_limit` above
-   it. Unblock the beam; `openopu selftest --device serial:/dev/ttyUSB0 --arm` now makes every check, the settle sweep
-   too.
+   it. Unblock the beam; `openopu selftest --device '{port}' --arm` now makes every check,
+   the settle sweep too.
 
 ## Sources
 

@@ -64,7 +64,6 @@ def build(board: Board, out: Path, seed: int | None = None) -> dict[str, Any]:
     shutil.rmtree(work, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     sidecar = folder / f"{NAME}-{board.name}.json"
-    sidecar.unlink(missing_ok=True)
     options: dict[str, Any] = {}
     if board.family == "ecp5":
         environment = tools.environment()
@@ -105,6 +104,7 @@ def build(board: Board, out: Path, seed: int | None = None) -> dict[str, Any]:
         report = json.loads((work / f"{NAME}.report.json").read_text())
         about |= judge(board, report, wanted)
         bitstream = folder / f"{NAME}-{board.name}.bit"
+        sidecar.unlink(missing_ok=True)  # only now: a build that fails leaves the one before whole
         shutil.copy(work / f"{NAME}.bit", bitstream)
         about |= {"file": bitstream.name, "sha256": hashlib.sha256(bitstream.read_bytes()).hexdigest()}
     else:

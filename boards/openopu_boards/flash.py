@@ -46,7 +46,7 @@ def check_file(board: Board, bitstream: Path) -> dict[str, Any]:
         raise UsageError("there is no such bitstream", where, again)
     try:
         about: dict[str, Any] = json.loads(sidecar.read_text())
-        found, digest = str(about["board"]), str(about["sha256"])
+        found, digest, _ = str(about["board"]), str(about["sha256"]), str(about["id"])
     except FileNotFoundError:
         raise UsageError("the bitstream has no side-car, so its board is not known", str(sidecar), again) from None
     except (ValueError, KeyError, TypeError):

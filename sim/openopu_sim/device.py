@@ -77,6 +77,16 @@ def settings_of(url: DeviceUrl) -> BenchSettings:
     )
 
 
+def netlist_of(url: DeviceUrl) -> Path | None:
+    """Verilog to simulate in place of the gateware's, if a URL names one. Raises :class:`UrlError`."""
+    if "netlist" not in url.parameters:
+        return None
+    netlist = Path(url.parameters["netlist"])
+    if not netlist.is_file():
+        raise UrlError(f"there is no netlist {netlist}", str(url), "Make one: make netlist")
+    return netlist
+
+
 def _choice(url: DeviceUrl, key: str, choices: tuple[str, ...]) -> str:
     """Value of ``key``, one of ``choices``, the first one where it is not given."""
 
@@ -139,10 +149,7 @@ def open_rtl(url: DeviceUrl) -> Device:
     """
     settings = settings_of(url)
     source = plant_source_of(url)
-    netlist = Path(url.parameters["netlist"]) if "netlist" in url.parameters else None
-    if netlist and not netlist.is_file():
-        raise UrlError(f"there is no netlist {netlist}", str(url), "Make one: make netlist")
-    simulation = Simulation(settings, netlist)
+    simulation = Simulation(settings, netlist_of(url))
     try:
         transport = RtlTransport(simulation, str(url), settings.clock_hz // UART_DIVISOR)
     except BaseException:

@@ -172,10 +172,15 @@ def test_the_table_keeps_other_boards(tmp_path):
 def test_missing_tools_are_said(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(tools.sys, "executable", str(tmp_path / "python"))
     monkeypatch.setenv("PATH", "")
+    before = [tmp_path / "ulx3s" / f"{NAME}-ulx3s{suffix}" for suffix in (".bit", ".json")]
+    before[0].parent.mkdir()
+    for path in before:
+        path.touch()
     assert cli.main(["bitstream", "--board", "ulx3s", "--out", str(tmp_path), "--json"]) == cli.EXIT_FAILURE
     said = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert said["error"] == "ToolMissing"
     assert "pip install" in said["next_step"]
+    assert all(path.exists() for path in before)  # a build that fails leaves the one before
 
 
 def test_wrong_arguments_of_bitstream(tmp_path, capsys):

@@ -63,7 +63,7 @@ def test_a_file_that_is_not_whole_is_refused(loader, bitstream):
     with pytest.raises(flash.DamagedBitstream, match="not the one"):
         flash.flash(ULX3S, bitstream, False)
     bitstream.write_bytes(whole)
-    for text in ("{", "[]", "{}", json.dumps({"board": "ulx3s"})):
+    for text in ("{", "[]", "{}", json.dumps({"board": "ulx3s"}), about.replace('"id"', '"was"')):
         sidecar.write_text(text)
         with pytest.raises(UsageError, match="cannot be read"):
             flash.flash(ULX3S, bitstream, False)

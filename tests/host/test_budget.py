@@ -77,8 +77,11 @@ def test_the_command(capsys):
 
 
 @pytest.mark.parametrize(
-    "words", ["--n 63", "--m x", "--bits 9", "--planes 0", "--exposure-us -1", "--clock-hz 5", "--store-bytes 8"]
+    "words",
+    ["--n 63", "--n 9999999999", "--m x", "--m 0", "--m 9999999", "--bits 9", "--planes 0", "--store-bytes 8"]
+    + [f"--{name} {value}" for name in ("exposure-us", "clock-hz") for value in ("-1", "nan", "inf")],
 )
 def test_bad_input(capsys, words):
     assert cli.main(["budget", *words.split()]) == 2
     assert "Take" in (text := capsys.readouterr().err) or "Give" in text or "Write" in text
+    assert words.split()[0] in text

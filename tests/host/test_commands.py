@@ -184,6 +184,11 @@ def test_doctor_names_a_missing_port(capsys):
     assert (code, result["stage"], result["error"]) == (1, "open", "PortNotFound")
 
 
+def test_doctor_names_the_file(capsys):
+    assert cli.main(["doctor", "--device", "twin:?plant=none.toml", "--json"]) == 1
+    assert "none.toml" in result_of(capsys)["where"]
+
+
 def test_every_command_has_help():
     for name in ("compare", "doctor", "train"):
         out = subprocess.run([sys.executable, "-m", "openopu.cli", name, "--help"], capture_output=True, text=True)

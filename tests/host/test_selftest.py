@@ -6,7 +6,7 @@ import numpy as np
 import openopu
 import pytest
 from openopu import cli
-from openopu.selftest import checks
+from openopu.selftest import checks, command
 from openopu.selftest.counted import with_faults
 from openopu.selftest.report import Verdict, as_text
 
@@ -62,6 +62,12 @@ def test_report_for_people(capsys, tmp_path):
     assert text in capsys.readouterr().out
     assert "2 pass, 0 FAIL, 0 left out" in text
     assert "none damaged" in text
+
+
+def test_a_report_that_cannot_be_written_is_said_before_the_checks(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "_make", lambda *_: pytest.fail("a check was made"))
+    assert cli.main(["selftest", "--device", URL, "--out", str(tmp_path / "none" / "report.txt")]) == 1
+    assert "none/report.txt" in capsys.readouterr().err
 
 
 def test_settings_are_left_as_they_were(opu):

@@ -55,6 +55,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if unknown := [n for n in args.only if n not in CHECKS]:
         raise UsageError(f"there is no check `{unknown[0]}`", "--only", f"Take some of: {', '.join(CHECKS)}")
     chosen = [n for n in CHECKS if not args.only or n in args.only]
+    if args.out:
+        Path(args.out).open("a").close()  # not after minutes of checks: can it be written?
     made: list[Check] = []
     with open_opu(args.device, arm=args.arm, allow_dark=True) as opu:
         about = f"{opu.device.name}, gateware {opu.gateware}, n = {opu.geometry.modes}, m = {opu.geometry.outputs}\n\n"
@@ -62,10 +64,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             for name in chosen:
                 made.append(_make(name, opu))
     text = about + as_text(made)
-    if args.out:
-        Path(args.out).write_text(text)
     if not args.json:
         print(text)
+    if args.out:
+        Path(args.out).write_text(text)
     return {
         "ok": all(c.verdict is not Verdict.FAIL for c in made),
         "device": args.device,

@@ -215,7 +215,11 @@ def _said_where(folder: RunFolder | None, trainer: Trainer) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         where = f"epoch {trainer.epoch + 1}, step {trainer.step}"
-        step = f"Continue with --resume --out {folder.path}" if folder else "With --out DIR it could be resumed"
+        step = (
+            f"Continue with `openopu train --resume --out {folder.path}` and the same settings"
+            if folder
+            else "With --out DIR it could be resumed"
+        )
         raise Interrupted("stopped", where, step) from None
 
 

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from openopu.errors import DeviceError
+from openopu.programs import run_to_end
 from openopu_rtl.protocol import Geometry
 
 from . import cache
@@ -205,22 +206,13 @@ def _need(tool: str) -> None:
 def _run(command: list[str], folder: Path, environment: dict[str, str]) -> None:
     _need(command[0])
     try:
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=BUILD_SECONDS_MAX,
-            check=False,
-        )
+        code, said = run_to_end(command, folder, BUILD_SECONDS_MAX, environment)
     except subprocess.TimeoutExpired:
         raise BuildError(
             f"`{command[0]}` did not end within {BUILD_SECONDS_MAX} s",
             str(folder),
             "Is the machine overloaded? Try again",
         ) from None
-    if done.returncode:
-        tail = "\n".join(done.stdout.splitlines()[-30:])
+    if code:
+        tail = "\n".join(said.splitlines()[-30:])
         raise BuildError(f"`{Path(command[0]).name}` failed:\n{tail}\n", str(folder), "See the tool's message above")

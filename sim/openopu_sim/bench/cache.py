@@ -60,7 +60,9 @@ def obtain(kind: str, key: str, make: Callable[[Path], None]) -> Path:
     final = root / f"{kind}-{key}"
     with _locked(root / f"{kind}-{key}.lock"):
         if not final.exists():
-            temporary = Path(tempfile.mkdtemp(prefix=f".{kind}-", dir=root))
+            for left in root.glob(f".{kind}-{key}-*"):  # by one that was killed: nobody else makes this now
+                shutil.rmtree(left, ignore_errors=True)
+            temporary = Path(tempfile.mkdtemp(prefix=f".{kind}-{key}-", dir=root))
             try:
                 make(temporary)
                 temporary.rename(final)

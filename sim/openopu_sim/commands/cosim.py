@@ -16,7 +16,7 @@ from openopu.errors import UsageError
 from openopu.url import DeviceUrl
 
 from ..bench.settings import LINKS_PLAYED
-from ..device import settings_of
+from ..device import netlist_of, settings_of
 
 PLAIN_KEYS = ("n", "m", "bits", "geometry", "plant", "optics", "noise", "seed", "noise_seed")
 """Keys of a device URL that are options of the command too; the others go by ``--set``."""
@@ -56,6 +56,8 @@ def url_of(args: argparse.Namespace) -> DeviceUrl:
         key, equals, value = pair.partition("=")
         if not equals:
             raise UsageError(f"`{pair}` is not KEY=VALUE", "--set", "Write for example --set store_bytes=8192")
+        if key in keys:
+            raise UsageError(f"`{key}` is given twice", "--set", "Give each key once, as an option or by --set")
         keys[key] = value
     return DeviceUrl("rtl", args.simulator, keys)
 
@@ -63,7 +65,8 @@ def url_of(args: argparse.Namespace) -> DeviceUrl:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     from ..bench.process import Simulation
 
-    settings = settings_of(url_of(args))
+    url = url_of(args)
+    settings, netlist = settings_of(url), netlist_of(url)
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -71,7 +74,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     before = signal.signal(signal.SIGTERM, interrupt)
     print(f"building and starting the simulation ({settings.simulator}) ...", flush=True)
     try:
-        with Simulation(settings) as simulation:
+        with Simulation(settings, netlist) as simulation:
             ready = {"port": simulation.port, "url": simulation.url, "simulator_pid": simulation.pid}
             if args.json:
                 print(json.dumps({"event": "ready", **ready}), flush=True)

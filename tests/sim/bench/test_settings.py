@@ -73,3 +73,7 @@ def test_url_and_command_say_the_same() -> None:
     assert settings.free_running
     with pytest.raises(UsageError, match="KEY=VALUE"):
         cosim.url_of(parser.parse_args(["--set", "x"]))
+    with pytest.raises(UsageError, match="given twice"):
+        cosim.url_of(parser.parse_args(["--n", "64", "--set", "n=128"]))
+    with pytest.raises(UsageError, match="no netlist"):
+        cosim.run(parser.parse_args(["--set", "netlist=none.v"]))
