@@ -124,7 +124,7 @@ def judge(board: Board, report: dict[str, Any], wanted: dict[str, float]) -> dic
         raise TimingMissed(
             f"timing is not met: {', '.join(slow)}",
             board.name,
-            "Try another --seed, or a slower clock_hz in the board's file",
+            "Let it try more seeds (--tries 10), or take a slower clock_hz in the board's file",
         )
     resources = {
         name: {key: sum(report["utilization"][cell][key] for cell in cells) for key in ("used", "available")}

@@ -53,6 +53,8 @@ BOARD = Ecp5Board(
     camera_clock_hz=74_250_000,
     adc=Max11125,
     dvi=True,
+    plants=("chip", "host"),
+    seed=3,
     unconnected=("cam_dval",),
     links={
         Link.UART: ft231x(rx="M1", tx="L4"),

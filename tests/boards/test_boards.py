@@ -186,9 +186,26 @@ def test_missing_tools_are_said(monkeypatch, tmp_path, capsys):
 def test_wrong_arguments_of_bitstream(tmp_path, capsys):
     page = tmp_path / "page.md"
     page.write_text("no table\n")
-    for words in (["--seed", "-1"], ["--report", str(page)], ["--report", str(tmp_path / "none.md")]):
+    for words in (["--seed", "-1"], ["--tries", "0"], ["--report", str(page)], ["--report", str(tmp_path / "none.md")]):
         assert cli.main(["bitstream", "--board", "ulx3s", "--out", str(tmp_path), *words, "--json"]) == cli.EXIT_USAGE
         assert json.loads(capsys.readouterr().out.splitlines()[-1])["next_step"]
+
+
+def test_seeds_are_tried_until_one_meets_timing(monkeypatch, tmp_path, capsys):
+    tried = []
+
+    def build(of, out, seed):
+        tried.append(seed)
+        if seed < 9:
+            raise TimingMissed("timing is not met: sync 99.0 of 100.00 MHz", of.name, "")
+        return {"clocks": {}, "seed": seed}
+
+    monkeypatch.setattr("openopu_boards.commands.bitstream.build", build)
+    command = ["bitstream", "--board", "ulx3s", "--out", str(tmp_path), "--seed", "7", "--json"]
+    assert cli.main([*command, "--tries", "2"]) == cli.EXIT_FAILURE
+    assert cli.main([*command, "--tries", "5"]) == 0
+    assert tried == [7, 8, 7, 8, 9]
+    assert "seed 7: timing is not met" in capsys.readouterr().err
 
 
 def test_a_tool_that_fails_and_one_that_hangs(tmp_path):
