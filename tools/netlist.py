@@ -20,7 +20,7 @@ MODES = OUTPUTS = 64
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("build/netlist"), metavar="DIR")
-    parser.add_argument("--projections", type=int, default=20, metavar="N")
+    parser.add_argument("--projections", type=int, default=8, metavar="N")
     parser.add_argument("--seed", type=int, default=1, metavar="S")
     return parser.parse_args()
 
@@ -31,7 +31,7 @@ def main() -> int:
     size = f"n={MODES}&m={OUTPUTS}"
     parser = argparse.ArgumentParser()
     compare.add_arguments(parser)
-    words = ["--device-a", f"twin:?{size}", "--device-b", f"rtl:verilator?{size}&netlist={netlist}"]
+    words = ["--device-a", f"twin:?{size}", "--device-b", f"rtl:verilator?{size}&link=bytes&netlist={netlist}"]
     words += ["--projections", str(args.projections), "--seed", str(args.seed)]
     result: dict[str, Any] = compare.run(parser.parse_args(words))
     (args.out / "result.json").write_text(json.dumps(result, indent=1) + "\n")

@@ -11,6 +11,8 @@ from . import tools
 
 TOP = "openopu_sim_top"
 SECONDS_MAX = 3600
+_DELAYS = re.compile(r"\bspecify\b.*?\bendspecify\b", re.S)
+"""A simulation of clock cycles has no use for them."""
 _INCLUDE = re.compile(r'^\s*`include "(\w+\.vh)"\s*$', re.M)
 
 
@@ -31,7 +33,8 @@ def cell_models(lattice: Path) -> str:
         included.add(name)
         return _INCLUDE.sub(resolve, (lattice / name).read_text())
 
-    return _INCLUDE.sub(resolve, text) + (Path(__file__).parent / "cells" / "ecp5.v").read_text()
+    text = _DELAYS.sub("", _INCLUDE.sub(resolve, text))
+    return text + (Path(__file__).parent / "cells" / "ecp5.v").read_text()
 
 
 def mapped_verilog(geometry: Geometry, folder: Path) -> Path:

@@ -45,7 +45,7 @@ BENCH_KEYS = (
     "camera_clock_hz",
     "netlist",
 )
-TIME_FACTOR = {"verilator": 500.0, "icarus": 20_000.0}
+TIME_FACTOR = {"verilator": 500.0, "icarus": 20_000.0, "netlist": 40_000.0}
 """Wall seconds for a second of the device's clock, at most, also on a machine with other work to do."""
 _CLOCKS_HZ = (1_000_000, 500_000_000)
 UART_DIVISOR = REGISTERS["uart_divisor"].reset
@@ -149,7 +149,8 @@ def open_rtl(url: DeviceUrl) -> Device:
     """
     settings = settings_of(url)
     source = plant_source_of(url)
-    simulation = Simulation(settings, netlist_of(url))
+    netlist = netlist_of(url)
+    simulation = Simulation(settings, netlist)
     try:
         transport = RtlTransport(simulation, str(url), settings.clock_hz // UART_DIVISOR)
     except BaseException:
@@ -162,6 +163,6 @@ def open_rtl(url: DeviceUrl) -> Device:
         arms_itself=source == "camera",
         plant_source=PLANT_SOURCES[source],
         realtime=settings.free_running,
-        time_factor=TIME_FACTOR[settings.simulator],
+        time_factor=TIME_FACTOR["netlist" if netlist else settings.simulator],
     )
     return inject(device) if source == "host" else device

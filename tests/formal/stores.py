@@ -71,7 +71,7 @@ def store_and_loader(b: Bench) -> None:
 def camera(b: Bench) -> None:
     """The camera cannot wait: a pixel that finds no room is lost, and its frame's end says so."""
     dut = b.add(CameraPort(SMALL), in_sync("cam"))
-    pixel = b.past(dut.fval & dut.lval)
+    pixel = b.past(dut.fval & dut.lval & dut.dval)
     """A pixel stands behind the register at the pins."""
     frame, frame_before = b.past(dut.fval), b.past(b.past(dut.fval))
     lost = Signal()
