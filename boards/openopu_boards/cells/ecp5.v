@@ -3,8 +3,8 @@
 // DP16KD after Lattice FPGA-TN-02204 (formerly TN1264), "ECP5 and ECP5-5G Memory Usage Guide": 18 Kbit in 1,024 words of
 // 18, of which ports of 1, 2 and 4 bits reach 16 of 18; an address counts bits; ports of 18 and 36 bits have byte
 // enables in the low bits of the address; a read takes a clock; with NOREG there is no second register. Where one port
-// reads what the other writes in the same clock the guide promises nothing, so this gives the inverse of what stood
-// there: whoever relies on it is found. Order of bits in INITVAL and of narrow data: as yosys' mapping has them.
+// reads bits that the other writes in the same clock the guide promises nothing, so this gives the inverse of what
+// stood there: whoever relies on it is found. Order of bits in INITVAL and of narrow data: as yosys' mapping has them.
 //
 // MULT18X18D without its registers, as yosys maps a product: FPGA-TN-02205, "sysDSP Usage Guide".
 
@@ -172,8 +172,17 @@ module DP16KD (
     wire write_B = CEB & WEB & ~CSB2 & ~CSB1 & ~CSB0;
     wire [9:0] word_A = address_A[13:4];
     wire [9:0] word_B = address_B[13:4];
-    wire clash = word_A == word_B | (WIDE & word_A[9:1] == word_B[9:1]) |
-        (DATA_WIDTH_A == 36 & word_A[9:1] == word_B[9:1]);
+    // Bits of a word that the other port reads while this one writes them.
+    function [17:0] clash_A(input [9:0] word);
+        if (DATA_WIDTH_A == 36)
+            clash_A = write_A & word[9:1] == word_A[9:1]
+                ? (word[0] ? {{9{address_A[3]}}, {9{address_A[2]}}} : {{9{address_A[1]}}, {9{address_A[0]}}}) : 18'h0;
+        else
+            clash_A = write_A & word == word_A ? mask(DATA_WIDTH_A, address_A, 1'b1) : 18'h0;
+    endfunction
+    function [17:0] clash_B(input [9:0] word);
+        clash_B = write_B & word == word_B ? mask(DATA_WIDTH_B, address_B, 1'b1) : 18'h0;
+    endfunction
     wire clock_A = CLKAMUX == "INV" ? ~CLKA : CLKA;
     wire clock_B = CLKBMUX == "INV" ? ~CLKB : CLKB;
 
@@ -191,7 +200,7 @@ module DP16KD (
         if (RSTA) out_A <= 18'h0;
         else if (CEA & (~WEA | WRITEMODE_A != "NORMAL"))
             out_A <= WEA & WRITEMODE_A == "WRITETHROUGH" ? data_A :
-                (words[word_A] >> place(DATA_WIDTH_A, address_A) ^ {18{clash & write_B}}) & lane(DATA_WIDTH_A);
+                ((words[word_A] ^ clash_B(word_A)) >> place(DATA_WIDTH_A, address_A)) & lane(DATA_WIDTH_A);
     end
     always @(posedge clock_B) begin
         if (write_B)
@@ -202,11 +211,11 @@ module DP16KD (
             low_B <= 18'h0;
         end else if (CEB & (~WEB | WRITEMODE_B != "NORMAL")) begin
             if (WIDE) begin
-                low_B <= words[{word_B[9:1], 1'b0}] ^ {18{clash & write_A}};
-                out_B <= words[{word_B[9:1], 1'b1}] ^ {18{clash & write_A}};
+                low_B <= words[{word_B[9:1], 1'b0}] ^ clash_A({word_B[9:1], 1'b0});
+                out_B <= words[{word_B[9:1], 1'b1}] ^ clash_A({word_B[9:1], 1'b1});
             end else
                 out_B <= WEB & WRITEMODE_B == "WRITETHROUGH" ? data_B :
-                    (words[word_B] >> place(DATA_WIDTH_B, address_B) ^ {18{clash & write_A}}) & lane(DATA_WIDTH_B);
+                    ((words[word_B] ^ clash_A(word_B)) >> place(DATA_WIDTH_B, address_B)) & lane(DATA_WIDTH_B);
         end
     end
     function [17:0] merged(input [17:0] old, input [17:0] data, input [17:0] where);
