@@ -101,7 +101,9 @@ def build(board: Board, out: Path, seed: int | None = None) -> dict[str, Any]:
         if board.dvi:
             wanted["slm_x5"] = 5 * top.clocks.slm_hz
         tools.run(["sh", script], work, BUILD_SECONDS_MAX, environment)
-        report = json.loads((work / f"{NAME}.report.json").read_text())
+        report = named_by_driver(
+            json.loads((work / f"{NAME}.report.json").read_text()), json.loads((work / f"{NAME}.json").read_text())
+        )
         about |= judge(board, report, wanted)
         bitstream = folder / f"{NAME}-{board.name}.bit"
         sidecar.unlink(missing_ok=True)  # only now: a build that fails leaves the one before whole
@@ -114,6 +116,35 @@ def build(board: Board, out: Path, seed: int | None = None) -> dict[str, Any]:
         about["resources"] = _estimate(work)
     sidecar.write_text(json.dumps(about, indent=1) + "\n")
     return about | {"sidecar": str(sidecar)}
+
+
+def named_by_driver(report: dict[str, Any], netlist: dict[str, Any]) -> dict[str, Any]:
+    """nextpnr's report, with each clock's net named after what drives it.
+
+    A net has the name of any of its ends, another in every build. ``netlist`` is yosys' JSON.
+    """
+    module = netlist["modules"][NAME]
+    drivers: dict[int, str] = {}
+    for name, cell in module["cells"].items():
+        pin = re.fullmatch(r"(\w+_clk)(\$\d+)?\.buf\.buf0", name)
+        if cell["type"] == "EHXPLLL":
+            drivers |= {bits[0]: f"{name}_{port.lower()}" for port, bits in cell["connections"].items() if bits}
+        elif pin and cell["type"] == "TRELLIS_IO":
+            drivers |= dict.fromkeys(cell["connections"]["O"], f"{pin[1]}_0__io")
+    renamed = {}
+    for net, about in module["netnames"].items():
+        if len(about["bits"]) == 1 and about["bits"][0] in drivers:
+            renamed[net] = renamed[f"$glbnet${net}"] = f"$glbnet${drivers[about['bits'][0]]}"
+
+    def edge(text: str) -> str:
+        kind, _, net = text.partition(" ")
+        return f"{kind} {renamed.get(net, net)}" if net else text
+
+    paths = [p | {"from": edge(p["from"]), "to": edge(p["to"])} for p in report["critical_paths"]]
+    return report | {
+        "fmax": {renamed.get(net, net): clock for net, clock in report["fmax"].items()},
+        "critical_paths": paths,
+    }
 
 
 def judge(board: Board, report: dict[str, Any], wanted: dict[str, float]) -> dict[str, Any]:
@@ -134,13 +165,12 @@ def judge(board: Board, report: dict[str, Any], wanted: dict[str, float]) -> dic
 
 
 def _clocks(report: dict[str, Any], wanted: dict[str, float]) -> dict[str, Any]:
-    """Fmax of every clock domain. A clock's net bears the name of the domain in some module, or of its driver."""
-    nets = {"sync": "clk|pll_sync_clkop", "slm_x5": "slm_x5_clk|pll_slm_clkop", "slm": "slm_clk|pll_slm_clkos"}
-    nets |= {"cam": "cam_clk(_0__io)?", "ft": r"ft_clk|link_clk(\.buf\.i|_0__io)?"}
-    nets |= {"usb_io": "usb_io_clk|pll_usb_clkop", "usb": "usb_clk|pll_usb_clkos"}
+    """Fmax of every clock domain, whose nets bear the names of their drivers."""
+    nets = {"sync": "pll_sync_clkop", "slm_x5": "pll_slm_clkop", "slm": "pll_slm_clkos", "cam": "cam_clk_0__io"}
+    nets |= {"ft": "link_clk_0__io", "usb_io": "pll_usb_clkop", "usb": "pll_usb_clkos"}
     clocks: dict[str, Any] = {}
     for name, hz in wanted.items():
-        found = [net for net in report["fmax"] if re.search(rf"[.$]({nets[name]})(\$|$)", net)]
+        found = [net for net in report["fmax"] if net == f"$glbnet${nets[name]}"]
         if len(found) != 1:
             raise OpenopuError(
                 f"nextpnr reports {len(found)} clocks for `{name}`: {', '.join(report['fmax'])}",

@@ -12,7 +12,7 @@ from amaranth.sim import Simulator
 from openopu import cli
 from openopu.errors import UsageError
 from openopu_boards.board import MODULES, board, with_link
-from openopu_boards.build import NAME, _clocks
+from openopu_boards.build import NAME, _clocks, named_by_driver
 from openopu_boards.link import DOMAINS, PINS, add_link
 from openopu_boards.top import BoardTop
 from openopu_rtl.interlock import Interlock
@@ -236,18 +236,22 @@ def test_the_gateware_elaborates_with_each_link(kind):
 
 
 def test_the_clocks_of_each_link_are_judged():
-    """By the names that nextpnr gives to their nets."""
-    nets = {
-        "ft": "$glbnet$link_clk.buf.i",
-        "usb": "$glbnet$link.device.usb.data_crc.usb_clk",
-        "usb_io": "$glbnet$link.device.usb.translator.usb_io_clk",
+    """Whatever names nextpnr gives to their nets."""
+    nets = {"ft": "$glbnet$link_clk.buf.i", "usb": "$glbnet$link.device.usb_clk", "usb_io": "$glbnet$a.async_ff_clk"}
+    cells = {
+        "link_clk$7.buf.buf0": {"type": "TRELLIS_IO", "connections": {"B": [9], "O": [1]}},
+        "pll_usb": {"type": "EHXPLLL", "connections": {"CLKOP": [3], "CLKOS": [2], "RST": []}},
     }
+    names = {net.removeprefix("$glbnet$"): {"bits": [k + 1]} for k, net in enumerate(nets.values())}
+    netlist = {"modules": {NAME: {"cells": cells, "netnames": names | {"else": {"bits": [4]}}}}}
     wanted = DOMAINS[Link.FT245SYNC] | DOMAINS[Link.USB]
     report = {
         "fmax": {nets[name]: {"achieved": 50.0, "constraint": hz / 1e6} for name, hz in wanted.items()},
-        "critical_paths": [],
+        "critical_paths": [{"from": "<async>", "to": f"posedge {nets['ft']}", "path": [{"delay": 7.5}]}],
     }
-    assert {name: c["met"] for name, c in _clocks(report, wanted).items()} == {"ft": False, "usb_io": True, "usb": True}
+    found = _clocks(named_by_driver(report, netlist), wanted)
+    assert found["ft"]["pins_in_ns"] == 7.5
+    assert {name: c["met"] for name, c in found.items()} == {"ft": False, "usb_io": True, "usb": True}
 
 
 def test_which_board_has_which_link():
