@@ -282,7 +282,7 @@ def test_event_counter(rng, ratio):
     async def events(ctx):
         nonlocal sent
         for _ in range(1500):
-            event = rng.random() < 0.15
+            event = rng.random() < 0.25
             ctx.set(dut.event, event)
             sent += event
             await ctx.tick("other")

@@ -221,7 +221,7 @@ def test_the_medium_is_a_random_one():
         assert (crops == full).mean() < 0.003
 
 
-def play(geometry, pixels, *, abort_at=None, rng):
+def play(geometry, pixels, *, abort_at=None, abort_clocks=200, rng):
     """Words of the camera port when ``pixels`` go through a player; ``abort_at`` of them, then it is aborted."""
     m = Module()
     m.submodules.player = player = FramePlayer(geometry)
@@ -246,8 +246,16 @@ def play(geometry, pixels, *, abort_at=None, rng):
         for count, pixel in enumerate(pixels):
             if count == abort_at:
                 ctx.set(player.abort, 1)
-                await ctx.tick("cam").repeat(200)
+                await ctx.tick("cam").repeat(abort_clocks)
                 ctx.set(player.abort, 0)
+                # What had come before may still be on its way through the FIFO.
+                await ctx.tick("cam").repeat(4)
+                for _ in range(2000):
+                    *_, empty = await ctx.tick("cam").sample(player.empty)
+                    if empty:
+                        break
+                else:
+                    pytest.fail("the player does not come to rest")
             while rng.random() < 0.2:
                 await ctx.tick()
             ctx.set(fifo.w_data, int(pixel))
@@ -280,12 +288,13 @@ def test_frames_arrive_whole_through_the_camera_port(geometry, rng):
     assert ends == [(size, 0, 0), (2 * size + 1, 0, 0)]
 
 
-def test_an_aborted_frame_is_malformed_and_leaves_nothing(geometry, rng):
+@pytest.mark.parametrize("abort_clocks", [2, 3, 200])
+def test_an_aborted_frame_is_malformed_and_leaves_nothing(geometry, rng, abort_clocks):
     size = geometry.camera_width * geometry.camera_height
     half = rng.randrange(1, size)
     print("aborted after", half)
     pixels = [rng.getrandbits(geometry.pixel_bits) for _ in range(half + size)]
-    words = play(geometry, pixels, abort_at=half, rng=rng)
+    words = play(geometry, pixels, abort_at=half, abort_clocks=abort_clocks, rng=rng)
     *broken, whole = (i for i, w in enumerate(words) if w.end)
     assert all(words[i].malformed for i in broken)
     assert len(broken) == (half >= geometry.camera_width) or half < geometry.camera_width
