@@ -1,6 +1,7 @@
 """FT245-style FIFO, asynchronous: against a chip that obeys and polices its data sheet at one step a nanosecond."""
 
 import dataclasses
+import gc
 
 import pytest
 from openopu_rtl.ft245 import Ft245Async
@@ -100,8 +101,11 @@ def transfer(simulate, dut, chip, send, received, rng=None):
 
     async def sends(ctx):
         await give(ctx, dut.i, send, rng, pauses=0.3)
-        while len(chip.got) < len(send):
+        assert ctx.get(dut.busy) or not send
+        while len(chip.got) < len(send) or len(received) < count:
             await ctx.tick()
+        await ctx.tick().repeat(40)
+        assert not ctx.get(dut.busy)
 
     async def receives(ctx):
         await take(ctx, dut.o, count, received, rng)
@@ -157,6 +161,13 @@ def test_the_chips_laws_bite(simulate):
     chip.timing = FT232H
     transfer(simulate, dut, chip, bytes(4), received)
     assert {"RD# pulse", "WR# pulse"} <= set(chip.laws)
+
+
+@pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
+def test_a_chip_whose_status_is_slower_than_its_strobe_is_refused():
+    with pytest.raises(ValueError, match="TXE# must follow"):
+        Ft245Async(dataclasses.replace(FT232H, write_status_ns=31), 48_000_000)
+    gc.collect()
 
 
 def test_a_link_that_goes_away_is_told_once(simulate):

@@ -55,13 +55,14 @@ def transfer(simulate, dut, chip, send, clock_hz, rng=None):
 
     async def sends(ctx):
         await give(ctx, dut.i, send, rng, pauses=0.1)
-        while len(chip.got) < len(send):
+        assert ctx.get(dut.busy)
+        while len(chip.got) < len(send) or len(received) < count:
             await ctx.tick()
+        await ctx.tick().repeat(40)
+        assert not ctx.get(dut.busy)
 
     async def receives(ctx):
         await take(ctx, dut.o, count, received, rng)
-        await ctx.tick().repeat(40)
-        assert not ctx.get(dut.busy) or len(chip.got) < len(send)
 
     clocks = {"sync": 1 / clock_hz, "ft": 1 / FT245SYNC_HZ}
     simulate(dut, sends, receives, background=(chip.run,), clocks=clocks)

@@ -370,6 +370,34 @@ def test_another_master_wins_the_arbitration(rng, simulate):
     simulate(dut, script)
 
 
+@pytest.mark.parametrize(
+    ("read", "falls", "name"),
+    [(True, 37, "arbitration_lost"), (True, 19, "bus_stuck"), (False, 28, "bus_stuck")],
+    ids=["last acknowledge", "repeated START", "STOP"],
+)
+def test_sda_low_where_it_should_rise_is_named(rng, simulate, read, falls, name):
+    """Something else pulls SDA after so many falls of SCL: where the last byte read is not acknowledged, and where a
+    START or STOP needs it high. The bus is let go, and works again."""
+    dut = master()
+    slave = Slave(0x22, False, False, rng)
+    request = {"target": 0x22, "register": 5, "value": 9, "wide_register": 0, "wide_value": 0}
+
+    async def script(ctx):
+        bus = Bus(ctx, dut, slave)
+        bus.other_sda = lambda: int(bus.wires.checked != falls)
+        got = await bus.transfer(read=read, **request)
+        assert got[0] == name
+        assert not ctx.get(dut.sda_oe)
+        assert not ctx.get(dut.scl_oe)
+        bus.other_sda = lambda: 1
+        for _ in range(40):
+            await bus.clock()
+        assert (await bus.transfer(read=False, **request))[0] == "ok"
+        assert slave.memory == {5: 9}
+
+    simulate(dut, script)
+
+
 @pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
 def test_a_clock_that_is_too_slow_is_refused():
     with pytest.raises(ValueError, match="take at most 62500"):

@@ -6,7 +6,8 @@ import dataclasses
 
 import numpy as np
 import pytest
-from openopu_rtl import accumulator, binner, chip_medium, expander, results
+from openopu_rtl import accumulator, binner, chip_medium, expander, normaliser, results
+from openopu_rtl.monitor import weight
 from openopu_rtl.plant import plants_of
 from openopu_rtl.protocol import PROTOCOL_HASH, Code, ErrorReply, Format, PacketType
 from openopu_rtl.protocol.geometry import PanelKind
@@ -45,8 +46,10 @@ def levels_of(shot, plane):
     return np.where(plane, on, off)
 
 
-def integers(frames):
-    sums, _ = accumulator.model(PROGRAM.shots, np.stack([binner.model(SMALL, f) for f in frames])[None])
+def integers(frames, weights=None):
+    binned = np.stack([binner.model(SMALL, f) for f in frames])
+    binned = binned if weights is None else normaliser.model(binned, weights)
+    sums, _ = accumulator.model(PROGRAM.shots, binned[None])
     return results.model(sums, selection=np.arange(SMALL.outputs), banks=1, shift=0, bits=16)[0][0].tolist()
 
 
@@ -167,10 +170,10 @@ def test_what_is_not_built_in_is_refused(plants):
 
 
 class Optics:
-    """A host that answers patterns: with ``frame_of``, ``size`` pixels a packet."""
+    """A host that answers patterns: with ``frame_of``, ``size`` pixels a packet, and ``reading`` of the exposure."""
 
-    def __init__(self, host, size):
-        self.host, self.size = host, size
+    def __init__(self, host, size, reading=lambda exposure: 77):
+        self.host, self.size, self.reading = host, size, reading
         self.seen = {}
 
     async def pattern(self, packet):
@@ -183,9 +186,10 @@ class Optics:
         self.seen[pattern.exposure] = panel
         return pattern, frame_of(SMALL, panel, pattern.exposure)
 
-    async def frame(self, exposure, frame, start, stop, monitor=77):
+    async def frame(self, exposure, frame, start, stop):
         """Send one FRAME packet; returns what the device waits for."""
-        reply = await self.host.ask(PacketType.FRAME, frame_payload(exposure, monitor, frame, start, stop, SMALL))
+        payload = frame_payload(exposure, self.reading(exposure), frame, start, stop, SMALL)
+        reply = await self.host.ask(PacketType.FRAME, payload)
         assert reply.type == PacketType.FRAME_REPLY, reply
         return FRAME_REPLY_PAYLOAD.unpack(reply.payload)
 
@@ -212,15 +216,16 @@ class Optics:
                 records.append(record)
         return records
 
-    def wanted(self, first, plane):
-        """Integers of one projection, from what should have been on the panel."""
+    def wanted(self, first, plane, reference=None):
+        """Integers of one projection, from what should have been on the panel; normalised with ``reference``."""
         frames = []
         for i, s in enumerate(PROGRAM):
             levels = {k: getattr(s, k) for k in ("level_on", "level_off", "level_anchor", "level_border")}
             panel = expander.model(SMALL, plane[s.plane], invert=s.invert, table=np.arange(256), **levels)
             assert (self.seen[first + i] == panel).all()
             frames.append(frame_of(SMALL, panel, first + i))
-        return integers(frames)
+        readings = np.array([self.reading(first + i) for i in range(len(PROGRAM))])
+        return integers(frames, None if reference is None else weight(readings, reference))
 
 
 def test_frames_from_the_host(rng):
@@ -238,6 +243,21 @@ def test_frames_from_the_host(rng):
         assert await host.read("packets_accepted") == before + 1 + len(planes) - 1 + 1
         assert await host.read("monitor") == 77
         dark(bench, host.ctx)
+
+    bench.run(script)
+
+
+def test_frames_from_the_host_are_weighted_by_the_readings_they_bring(rng):
+    reference = 1800
+    bench = Bench(plants=("host",))
+
+    async def script(host):
+        await set_up(host, "host", frame_timeout_cycles=100_000, normalise=1, monitor_reference=reference)
+        optics, planes = Optics(host, PIXELS, lambda exposure: 1100 + 977 * exposure), random_planes(rng, 1)
+        (record,) = await optics.project(0, planes)
+        assert record.ok.all()
+        assert record.values[0].tolist() == optics.wanted(0, planes[0], reference)
+        assert record.values[0].tolist() != optics.wanted(0, planes[0])
 
     bench.run(script)
 

@@ -38,6 +38,19 @@ def random_frame(geometry, rng):
     return levels, panel_frame(geometry, levels, rng.getrandbits(8), rng.getrandbits(8))
 
 
+async def check_probe(ctx, dut, geometry, frame):
+    """Read the pattern back: it is ``frame``."""
+    levels, anchor, border, crc = panel_probe.model(geometry, frame)
+    got = []
+    ctx.set(dut.r_en, 1)
+    for mode in range(geometry.modes):
+        ctx.set(dut.r_addr, mode)
+        await ctx.tick()
+        got.append(ctx.get(dut.r_data))
+    assert got == levels.tolist()
+    assert (ctx.get(dut.anchor), ctx.get(dut.border), ctx.get(dut.crc)) == (anchor, border, crc)
+
+
 def test_model_of_the_probe_inverts_the_frame(geometry, rng):
     levels, frame = random_frame(geometry, rng)
     got, anchor, border, crc = panel_probe.model(geometry, frame)
@@ -87,15 +100,7 @@ def test_panel_probe_reads_any_frame_back(geometry, rng):
                 await send(frames[i + 1])  # the next one is gathered, and not shown
             ctx.set(dut.request, 1)
             await ctx.tick().until(dut.ready)
-            levels, anchor, border, crc = panel_probe.model(g, frame)
-            got = []
-            ctx.set(dut.r_en, 1)
-            for mode in range(g.modes):
-                ctx.set(dut.r_addr, mode)
-                await ctx.tick()
-                got.append(ctx.get(dut.r_data))
-            assert got == levels.tolist()
-            assert (ctx.get(dut.anchor), ctx.get(dut.border), ctx.get(dut.crc)) == (anchor, border, crc)
+            await check_probe(ctx, dut, g, frame)
             ctx.set(dut.request, 0)
             await ctx.tick("slm").repeat(8)
             assert not ctx.get(dut.ready)
@@ -127,18 +132,7 @@ def test_what_is_read_stays_while_video_goes_on(geometry, rng):
 
     sent = [0]
 
-    async def read(ctx, frame):
-        levels, anchor, border, crc = panel_probe.model(geometry, frame)
-        got = []
-        for mode in range(geometry.modes):
-            ctx.set(dut.r_addr, mode)
-            await ctx.tick()
-            got.append(ctx.get(dut.r_data))
-        assert got == levels.tolist()
-        assert (ctx.get(dut.anchor), ctx.get(dut.border), ctx.get(dut.crc)) == (anchor, border, crc)
-
     async def script(ctx):
-        ctx.set(dut.r_en, 1)
         while not sent[0]:
             await ctx.tick()
         ctx.set(dut.request, 1)
@@ -146,14 +140,14 @@ def test_what_is_read_stays_while_video_goes_on(geometry, rng):
         for shown in range(1, 5):
             while sent[0] < shown:
                 await ctx.tick()
-            await read(ctx, frames[0])
+            await check_probe(ctx, dut, geometry, frames[0])
         # The last frame repeats, so there is time to be precise about which one is on show.
         ctx.set(dut.request, 0)
         while sent[0] < 7:
             await ctx.tick()
         ctx.set(dut.request, 1)
         await ctx.tick().until(dut.ready)
-        await read(ctx, frames[3])
+        await check_probe(ctx, dut, geometry, frames[3])
 
     simulator.add_testbench(video, background=True)
     simulator.add_testbench(script)
