@@ -33,7 +33,7 @@ fuzz: setup ## damaged packets in both directions, a million corrupted bytes
 bench: setup ## the measurements of docs/results.md, in build/bench/summary.json
 	@$(PY) tools/bench.py --out $(OUT)/bench
 
-docs: setup ## reference pages from the declaration, timing diagrams from simulation
+docs: setup ## reference pages from the declaration, timing diagrams from simulation, wiring from the boards' pins
 	@$(PY) tools/reference.py
 	@$(PY) tools/timing.py
 	@$(PY) tools/wiring.py

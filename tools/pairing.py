@@ -23,7 +23,6 @@ import numpy as np
 from numpy.typing import NDArray
 from openopu.device import Device, Transport
 from openopu.opu import Opu
-from openopu.transports import DEFAULT_BAUD
 from openopu.url import DeviceUrl
 from openopu_rtl.protocol import Code, Format, Geometry, Packet, PacketType, codec, decode_records
 from openopu_rtl.protocol.links import Link
@@ -134,7 +133,7 @@ class Recorder(Transport):
 def bench(faults: str, optics: str = KEYED, geometry: Geometry = GEOMETRY) -> tuple[Opu, Recorder]:
     """The RTL in Verilator, with these faults."""
     settings = BenchSettings(geometry=geometry, link=Link.BYTES, faults=faults, optics=optics)
-    recorder = Recorder(RtlTransport(Simulation(settings), "rtl bench", DEFAULT_BAUD))
+    recorder = Recorder(RtlTransport(Simulation(settings), "rtl bench", settings.reset_baud))
     device = Device(
         DeviceUrl("rtl", "verilator", {}),
         "rtl:verilator",

@@ -18,7 +18,7 @@ from openopu_rtl.protocol import PROTOCOL_HASH, Geometry
 from openopu_rtl.protocol.ft245 import FT232H
 from openopu_rtl.spi import Mcp3201, Mcp4921
 from openopu_rtl.uart import UartTransmitter
-from recording import Diagram, first, levels, record
+from recording import Diagram, first, levels, only, record
 from timing_panels import dvi_bits, dvi_line, packed_planes, row_bus, video
 from waveforms import Mark, draw
 
@@ -47,7 +47,7 @@ def camera() -> Diagram:
     }
     found = record(dut, signals, stimulus, 44, "cam")
     for bus, valid in (("pixel", "LVAL"), ("word pixel", "word valid")):
-        found[bus] = [v if on else None for v, on in zip(found[bus], found[valid], strict=True)]
+        found[bus] = only(found[bus], found[valid])
     return Diagram(
         "Camera port: FVAL, LVAL and pixels become words; one `end` word closes every frame",
         levels(found, "pixel", "word pixel"),
@@ -167,7 +167,7 @@ def ft245() -> Diagram:
     signals = {"RXF#": dut.rxf_n, "RD#": dut.rd_n, "TXE#": dut.txe_n, "WR#": dut.wr_n}
     signals |= {"drives": dut.data_oe, "D": dut.data_o, "received": dut.o.valid}
     found = record(dut, signals, stimulus, 64)
-    found["D"] = [v if on else None for v, on in zip(found["D"], found["drives"], strict=True)]
+    found["D"] = only(found["D"], found["drives"])
     low = first(found["RD#"], 0)
     return Diagram(
         "FT245, asynchronous (FT232H), 100 MHz system clock: a byte is read, then two are written",

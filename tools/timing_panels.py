@@ -45,7 +45,7 @@ def video() -> Diagram:
     found = record(dut, signals | {"latched": dut.latched}, stimulus, 240, "slm")
     start = 120
     cut = {name: samples[start:] for name, samples in found.items()}
-    cut["level"] = [v if de else None for v, de in zip(cut["level"], cut["de"], strict=True)]
+    cut["level"] = only(cut["level"], cut["de"])
     rise = first(cut["vsync"], 1)
     return Diagram(
         "Panel port, video on demand: a frame's end; its vertical sync waits for `grant`, `latched` toggles with it",

@@ -15,6 +15,8 @@ from matplotlib.ticker import MaxNLocator
 Samples = Sequence[int | str | None]
 """A value a clock; None: not driven, or of no interest. Text is drawn as it is, as a bus's value."""
 WIDTH_IN = 10
+SVG = {"svg.hashsalt": "openopu", "svg.fonttype": "none", "font.family": "sans-serif"}
+"""Settings of drawings: text stays text, and the same drawing has the same bytes."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def draw(path: Path, title: str, traces: Sequence[Trace], marks: Sequence[Mark] 
     """Write one diagram to ``path`` (SVG), and a hash of what it shows; the time axis counts ``clock``."""
     length = max(len(t.samples) for t in traces)
     clock_in = WIDTH_IN * 0.85 / length
-    with matplotlib.rc_context({"svg.hashsalt": "openopu", "svg.fonttype": "none", "font.family": "sans-serif"}):
+    with matplotlib.rc_context(SVG):
         figure = Figure(figsize=(WIDTH_IN, 0.46 * len(traces) + 1.0))
         FigureCanvasSVG(figure)
         axes = figure.add_axes((0.13, 0.55 / figure.get_figheight(), 0.85, 1 - 0.9 / figure.get_figheight()))

@@ -15,6 +15,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from openopu_boards.board import MODULES, Board, Line, board
 from openopu_rtl.protocol import Link
+from waveforms import SVG
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -58,7 +59,7 @@ def _sorted(b: Board) -> dict[str, list[Line]]:
 def drawing(b: Board) -> str:
     """The board and what is wired to it, as SVG: an arrow a line, in the line's direction."""
     parts = _sorted(b)
-    with matplotlib.rc_context({"svg.hashsalt": "openopu", "svg.fonttype": "none", "font.family": "sans-serif"}):
+    with matplotlib.rc_context(SVG):
         rows = sum(len(lines) + 0.6 for lines in parts.values()) + (1.6 if b.dvi else 0) + 0.4
         figure = Figure(figsize=(10, 0.3 * rows + 0.8))
         FigureCanvasSVG(figure)

@@ -26,7 +26,7 @@ from openopu.errors import LinkLost, UrlError
 from openopu.injection import inject
 from openopu.transports import SerialTransport
 from openopu.url import DeviceUrl
-from openopu_rtl.protocol import REGISTERS, Link
+from openopu_rtl.protocol import Link
 from openopu_rtl.protocol.registers import PLANT_SOURCES
 
 from .bench.process import Simulation
@@ -48,7 +48,6 @@ BENCH_KEYS = (
 TIME_FACTOR = {"verilator": 500.0, "icarus": 20_000.0, "netlist": 40_000.0}
 """Wall seconds for a second of the device's clock, at most, also on a machine with other work to do."""
 _CLOCKS_HZ = (1_000_000, 500_000_000)
-UART_DIVISOR = REGISTERS["uart_divisor"].reset
 
 
 def settings_of(url: DeviceUrl) -> BenchSettings:
@@ -152,7 +151,7 @@ def open_rtl(url: DeviceUrl) -> Device:
     netlist = netlist_of(url)
     simulation = Simulation(settings, netlist)
     try:
-        transport = RtlTransport(simulation, str(url), settings.clock_hz // UART_DIVISOR)
+        transport = RtlTransport(simulation, str(url), settings.reset_baud)
     except BaseException:
         simulation.stop()
         raise

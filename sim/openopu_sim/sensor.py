@@ -83,10 +83,8 @@ class SensorModel:
     def _write(self, data: list[int]) -> None:
         s = self.settings
         head, size = 1 + s.wide_register, 1 + s.wide_value
-        for i, byte in enumerate(data[:head]):
-            self._pointer = (
-                byte if head == 1 else (self._pointer & 0xFF) | byte << 8 if not i else (self._pointer & 0xFF00) | byte
-            )
+        for low, byte in zip((8, 0)[-head:], data, strict=False):
+            self._pointer = self._pointer & ~(0xFF << low) | byte << low
         body = data[head:]
         for start in range(0, len(body) - size + 1, size):
             if self._pointer != s.id_register:

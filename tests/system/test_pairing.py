@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -11,21 +12,18 @@ import pytest
 from openopu.selftest.pairing import check_pairing
 from openopu_rtl.protocol import Geometry
 
-TOOL = Path(__file__).parents[2] / "tools" / "pairing.py"
+TOOLS = Path(__file__).parents[2] / "tools"
 
 GEOMETRY = Geometry.fitting(64, 64)
 """That of other tests, whose simulator is used again."""
 
 
 @pytest.fixture(scope="module")
-def pairing() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("pairing", TOOL)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["pairing"] = module
-    spec.loader.exec_module(module)
-    return module
+def pairing() -> Iterator[ModuleType]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(TOOLS))
+        yield importlib.import_module("pairing")
+    sys.modules.pop("pairing", None)
 
 
 def test_no_row_is_anothers(pairing: ModuleType) -> None:

@@ -8,6 +8,7 @@ import pytest
 from openopu.errors import SensorError
 from openopu.sensor_setup import SensorBus
 from openopu.sensors import SENSORS
+from openopu.session import Session
 
 GEOMETRY = "n=64&m=64"
 
@@ -33,11 +34,14 @@ def test_rtl_and_twin_say_the_same(there: str, named: str) -> None:
     assert outcome(f"rtl:verilator?{keys}&link=bytes", named) == outcome(f"twin:?{keys}", named)
 
 
-def test_identity_on_icarus() -> None:
+@pytest.mark.parametrize("device", ["rtl:icarus?link=bytes&", "twin:?"])
+def test_the_identity_cannot_be_written(device: str) -> None:
     sensor = SENSORS["ar0135"]
-    with openopu.open(f"rtl:icarus?{GEOMETRY}&sensor=ar0135&link=bytes") as opu:
+    with openopu.open(f"{device}{GEOMETRY}&sensor=ar0135") as opu:
 
-        def identify(session: object) -> int:
-            return SensorBus(session, sensor.i2c_addresses[0], True, True).read(sensor.id_register)  # type: ignore[arg-type]
+        def identify(session: Session) -> int:
+            bus = SensorBus(session, sensor.i2c_addresses[0], True, True)
+            bus.write(sensor.id_register, 0)
+            return bus.read(sensor.id_register)
 
         assert opu.on_link(identify) == sensor.id_value

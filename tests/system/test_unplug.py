@@ -23,6 +23,8 @@ from openopu_rtl.protocol.shots import complement
 from openopu_sim.bench.process import Simulation
 from openopu_sim.device import settings_of
 
+from .processes import cpu_seconds
+
 GEOMETRY = "n=64&m=64"
 PROGRAM = complement(2, exposure_cycles=500)
 ROWS = 100
@@ -153,11 +155,6 @@ with openopu.open("rtl:verilator?n=64&m=64&time=free") as opu:
     except openopu.LaserDark as error:
         print(error.what, "|", error.next_step, flush=True)
 """
-
-
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def test_a_host_that_is_stopped_for_longer_than_the_heartbeat() -> None:

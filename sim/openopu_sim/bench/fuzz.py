@@ -204,7 +204,7 @@ def fuzz_device(url: str, count: int, burst_rate: float, seed: int) -> Tally:
                     if verdict[0] == PacketType.WRITE and reply.type == PacketType.WRITE_REPLY:
                         (address,) = WRITE_HEADER.unpack_from(verdict, HEADER.size)
                         if address == REGISTERS["camera_readout_cycles"].address:
-                            setting = int.from_bytes(verdict[4:8], "little")
+                            setting = int.from_bytes(verdict[HEADER.size + WRITE_HEADER.size :], "little")
             tally.add(sent, hurt, accepted, verdicts)
             payload = READ_PAYLOAD.pack(REGISTERS["camera_readout_cycles"].address, 1)
             (answer,) = device.ask(Packet(PacketType.READ, 1, payload).encode(), 1)

@@ -23,14 +23,12 @@ from openopu_rtl.protocol import PanelKind
 from ..plant.thermometer import Thermometer
 from .endpoints import Door, Ports, Replay
 from .faults import Fault, Faults, Play
-from .settings import SETTINGS_VARIABLE, BenchSettings
+from .settings import SETTINGS_VARIABLE, UART_DIVISOR, BenchSettings
 
 INPUT_BYTES = 16384
 """Size of the buffer in ``hdl/link.v``."""
 TICK_CYCLES = {"verilator": 50_000, "icarus": 5_000}
 """Clocks without an event after which Python looks at the host again: some 10 to 50 ms of wall clock."""
-UART_DIVISOR = 4
-"""The device's divisor after reset."""
 VIDEO_LAWS = (
     "panel: a line has too few or too many pixels",
     "panel: a frame has too few or too many lines",
@@ -295,7 +293,7 @@ def announce(**values: Any) -> None:
 @cocotb.test()
 async def serve(dut: Any) -> None:
     settings = BenchSettings.loads(os.environ[SETTINGS_VARIABLE])
-    ports = None if settings.replay else Ports(settings.clock_hz // UART_DIVISOR)
+    ports = None if settings.replay else Ports(settings.reset_baud)
     door: Door = ports or Replay(Path(settings.replay))
     bench = Bench(dut, settings, make_plant(settings), door)
     change = dut.attention.value_change

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from openopu.errors import UsageError
-from openopu_rtl.protocol import Geometry, Link, PanelKind
+from openopu_rtl.protocol import REGISTERS, Geometry, Link, PanelKind
 from openopu_rtl.protocol.links import FT245SYNC_HZ
 
 from ..sensor import DEFAULT_SENSOR, SensorSettings
@@ -26,6 +26,7 @@ CAMERA_CLOCK_HZ = 44_100_000
 RESET_S, MIRROR_SETTLE_S = 4.5e-6, 8e-6
 """How long a DMD controller's RST_ACTIVE lasts, and how long after it no row may be written (TI E2E 322935)."""
 SECONDS_PS = 10**12
+UART_DIVISOR = REGISTERS["uart_divisor"].reset
 LINKS_PLAYED = (Link.UART, Link.BYTES, Link.FT245, Link.FT245SYNC)
 """Links that the bench has a model of the other end for."""
 SETTINGS_VARIABLE = "OPENOPU_BENCH"
@@ -98,6 +99,11 @@ class BenchSettings:
                 ("cam_half", self.camera_clock_hz),
             )
         } | {"ft_half": round(SECONDS_PS / (2 * FT245SYNC_HZ)) if self.link == Link.FT245SYNC else 0}
+
+    @property
+    def reset_baud(self) -> int:
+        """Rate of the device's UART after reset."""
+        return self.clock_hz // UART_DIVISOR
 
     @property
     def parameters(self) -> dict[str, int]:

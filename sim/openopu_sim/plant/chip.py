@@ -51,9 +51,9 @@ class ChipPlant:
         reduced = np.empty((len(planes), len(shots), outputs), dtype=np.int32)
         at_once = max(1, CHUNK_PIXELS // (g.crop_width * g.crop_height))
         rows, columns = slice(g.crop_y, g.crop_y + g.crop_height), slice(g.crop_x, g.crop_x + g.crop_width)
+        shown = sorted({shot.plane for shot in shots if shot.plane is not None})
         for low in range(0, len(planes), at_once):
             group = slice(low, low + at_once)
-            shown = sorted({shot.plane for shot in shots if shot.plane is not None})
             bits = {plane: planes[group, plane].astype(np.float32) for plane in shown}
             fields = {plane: [b @ part.T for part in self._parts] for plane, b in bits.items()}
             for s, shot in enumerate(shots):

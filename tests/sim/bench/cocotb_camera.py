@@ -83,6 +83,18 @@ async def receive(dut, frames, timeout=4000, noise=0):
     return got
 
 
+async def pause(dut) -> int:
+    """Clocks between two frames."""
+    await FallingEdge(dut.fval)
+    clocks = 0
+    while True:
+        await RisingEdge(dut.pixel_clk)
+        await ReadOnly()
+        if int(dut.fval.value):
+            return clocks
+        clocks += 1
+
+
 def pixels_of(seed: int) -> list[int]:
     return [random.Random(seed + i).randrange(256) for i in range(CAMERA_WIDTH * CAMERA_HEIGHT)]
 
@@ -165,10 +177,11 @@ async def camera_pauses_and_gaps_lose_nothing(dut):
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 async def camera_sends_again_after_a_while(dut):
     await start_camera(dut)
-    seen = cocotb.start_soon(receive(dut, 2))
+    seen, between = cocotb.start_soon(receive(dut, 2)), cocotb.start_soon(pause(dut))
     pixels = pixels_of(10)
     await expose(dut, pixels, 3, play_times=2, play_gap=200, dval_pauses=0, gap_jitter=0)
     assert await seen == [as_lines(pixels)] * 2
+    assert 200 <= await between <= 210
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
