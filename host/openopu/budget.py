@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from openopu_rtl.protocol import REGISTERS, Format, Link, Packet, PacketType, codec, encode_project, packets
 from openopu_rtl.protocol.ft245 import FT232H, pair_cycle_clocks, read_cycle_clocks, write_cycle_clocks
-from openopu_rtl.protocol.links import FT245SYNC_HZ, LINKS
+from openopu_rtl.protocol.links import FT245SYNC_HZ
 from openopu_rtl.protocol.registers import RESULT_BITS
 from rich.console import Console
 from rich.table import Table
@@ -37,7 +37,6 @@ OUTPUTS_MAX = 1 << 20
 class Line:
     """What a link carries."""
 
-    name: str
     to_device_s: float
     """Seconds of a byte."""
     to_host_s: float
@@ -61,33 +60,27 @@ def line_of(link: Link, clock_hz: int, baud: int | None = None) -> Line:
     """
     if link == Link.UART:
         rate = clock_hz // (REGISTERS["uart_divisor"].reset if baud is None else uart_divisor(baud, clock_hz))
-        return Line(f"{LINKS[link]} {rate / 1e6:g} Mbaud", 10 / rate, 10 / rate, 10 / rate)
+        return Line(10 / rate, 10 / rate, 10 / rate)
     if link == Link.BYTES:
-        return Line(LINKS[link], 1 / clock_hz, 1 / clock_hz, 1 / clock_hz)
+        return Line(1 / clock_hz, 1 / clock_hz, 1 / clock_hz)
     if link == Link.FT245:
         models = (read_cycle_clocks, write_cycle_clocks, pair_cycle_clocks)
-        return Line(LINKS[link], *(model(FT232H, clock_hz) / clock_hz for model in models))
+        return Line(*(model(FT232H, clock_hz) / clock_hz for model in models))
     if link == Link.FT245SYNC:
         # At the pins; turns cost next to nothing where one direction has more to say. Over USB 2.0 high speed FTDI
         # promises 40 MB/s. A system clock below 60 MHz holds it up.
         byte_s = max(1 / FT245SYNC_HZ, 1 / clock_hz)
-        return Line(LINKS[link], byte_s, byte_s, 2 * byte_s)
+        return Line(byte_s, byte_s, 2 * byte_s)
     byte_s = 1 / USB_BULK_BYTES_PER_S
-    return Line(LINKS[Link.USB], byte_s, byte_s, 2 * byte_s)
+    return Line(byte_s, byte_s, 2 * byte_s)
 
 
-@dataclass(frozen=True)
-class Modulator:
-    name: str
-    shot_s: float
-    """From one pattern to the next."""
-
-
-MODULATORS = (
-    Modulator("LCOS, 60 Hz video, 2 frames a shot", 2 / 60),
-    Modulator("DLP4500 type, 24 planes in a 60 Hz frame", 1 / 1440),
-    Modulator("DLP7000 type, direct bus", 1 / 22_700),
-)
+MODULATORS: Mapping[str, float] = {
+    "LCOS, 60 Hz video, 2 frames a shot": 2 / 60,
+    "DLP4500 type, 24 planes in a 60 Hz frame": 1 / 1440,
+    "DLP7000 type, direct bus": 1 / 22_700,
+}
+"""Seconds from one pattern to the next, at the least: without the settling of :mod:`openopu.modulators`."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +109,16 @@ def traffic(modes: int, planes: int, form: Format, store_bytes: int) -> Traffic:
         packed.shape[1],
         rows,
     )
+
+
+def link_rate(line: Line, load: Traffic) -> float:
+    """Projections a second that a link carries."""
+    return 1 / line.seconds(load.to_device, load.to_host)
+
+
+def shot_rate(shots: int, *shot_s: float) -> float:
+    """Projections a second of so many shots, each of which takes as long as the longest of ``shot_s``."""
+    return 1 / (shots * max(shot_s))
 
 
 @dataclass(frozen=True)
@@ -150,11 +153,7 @@ def budget(
         Settling and exposure, in which the pattern must stay; the modulator's share where its patterns can follow
         each other sooner.
     """
-    return Budget(
-        1 / line.seconds(load.to_device, load.to_host),
-        1 / (shots * max(modulator_s, exposure_s)),
-        1 / (shots * frame_s),
-    )
+    return Budget(link_rate(line, load), shot_rate(shots, modulator_s, exposure_s), shot_rate(shots, frame_s))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -212,19 +211,19 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             links: dict[str, float | None] = {}
             for name, (link, baud) in LINES.items():
                 try:
-                    links[name] = 1 / line_of(link, clock_hz, baud).seconds(load.to_device, load.to_host)
+                    links[name] = link_rate(line_of(link, clock_hz, baud), load)
                 except UsageError:
                     links[name] = None  # no divisor of this clock is near the rate
-            shot_us = args.exposure_us * 1e-6
-            modulators = {mod.name: 1 / (shots * max(mod.shot_s, shot_us)) for mod in MODULATORS}
+            exposure_s = args.exposure_us * 1e-6
+            modulators = {name: shot_rate(shots, shot_s, exposure_s) for name, shot_s in MODULATORS.items()}
             cameras = {
                 f"{sensor.name.upper()} ({sensor.pixel_clock_hz_max / 1e6:g} MHz)":
-                    1 / (shots * sensor.readout_s(side, side, sensor.pixel_clock_hz_max))
+                    shot_rate(shots, sensor.readout_s(side, side, sensor.pixel_clock_hz_max))
                 for sensor in SENSORS.values()
             }  # fmt: skip
             table.append({"m": m, "bits": bits, "rows": load.rows, "payload": load.payload / load.to_host}
                          | {"links": links, "modulators": modulators, "cameras": cameras})  # fmt: skip
-    if not getattr(args, "json", False):
+    if not args.json:
         _print(args.n, shots, table)
     return {"n": args.n, "shots": shots, "clock_hz": clock_hz, "projections_per_s": table}
 

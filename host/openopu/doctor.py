@@ -18,14 +18,11 @@ from .device import open_device, schemes
 from .errors import DeviceError, DeviceSilent, IdentityMismatch, LaserDark, LinkGarbled, OpenopuError
 from .opu import Opu
 from .session import Session
-from .transports import USB_PREFIX
 from .url import DeviceUrl
-from .usb import latency_advice, path_of, ports
+from .usb import latency_advice, path_of, ports, usb_number
 
 OTHER_BAUDS = (12_000_000, 6_000_000, 4_000_000, 3_000_000, 2_000_000, 1_000_000, 921_600, 460_800, 230_400, 115_200)
 """Rates that are tried on a line that answers nothing, or garbage; fastest first."""
-PROBE_S = 0.5
-"""How long each of these rates is listened to."""
 PROBES = 20
 """Requests whose median gives the latency."""
 
@@ -37,8 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Return what was found; ``ok`` says whether the device can be used."""
     if args.device is None:
-        present = [f"{p.path}  serial:{USB_PREFIX}{p.serial_number}" if p.serial_number else p.path for p in ports()]
-        return {"ok": True, "ports": present, "schemes": sorted(schemes())}
+        return {"ok": True, "ports": [str(port) for port in ports()], "schemes": sorted(schemes())}
     url = DeviceUrl.parse(args.device)
     try:
         device = open_device(url)
@@ -84,9 +80,9 @@ def other_baud(url: DeviceUrl) -> int | None:
             continue  # a rate that this adapter cannot make
         try:
             session = Session(device)
-            session.margin_s, session.silent_tries = PROBE_S, 1
-            session.flush()
-            session.read("magic")
+            with session.brief():
+                session.flush()
+                session.read("magic")
             return baud
         except DeviceError:
             continue
@@ -111,7 +107,8 @@ def _examine(opu: Opu) -> dict[str, Any]:
         warnings.append("the device is realigning itself after a fault: wait, then look again")
     if opu.device.url.scheme == "serial":
         rest = opu.device.url.rest
-        path = path_of(rest.removeprefix(USB_PREFIX), ports) if rest.startswith(USB_PREFIX) else rest
+        number = usb_number(rest)
+        path = rest if number is None else path_of(number, ports)
         if path and (advice := latency_advice(path)):
             warnings.append(advice)
     damaged = opu.registers(["packets_damaged"])["packets_damaged"]

@@ -26,8 +26,6 @@ from .worker import Worker
 
 T = TypeVar("T")
 
-SETTLE_S = 5.0
-"""Device seconds that projections of an earlier host may still take when a device is opened."""
 KEEP_ALIVE_SHARE = 0.25
 """Of the heartbeat's limit: the longest silence of a host that thinks."""
 
@@ -59,7 +57,7 @@ class OpenedDevice:
             self.gateware = self.identity.gateware
             check_geometry(device.url, self.identity)
             self._session.write(laser_disarm=0)
-            self._session.wait_idle(SETTLE_S)
+            self._session.wait_idle()
             self._settings = Settings.default(self.geometry, **device.registers)
             self._written: Settings | None = None
             """What the device surely holds: other than the settings where a caller stopped waiting for their write."""
@@ -70,7 +68,7 @@ class OpenedDevice:
             device.transport.close()
             raise
         self._next = base % EXPOSURE_IDS
-        self._worker = Worker(self._session, lambda: SETTLE_S)
+        self._worker = Worker(self._session)
         self._reconnect = Reconnect(self._session, self.identity, self._restore, lambda: self._worker.abandoned)
         self._worker.reconnect = self._reconnect
         self._armed_at = 0
@@ -160,8 +158,7 @@ class OpenedDevice:
             self._level_table = table
 
     def apply(self, settings: Settings) -> None:
-        """Write settings that were made elsewhere;
-        :meth:`openopu.Opu.configure` makes them from arguments."""
+        """Write settings that were made elsewhere; :meth:`openopu.Opu.configure` makes them from arguments."""
         settings.check(self.geometry, self.identity.monitor_cycles)
         setup = self._setup(settings)
         if not self._session.realtime:

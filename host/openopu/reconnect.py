@@ -12,8 +12,6 @@ from .session import Identity, Session
 
 LOOK_S = 1.0
 """How long it looks for the device before it asks whether anybody still waits."""
-SETTLE_S = 5.0
-"""Device seconds that the projections of before may still take."""
 
 
 class Reconnect:
@@ -63,7 +61,7 @@ class Reconnect:
                 self._find_rate()
                 self._check(session.identify())
                 session.write(laser_disarm=0)
-                session.wait_idle(SETTLE_S)
+                session.wait_idle()
                 self._restore()
                 self.count += 1
                 resume()
@@ -75,15 +73,13 @@ class Reconnect:
     def _find_rate(self) -> None:
         """A board that kept its power also kept the rate that was set; one that lost it is at the rate of opening."""
         session = self._session
-        if session.chosen_baud is None:
+        if (baud := session.chosen_baud) is None:
             return
-        opened = session.baud
         with session.brief(), contextlib.suppress(DeviceSilent, LinkGarbled):
             session.read("magic")
-            session.set_baud(session.chosen_baud, self._identity.clock_hz)
+            session.set_baud(baud, self._identity.clock_hz)
             return
-        session.device.transport.set_baud(session.chosen_baud)
-        session.baud = session.chosen_baud or opened
+        session.device.transport.set_baud(baud)
         session.flush()
 
     def _check(self, found: Identity) -> None:

@@ -6,6 +6,7 @@ Sensors: mt9v034, ar0135. Nothing is written to a sensor that says it is another
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from typing import Any
 
 from .opu import open as open_opu
@@ -40,4 +41,4 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             address=args.address,
             input_clock_hz=args.input_clock_hz,
         )
-        return {"ok": True, "device": str(opu.device.url), **report.as_dict()}
+        return {"ok": True, "device": str(opu.device.url), **dataclasses.asdict(report)}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from openopu_rtl.protocol.registers import I2C_STATES
 
@@ -117,9 +117,6 @@ class SensorReport:
     """Settings whose source is not a public document."""
     notes: tuple[str, ...]
 
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"unconfirmed": list(self.unconfirmed), "notes": list(self.notes)}
-
 
 def configure(
     opu: Opu,
@@ -157,9 +154,7 @@ def configure(
     row_s = sensor.row_s(width, pixel_clock_hz)
     start_s = TRIGGER_START_CLOCKS / pixel_clock_hz
     if exposure_us is None:
-        wanted_s = opu.exposure_cycles / clock_hz - start_s
-        if wanted_s < row_s:
-            wanted_s = row_s  # the shortest that the sensor has
+        wanted_s = max(opu.exposure_cycles / clock_hz - start_s, row_s)  # a row is the shortest that the sensor has
     elif not (isinstance(exposure_us, int | float) and math.isfinite(exposure_us) and exposure_us > 0):
         raise UsageError(f"{exposure_us!r} is out of range", "exposure_us", "Take a time in microseconds")
     else:

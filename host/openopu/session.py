@@ -36,6 +36,8 @@ MARGIN_S = 2.0
 """Added to every time-out: what an operating system and a USB adapter may take on top of the line."""
 BRIEF_S = 0.5
 """The same where a try at another rate follows."""
+SETTLE_S = 5.0
+"""Device seconds that projections of an earlier host, or of before a fault, may still take."""
 SILENT_TRIES = 3
 """Requests without any answer before the device counts as silent."""
 DAMAGED_TRIES = 16
@@ -376,7 +378,7 @@ class Session:
         self.read("magic")
 
     def wait_idle(
-        self, device_seconds: float, sink: Sink | None = None, giving_up: Callable[[], bool] = lambda: False
+        self, device_seconds: float = SETTLE_S, sink: Sink | None = None, giving_up: Callable[[], bool] = lambda: False
     ) -> None:
         """Return once the device is not busy, or when ``giving_up``; at most ``device_seconds`` of its clock.
 

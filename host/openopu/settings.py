@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -59,8 +60,8 @@ class Settings:
         values = {n: REGISTERS[n].reset for n in TUNABLE} | {"laser_power": DEFAULT_LASER_POWER} | registers
         return cls(program, np.arange(geometry.outputs), bits, shift, registers=values)
 
-    def replace(self, **changes: object) -> Settings:
-        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
+    def replace(self, **changes: Any) -> Settings:
+        return dataclasses.replace(self, **changes)
 
     def format(self, geometry: Geometry) -> Format:
         """How the integers of one record are packed."""

@@ -18,14 +18,12 @@ from .device import COMMON_KEYS, Device, Transport
 from .errors import DeviceError, LinkLost, PortBusy, PortDenied, PortNotFound, UrlError
 from .injection import PLANT_KEYS, inject, plant_source
 from .url import DeviceUrl
-from .usb import Lister, path_of, ports, serial_number_of
+from .usb import Lister, path_of, ports, serial_number_of, usb_number
 
 DEFAULT_BAUD = 12_000_000
-"""Rate of the gateware after reset: 48 MHz over the divisor 4."""
+"""Rate of the simulated gateware after reset: 48 MHz over the divisor 4. Boards have that of their adapter."""
 HIGHEST_BAUD = 50_000_000
 READ_BYTES = 1 << 16
-USB_PREFIX = "usb="
-"""Of a port that is named by its USB serial number."""
 RECONNECT_S = 30
 REOPEN_POLL_S = 0.1
 WRITE_TIMEOUT_S = 10.0
@@ -168,15 +166,20 @@ def open_serial(url: DeviceUrl, lister: Lister = ports) -> Device:
         raise UrlError("this is no socket URL", str(url), "Write socket://HOST:PORT")
     if is_socket and int(url.rest.rstrip("/").rpartition(":")[2]) > 65535:
         raise UrlError("there is no such TCP port", str(url), "Take 1 to 65535")
-    by_usb = not is_socket and url.rest.startswith(USB_PREFIX)
-    number = url.rest.removeprefix(USB_PREFIX) if by_usb else None if is_socket else serial_number_of(url.rest, lister)
-    if by_usb and not number:
+    number = None if is_socket else usb_number(url.rest)
+    if number == "":
         raise UrlError("no serial number is given", str(url), "Write serial:usb=SERIAL_NUMBER; `openopu doctor` lists")
+    if number is None and not is_socket:
+        number = serial_number_of(url.rest, lister)
 
     def connect() -> serial.SerialBase:
         path = url.rest if number is None else path_of(number, lister)
         if path is None:
-            raise PortNotFound(f"no USB device with serial number {number} is there", str(url), _present(lister))
+            raise PortNotFound(
+                f"no USB device with serial number {number} is there, or it has several ports",
+                str(url),
+                _present(lister),
+            )
         try:
             if is_socket:
                 return serial.serial_for_url(f"socket:{path}")
@@ -218,5 +221,5 @@ def explain(error: Exception, url: DeviceUrl, path: str, lister: Lister = ports)
 
 def _present(lister: Lister) -> str:
     """Next step for who named a port that is not there."""
-    names = [f"{p.path} (usb={p.serial_number})" if p.serial_number else p.path for p in lister()]
+    names = [str(port) for port in lister()]
     return f"Ports present: {', '.join(names)}" if names else "No serial port is present: plug the board in"

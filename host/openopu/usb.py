@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+USB_PREFIX = "usb="
+"""Of a port that is named by its USB serial number."""
 
 
 @dataclass(frozen=True)
@@ -15,7 +19,12 @@ class Port:
     path: str
     """What to open: ``/dev/ttyUSB0``, ``COM3``."""
     serial_number: str | None = None
-    """That of the USB device, which stays when it is plugged in elsewhere; None where there is none."""
+    """That of the USB device, which stays when it is plugged in elsewhere; None where there is none, or where it does
+    not tell which port is meant: a chip with two ports has one."""
+
+    def __str__(self) -> str:
+        """The path, and what to write in a device URL to find it wherever it is plugged in."""
+        return f"{self.path} (serial:{USB_PREFIX}{self.serial_number})" if self.serial_number else self.path
 
 
 Lister = Callable[[], Sequence[Port]]
@@ -26,7 +35,16 @@ def ports() -> list[Port]:
     """The serial ports that this machine has."""
     from serial.tools import list_ports
 
-    return sorted((Port(str(p.device), p.serial_number or None) for p in list_ports.comports()), key=lambda p: p.path)
+    found = list_ports.comports()
+    numbers = Counter(p.serial_number for p in found if p.serial_number)
+    alone = {number for number, count in numbers.items() if count == 1}
+    present = [Port(str(p.device), p.serial_number if p.serial_number in alone else None) for p in found]
+    return sorted(present, key=lambda p: p.path)
+
+
+def usb_number(rest: str) -> str | None:
+    """USB serial number that the rest of a ``serial:`` URL names, or None where it is a path."""
+    return rest.removeprefix(USB_PREFIX) if rest.startswith(USB_PREFIX) else None
 
 
 def path_of(serial_number: str, lister: Lister) -> str | None:

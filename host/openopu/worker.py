@@ -36,9 +36,8 @@ class Worker:
         Device seconds that all queued projections may take at most, asked when the device's state is unknown.
     """
 
-    def __init__(self, session: Session, settle_s: Callable[[], float]) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
-        self._settle_s = settle_s
         self.reconnect: Callable[[Callable[[], None]], None] | None = None
         """Brings a lost device back, then calls what it is given; None: a lost link is the end."""
         self._keep_alive_s: float | None = None
@@ -121,7 +120,7 @@ class Worker:
                     continue
                 try:
                     if item.idle and self._left_behind:
-                        self._session.wait_idle(self._settle_s(), giving_up=lambda: self.abandoned)
+                        self._session.wait_idle(giving_up=lambda: self.abandoned)
                         self._left_behind = False
                     item.future.set_result(item.run())
                 except LinkLost as lost:
@@ -151,7 +150,7 @@ class Worker:
             if self._device_next != job.first:
                 self._drain()
                 if self._device_next is None:
-                    self._session.wait_idle(self._settle_s())
+                    self._session.wait_idle()
                 self._session.write(exposure_base=job.first)
             self._device_next = job.exposure(len(job.planes)) % EXPOSURE_IDS
             self.pipeline.add(job)

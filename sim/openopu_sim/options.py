@@ -25,6 +25,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from openopu.errors import UrlError
+from openopu.injection import PLANT_KEYS
 from openopu.session import check_plant
 from openopu.url import DeviceUrl
 from openopu_rtl.protocol import Geometry, GeometryError
@@ -35,7 +36,6 @@ from .sensor import DEFAULT_SENSOR, SensorSettings
 
 GEOMETRY_FIELDS = tuple(f.name for f in dataclasses.fields(Geometry))
 GEOMETRY_KEYS = ("n", "m", "bits", "geometry", *GEOMETRY_FIELDS)
-PLANT_KEYS = ("plant", "optics", "noise", "seed", "noise_seed")
 KEYS = (*GEOMETRY_KEYS, *PLANT_KEYS, "sensor")
 """Every key of this module, for :meth:`DeviceUrl.refuse_unknown`."""
 

@@ -70,6 +70,9 @@ def test_the_command(capsys):
     assert [(row["m"], row["bits"]) for row in rows] == [(1024, 8), (1024, 16), (4096, 8), (4096, 16)]
     assert rows[0]["links"]["UART 12 Mbaud"] is None  # not from 100 MHz
     assert all(row["payload"] > 0.95 for row in rows)
+    assert cli.main(["budget", "--exposure-us", "1e6", "--json"]) == 0
+    slow = json.loads(capsys.readouterr().out.splitlines()[-1])["projections_per_s"][0]
+    assert set(slow["modulators"].values()) == {0.25}  # four shots of a second
     assert cli.main(["budget"]) == 0
     out = capsys.readouterr().out
     assert "no divisor" in out

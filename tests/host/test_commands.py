@@ -154,7 +154,7 @@ def test_doctor_names_a_failing_projection(ends, capsys):
 def test_doctor_finds_the_rate_that_answers(monkeypatch):
     """A device that answers at 1 Mbaud only, and garbage at other rates."""
     monkeypatch.setattr(session, "MARGIN_S", 0.05)
-    monkeypatch.setattr(doctor, "PROBE_S", 0.02)
+    monkeypatch.setattr(session, "BRIEF_S", 0.02)
 
     class Wrong(LoopbackTransport):
         def write(self, data):

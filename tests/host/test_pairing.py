@@ -20,7 +20,7 @@ def opu():
 
 
 def shift(monkeypatch, exposures: int) -> None:
-    """Optics double: frames come that many exposures later (positive); the first ones are dark."""
+    """Optics double: frames come that many exposures later (positive), those at the end first."""
     expose = Plant.expose_batch
 
     def shifted(self, planes, illuminations, firsts, *rest):

@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from openopu import DeviceError, IdentityMismatch, LaserDark, LinkLost, Opu, Por
 from openopu.device import Device
 from openopu.transports import open_serial
 from openopu.url import DeviceUrl
-from openopu.usb import Port, latency_advice, path_of, serial_number_of
+from openopu.usb import Port, latency_advice, path_of, ports, serial_number_of
 from openopu_rtl.protocol import Geometry
 from openopu_rtl.protocol.shots import complement
 
@@ -234,6 +235,23 @@ def test_a_port_is_found_by_its_serial_number(tmp_path):
     for _, slave in masters:
         os.close(slave)
     os.close(masters[-1][0])
+
+
+def test_a_number_that_two_ports_share_names_neither(monkeypatch):
+    """A chip with two channels has one serial number: looked up by it, the wrong channel might be opened."""
+    found = [("/dev/ttyUSB1", "ARTY"), ("/dev/ttyUSB0", "ARTY"), ("/dev/ttyUSB2", "OPU7"), ("/dev/ttyS0", None)]
+    monkeypatch.setattr(
+        "serial.tools.list_ports.comports", lambda: [SimpleNamespace(device=d, serial_number=n) for d, n in found]
+    )
+    assert [str(p) for p in ports()] == [
+        "/dev/ttyS0",
+        "/dev/ttyUSB0",
+        "/dev/ttyUSB1",
+        "/dev/ttyUSB2 (serial:usb=OPU7)",
+    ]
+    assert serial_number_of("/dev/ttyUSB1", ports) is None
+    with pytest.raises(PortNotFound, match="several ports"):
+        open_serial(DeviceUrl.parse("serial:usb=ARTY"))
 
 
 def test_the_latency_timer_is_looked_at(tmp_path):

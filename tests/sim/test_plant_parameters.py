@@ -71,8 +71,9 @@ def test_a_missing_table_and_a_missing_file(tmp_path):
     path.write_text(dumps(DMD).split("[photodiode]")[0])
     with pytest.raises(PlantFileError, match=r"table \[photodiode\] is missing"):
         load(path)
-    with pytest.raises(PlantFileError, match="cannot be read"):
+    with pytest.raises(PlantFileError, match="cannot be read") as caught:
         load(tmp_path / "none.toml")
+    assert ", ".join(NAMED) in caught.value.next_step
     with pytest.raises(PlantFileError, match="cannot be written"):
         save(tmp_path / "no" / "plant.toml", DMD)
 

@@ -17,7 +17,7 @@ def outcome(url: str, named: str) -> tuple[object, ...]:
     """What configuring says and leaves, and the projections after it."""
     with openopu.open(url) as opu:
         try:
-            said: object = opu.configure_sensor(named, exposure_us=200).as_dict()
+            said: object = opu.configure_sensor(named, exposure_us=200)
         except SensorError as error:
             said = (type(error).__name__, error.what, error.next_step)
         registers = opu.registers(["i2c_state", "i2c_result", "i2c_target"])

@@ -45,11 +45,6 @@ SHORT_HEARTBEAT_S = 0.02
 """Heartbeat of the trip check; the exposure that outlasts it is three times as long."""
 
 
-def _session(opu: Opu, action: Callable[[Session], object]) -> object:
-    """Run ``action`` on the thread that owns the link."""
-    return opu._worker.call(lambda: action(opu._session))
-
-
 def link(opu: Opu) -> Check:
     """Rate and damage of the link, with the longest packets of each direction."""
     name = "link"
@@ -61,7 +56,7 @@ def link(opu: Opu) -> Check:
 
     def repeat(action: Callable[[Session], object]) -> float:
         started = time.perf_counter()
-        _session(opu, lambda s: [action(s) for _ in range(LINK_PACKETS)])
+        opu.on_link(lambda s: [action(s) for _ in range(LINK_PACKETS)])
         return time.perf_counter() - started
 
     read_s = repeat(lambda s: s.read(*readable))
@@ -123,9 +118,6 @@ def test_patterns(columns: int, rows: int) -> dict[str, np.ndarray]:
         "last corner": (x == columns - 1) & (y == rows - 1),
     }
     return {name: shape.ravel() for name, shape in shapes.items()}
-
-
-test_patterns.__test__ = False  # type: ignore[attr-defined]  # no test, whatever its name begins with
 
 
 def camera(opu: Opu) -> Check:
@@ -239,13 +231,11 @@ def interlock(opu: Opu) -> Check:
         ("a second step with a wrong key", {"laser_unlock": right, "laser_arm": wrong}, Code.ARM_KEY),
         ("a second step alone", {"laser_arm": right}, Code.ARM_ORDER),
     ):
-        try:
-            _session(opu, lambda s, steps=steps: s.write(**steps))  # type: ignore[misc]
-        except DeviceRefused as error:
-            if error.code not in (expected, Code.INTERLOCK_OPEN):
-                return failed(name, f"{what} was refused, but as {error.what}", "Reflash the board")
-        else:
+        refusal = _refusal(opu, steps)
+        if refusal is None:
             return failed(name, f"{what} was accepted", "Do not use this board with a laser: reflash it")
+        if refusal.code not in (expected, Code.INTERLOCK_OPEN):
+            return failed(name, f"{what} was refused, but as {refusal.what}", "Reflash the board")
     if not status["interlock_closed"]:
         return left_out(name, "wrong arming was refused; the loop is open, so the trip cannot be tried")
     if not status["armed"]:
@@ -253,6 +243,15 @@ def interlock(opu: Opu) -> Check:
     if opu.device.name == "twin":
         return left_out(name, "wrong arming was refused; the twin has no clock, so its heartbeat never runs out")
     return _trip(opu, name)
+
+
+def _refusal(opu: Opu, values: dict[str, int]) -> DeviceRefused | None:
+    """What the device says to a write, or None where it takes it."""
+    try:
+        opu.on_link(lambda session: session.write(**values))
+    except DeviceRefused as error:
+        return error
+    return None
 
 
 def _trip(opu: Opu, name: str) -> Check:
@@ -269,7 +268,7 @@ def _trip(opu: Opu, name: str) -> Check:
     allowed, opu.allow_dark = opu.allow_dark, True
     try:
         with opu.using(settings):
-            _session(opu, lambda s: set_heartbeat(s, beat, False))
+            opu.on_link(lambda s: set_heartbeat(s, beat, False))
             lit = False
             with contextlib.suppress(ProjectionFailed):  # its frame is the camera's business
                 record = opu.project_raw(np.zeros((1, 1, opu.geometry.modes)))
@@ -277,7 +276,7 @@ def _trip(opu: Opu, name: str) -> Check:
             status = opu.status()
     finally:
         opu.allow_dark = allowed
-        _session(opu, lambda s: set_heartbeat(s, usual, True))
+        opu.on_link(lambda s: set_heartbeat(s, usual, True))
         opu._set_keep_alive()
     causes = [c for c in TRIP_CAUSES if status[f"trip_{c}"]]
     if not status["tripped"] or status["laser_on"] or lit or causes != ["heartbeat_lost"]:

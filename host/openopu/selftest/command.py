@@ -88,7 +88,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 def _in_order(opu: Opu) -> Iterator[None]:
     """An interrupt darkens the laser before all else, waits for nothing that is in flight, and undoes the settings."""
     usual = opu.settings
-    before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+    main = threading.current_thread() is threading.main_thread()  # no other one is interrupted
+    before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)} if main else {}
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         opu.abandon()
@@ -97,11 +98,8 @@ def _in_order(opu: Opu) -> Iterator[None]:
             raise KeyboardInterrupt
         handler(number, frame)
 
-    if threading.current_thread() is threading.main_thread():
-        for number in before:
-            signal.signal(number, interrupt)
-    else:
-        before = {}  # only the main thread is interrupted
+    for number in before:
+        signal.signal(number, interrupt)
     try:
         yield
     except KeyboardInterrupt:

@@ -21,16 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openopu.errors import OpenopuError
-
-try:
-    import fcntl
-except ImportError:  # not on Windows, where two runs in one folder are not told apart
-    fcntl = None  # type: ignore[assignment]
+from openopu.lock import LOCK_FILE, try_lock
 
 CHECKPOINT_FILE = "checkpoint.npz"
 CHECKPOINT_VERSION = 1
 RECORD_FILE = "run.json"
-LOCK_FILE = "lock"
 
 _META, _HASH = "meta", "sha256"
 
@@ -103,20 +98,14 @@ class RunFolder:
             raise CheckpointError(f"{self.path} is a file: give --out a folder") from error
         except OSError as error:
             raise CheckpointError(f"cannot write into {self.path}: {_reason(error)}") from error
-        if fcntl is not None:
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                self._lock.close()
-                raise CheckpointError(
-                    f"another run is writing into {self.path}: wait for it, or take another --out"
-                ) from error
+        if not try_lock(self._lock):
+            self._lock.close()
+            raise CheckpointError(f"another run is writing into {self.path}: wait for it, or take another --out")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # The lock ends with the process, also by kill -9; the empty file may stay.
         self._lock.close()
 
     @property

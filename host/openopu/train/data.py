@@ -12,7 +12,6 @@ import os
 import urllib.error
 import urllib.request
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -212,10 +211,9 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
 
     Form: magic number 00 00 08 D with D dimensions, the D lengths as big-endian 32-bit words, the bytes.
     """
-    opener: Callable[..., object] = gzip.open if path.suffix == ".gz" else open
     try:
-        with opener(path, "rb") as file:  # type: ignore[attr-defined]
-            content: bytes = file.read()
+        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+            content = file.read()
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{path} is damaged or cut short ({error}); fetch it again") from error
     except OSError as error:

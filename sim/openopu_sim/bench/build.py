@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from openopu.errors import DeviceError
-from openopu.programs import run_to_end
+from openopu.subprocesses import run_to_end
 from openopu_rtl.protocol import Geometry
 
 from . import cache

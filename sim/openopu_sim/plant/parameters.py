@@ -215,7 +215,8 @@ def load(path: str | Path) -> PlantParameters:
         with Path(path).open("rb") as file:
             tables = tomllib.load(file)
     except OSError as error:
-        raise PlantFileError(f"the plant file cannot be read ({error.strerror or error})", where, step) from None
+        what = f"the plant file cannot be read ({error.strerror or error})"
+        raise PlantFileError(what, where, f"Named plants: {', '.join(NAMED)}. {step}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PlantFileError(f"the plant file is no TOML: {error}", where, step) from None
     for name in tables:

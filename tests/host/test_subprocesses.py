@@ -7,13 +7,13 @@ import sys
 import time
 
 import pytest
-from openopu.programs import run_to_end
+from openopu.subprocesses import run_to_end
 
 GRANDCHILD = "sleep 600 & echo $! > pid.part; mv pid.part pid; wait"
 """As make and shells do: the work is done by a child of the program that was started."""
 WAITING = f"""
 from pathlib import Path
-from openopu.programs import run_to_end
+from openopu.subprocesses import run_to_end
 run_to_end(["sh", "-c", {GRANDCHILD!r}], Path.cwd(), 600)
 """
 
@@ -40,6 +40,29 @@ def test_an_interrupt_leaves_nothing_running(tmp_path):
         process.send_signal(signal.SIGINT)
         assert process.wait(60) != 0
     wait_for(lambda: gone(pid))
+
+
+def test_an_interrupt_while_it_starts_leaves_nothing_running(tmp_path, monkeypatch):
+    started = []
+
+    class InterruptedPopen(subprocess.Popen):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            started.append(self.pid)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", InterruptedPopen)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_to_end(["sleep", "60"], tmp_path, 60)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        with pytest.raises(FileNotFoundError):
+            run_to_end(["no-such-program"], tmp_path, 60)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    wait_for(lambda: gone(started[0]), 10)
 
 
 def test_code_output_and_time(tmp_path):
