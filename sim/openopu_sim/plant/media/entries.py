@@ -171,13 +171,10 @@ class Entries:
 
     def _filtered(self, draws: Reals, axis: int, length: int) -> Reals:
         """Products and sums in a fixed order, none of them fused: the same bits on every machine."""
-        total, scratch = None, None
-        for i, tap in enumerate(self._kernel):
-            part = draws[i : i + length] if axis == 0 else draws[:, :, i : i + length]
-            if total is None or scratch is None:
-                total, scratch = part * tap, np.empty_like(part)
-            else:
-                np.multiply(part, tap, out=scratch)
-                total += scratch
-        assert total is not None
+        parts = [draws[i : i + length] if axis == 0 else draws[:, :, i : i + length] for i in range(len(self._kernel))]
+        total: Reals = parts[0] * self._kernel[0]
+        scratch = np.empty_like(total)
+        for part, tap in zip(parts[1:], self._kernel[1:], strict=True):
+            np.multiply(part, tap, out=scratch)
+            total += scratch
         return total
