@@ -81,7 +81,7 @@ def unitary_block(values: Floats, ratio: float, share: float) -> Floats:
     density[1:] /= x[1:] * (1 - share * x[1:])
     density[0] = density[1]
     cdf = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2)])
-    return np.interp(values, x, cdf / cdf[-1], left=0.0, right=1.0)
+    return np.asarray(np.interp(values, x, cdf / cdf[-1], left=0.0, right=1.0))
 
 
 def kernel(x: Floats, y: Floats) -> float:
