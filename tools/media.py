@@ -165,7 +165,7 @@ def memory_curves(seed: int) -> dict[str, list[float]]:
 
 def _save(figure: Any, folder: Path, name: str) -> None:
     figure.tight_layout()
-    figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+    figure.savefig(folder / f"{name}.png", dpi=110, metadata={"Software": None})
     plt.close(figure)
 
 
@@ -347,9 +347,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--quick", action="store_true", help="small samples")
     parser.add_argument("--page", action="store_true", help="plots and tables into docs/media.md")
     args = parser.parse_args(arguments)
-    plt.rcParams.update(
-        {"svg.hashsalt": "openopu", "font.size": 8, "axes.spines.top": False, "axes.spines.right": False}
-    )
+    plt.rcParams.update({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False})
     plots = DOCS / "media" if args.page else args.out
     for folder in (args.out, plots):
         folder.mkdir(parents=True, exist_ok=True)
