@@ -133,16 +133,14 @@ def test_three_masks_give_independent_gaussian_entries(seed):
 def test_memory_effect_is_on_with_two_masks_and_off_with_three():
     speckles = {}
     for layers in (2, 3):
-        d = Diffuser(64, 128 * 128, 5, layers, 4.0)
-        speckles[layers] = np.abs(d.field(np.eye(64)[:6]).reshape(6, 128, 128)) ** 2
+        speckles[layers] = np.abs(Cascade((8, 8), (128, 128), 5, layers, 4.0).entries(0, 6)) ** 2
     np.testing.assert_allclose(statistics.memory_effect(speckles[2]), 1.0, atol=1e-4)
     assert np.abs(statistics.memory_effect(speckles[3])[1:]).max() < 4 / 128
 
 
 @pytest.mark.parametrize("grain_px", [1.0, 1.5, 3.0])
 def test_pupil_sets_the_grain(grain_px):
-    d = Diffuser(64, 128 * 128, 5, 3, 4.0, grain_px)
-    fields = d.field(np.eye(64)).reshape(64, 128, 128)
+    fields = Cascade((8, 8), (128, 128), 5, 3, 4.0, grain_px).entries(0, 64)
     assert statistics.grain(fields) == pytest.approx(grain_px, rel=0.03), "seed 5"
     assert np.mean(np.abs(fields) ** 2) == pytest.approx(1.0, rel=0.03)
 

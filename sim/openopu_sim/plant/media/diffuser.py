@@ -141,6 +141,16 @@ class Cascade:
             lit = mask.shape
         return self._lens(grid, lit, self.outputs)
 
+    def entries(self, first: int, stop: int) -> Field:
+        """Fields (stop - first, rows, columns) at the outputs of single inputs, in raster order."""
+        amplitudes, grid = np.zeros(self.inputs, dtype=np.float32), self.buffer()
+        result = np.empty((stop - first, *self.outputs), dtype=np.complex64)
+        for k in range(first, stop):
+            amplitudes.flat[k] = 1.0
+            result[k - first] = self.propagate(amplitudes, grid)
+            amplitudes.flat[k] = 0.0
+        return result
+
     def _lens(self, grid: Field, lit: tuple[int, ...], wanted: tuple[int, ...]) -> Field:
         """Transform in place; all light is in the corner ``lit``, only that of ``wanted`` is made."""
         workers = 1 if self.small else THREADS
@@ -210,7 +220,8 @@ class DiffuserMedium(FieldMedium):
 class Diffuser:
     """A random projection ``T`` of n inputs to m outputs by a cascade, without panel and camera.
 
-    ``E |T[j, k]|**2`` is 1. Both blocks are nearly square, their last row may be cut.
+    ``E |T[j, k]|**2`` is 1. Inputs fill rows of the grid and outputs columns, so that the first and the last lens have
+    least to do.
 
     Parameters
     ----------
@@ -232,7 +243,8 @@ class Diffuser:
         if min(n, m) < 1:
             raise UsageError(f"n = {n}, m = {m}", "Diffuser", "Take at least one input and one output")
         self.n, self.m = n, m
-        inputs, outputs = _block(n), _block(m)
+        rows, columns = Cascade.grid_of((1, 1), _block(max(n, m)), layers, oversampling)
+        inputs, outputs = (-(-n // columns), columns), (rows, -(-m // rows))
         refuse(
             Cascade.memory_needed(inputs, outputs, layers, oversampling),
             f"a diffuser of {n} inputs and {m} outputs",
