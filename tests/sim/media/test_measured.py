@@ -34,7 +34,7 @@ class Table:
     file: str = ""
     entry_bits: int = 12
     grain_px: float = 1.0
-    layers: int = 3
+    layers: int = 2
     oversampling: float = 2.0
 
 
@@ -146,7 +146,7 @@ def test_kinds():
         (Table("dense", "x.h5"), "kind = 'dense' with file = 'x.h5'"),
         (Table("measured"), "kind = 'measured' with file = ''"),
         (Table(grain_px=0.5), "grain_px = 0.5"),
-        (Table("diffuser", layers=1), "layers = 1"),
+        (Table("diffuser", layers=0), "layers = 0"),
         (Table("diffuser", oversampling=0.0), "oversampling = 0"),
     ],
 )
