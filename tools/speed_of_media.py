@@ -39,16 +39,20 @@ TARGETS = {
 Run = Callable[[], Any]
 
 
-def times_of(runs: dict[str, Run], rounds: int) -> dict[str, float]:
-    """Median seconds of each, measured in turns; each ran once before."""
+def times_of(runs: dict[str, Run], rounds: int, of_cpu: bool = False) -> dict[str, float]:
+    """Median seconds of each, measured in turns; each ran once before.
+
+    ``of_cpu``: seconds of all threads on a processor, which depend less on what else the machine does.
+    """
     for run in runs.values():
         run()
+    clock = time.process_time if of_cpu else time.perf_counter
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for i in range(rounds):
         for name in sorted(runs, reverse=bool(i % 2)):
-            begin = time.perf_counter()
+            begin = clock()
             runs[name]()
-            seconds[name].append(time.perf_counter() - begin)
+            seconds[name].append(clock() - begin)
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
@@ -238,15 +242,18 @@ def beside_others(quick: bool) -> dict[str, Any]:
     structured = deepinv_operator(n, m, shown)
     if structured:
         runs["deepinv"] = structured[1]
-    seconds = times_of(runs, rounds)
+    seconds, cpu = times_of(runs, rounds), times_of(runs, rounds, of_cpu=True)
     plant.close()
     result = {
         "dense_vs_lightonml": seconds["lightonml"] / seconds["dense"],
         "exposed_vs_lightonml": seconds["lightonml"] / seconds["dense, to the camera's integers"],
         "diffuser_vs_lightonml": seconds["lightonml"] / seconds["diffuser"],
         "thin_diffuser_vs_lightonml": seconds["lightonml"] / seconds["diffuser, thin"],
+        "dense_vs_lightonml_cpu": cpu["lightonml"] / cpu["dense"],
+        "diffuser_vs_lightonml_cpu": cpu["lightonml"] / cpu["diffuser"],
         "lightonml": kind,
         "seconds": seconds,
+        "cpu_seconds": cpu,
         "projections_per_s": {name: rows / value for name, value in seconds.items()},
         "grids": {"diffuser": diffuser.cascade.grid, "thin": thin.cascade.grid},
         "n": n,
