@@ -1,20 +1,23 @@
 """How fast media are, as ratios of things measured in turns in one process; the figures of docs/media.md.
 
 Parts: ``fft`` (one projection of the size of the real machine beside the bare FFTs that it needs), ``dense`` (the
-plant, from planes to integers, beside one complex product) and ``others`` (n = 1,000, m = 10,000, beside other
-simulations). FFT libraries and other simulations are taken where Python finds them: put them on PYTHONPATH.
+plant, from planes to integers, beside one complex product), ``counter`` (the matrix that is not stored beside the one
+that is) and ``others`` (n = 1,000, m = 10,000, beside other simulations). FFT libraries and other simulations are taken
+where Python finds them: put them on PYTHONPATH.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import json
 import platform
 import resource
 import statistics
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -26,7 +29,8 @@ import threadpoolctl
 from openopu_rtl import binner
 from openopu_rtl.protocol import Geometry
 from openopu_sim.plant import DMD, Illumination, Plant
-from openopu_sim.plant.media import THREADS, Diffuser
+from openopu_sim.plant.cells import Cells
+from openopu_sim.plant.media import THREADS, Counter, Dense, Diffuser
 
 TARGETS = {
     "fft_ratio": ("<=", 3.0),
@@ -158,6 +162,40 @@ def dense_vs_gemm(quick: bool) -> dict[str, Any]:
     }
 
 
+def counter_vs_dense(quick: bool) -> dict[str, Any]:
+    """Memory of a counter medium as the matrix grows, and the time of its products over those of a dense one."""
+    sizes = ((64, 64), (256, 64)) if quick else ((1_024, 4_096), (4_096, 4_096), (16_384, 4_096))
+    rows, sets = 64, []
+    for n, m in sizes:
+        geometry = Geometry.fitting(n, m)
+        cells = Cells(geometry)
+        tracemalloc.start()
+        counter = Counter(geometry, cells, 1, 12)
+        weights = np.random.default_rng(1).integers(0, 10, (rows, n)).astype(np.float32)
+        real, imag = counter.products(weights)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        entry = {
+            "n": n,
+            "cells": cells.count,
+            "pixels": counter.crop_pixels,
+            "matrix_mib": 8 * cells.count * counter.pixels / 2**20,
+            "peak_mib": peak / 2**20,
+            "inputs_and_outputs_mib": (real.nbytes + imag.nbytes + weights.nbytes) / 2**20,
+        }
+        if n == sizes[0][0]:
+            dense = Dense(geometry, cells, 1, 12)
+            want = dense.products(weights)
+            entry["identical"] = bool(np.array_equal(want[0], real) and np.array_equal(want[1], imag))
+            runs = {
+                "dense": functools.partial(dense.products, weights),
+                "counter": functools.partial(counter.products, weights),
+            }
+            entry["seconds"] = times_of(runs, 3)
+        sets.append(entry)
+    return {"sizes": sets, "rows": rows}
+
+
 def lightonml_opu(n: int, m: int, shown: Any) -> tuple[str, Run]:
     """Its simulated OPU, or the line that it consists of where the package cannot be had; and which of both."""
     try:
@@ -282,6 +320,7 @@ def _fitting(n: int, m: int) -> Geometry:
 PARTS: dict[str, Callable[[bool], dict[str, Any]]] = {
     "fft": projection_vs_fft,
     "dense": dense_vs_gemm,
+    "counter": counter_vs_dense,
     "others": beside_others,
 }
 
