@@ -214,8 +214,7 @@ def plot_spectra(samples: dict[str, Sample], share: float, seed: int, folder: Pa
         share = m / (d.cascade.grid[0] * d.cascade.grid[1])
         label = f"oversampling {oversampling:g}"
         axes[1].step(values, np.arange(1, n + 1) / n, color=colour, lw=1.5, label=label)
-        if share < 0.499:
-            axes[1].plot(x * 2, statistics.unitary_block(x * 2, 1.0, share), "k:", lw=1)
+        axes[1].plot(x * 2, statistics.unitary_block(x * 2, 1.0, share), "k:", lw=1)
     axes[1].plot(x * 2, statistics.marchenko_pastur(x * 2, 1.0), "k--", lw=1, label="Marchenko-Pastur")
     axes[1].set(xlabel="squared singular value / mean", title="square, 2 layers; dotted: block of a unitary matrix")
     for axis in axes:
