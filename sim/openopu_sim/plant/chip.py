@@ -10,7 +10,7 @@ from openopu_rtl import chip_medium, panel_probe
 from openopu_rtl.protocol import Geometry
 from openopu_rtl.protocol.patterns import LIT_FROM
 
-from .plant import Illumination
+from .light import Illumination
 
 Reals = NDArray[np.float32]
 
