@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import numpy as np
 from numpy.typing import NDArray
+from openopu_rtl.protocol import boards
+from openopu_rtl.protocol.boards import board_name
 
 from ..files import why_not_written, write_whole
 from ..injection import PLANT_KEYS
@@ -119,7 +121,9 @@ class Calibration:
     @property
     def matrix_uncertainty(self) -> NDArray[np.float64]:
         """(outputs, modes) standard error of each entry of :attr:`matrix`, DN."""
-        return np.broadcast_to(self.get("matrix/uncertainty").astype(np.float64)[:, None], self.get("matrix/effective").shape)
+        return np.broadcast_to(
+            self.get("matrix/uncertainty").astype(np.float64)[:, None], self.get("matrix/effective").shape
+        )
 
     @property
     def complex_matrix(self) -> NDArray[np.complex64]:
@@ -178,7 +182,9 @@ class Calibration:
                 into = file.create_group(group)
                 for name in sorted(self.groups[group]):
                     q = self.groups[group][name]
-                    into.create_dataset(name, data=np.ascontiguousarray(q.values), track_times=False).attrs["unit"] = q.unit
+                    into.create_dataset(name, data=np.ascontiguousarray(q.values), track_times=False).attrs["unit"] = (
+                        q.unit
+                    )
             file.flush()
             return bytes(file.id.get_file_image())
 
@@ -213,7 +219,9 @@ class Calibration:
             age = (datetime.now(UTC) - datetime.fromisoformat(self.created)).total_seconds()
             if age > max_age_s:
                 raise CalibrationStale(
-                    f"it was made {_span(age)} ago, at {self.created}; allowed are {_span(max_age_s)}", "calibration", AGAIN
+                    f"it was made {_span(age)} ago, at {self.created}; allowed are {_span(max_age_s)}",
+                    "calibration",
+                    AGAIN,
                 )
         if max_exposures is not None:
             gone = (opu.exposure_next - self.exposure_next) % _DISTANCES
@@ -226,7 +234,9 @@ class Calibration:
                 )
 
     def _refuse_difference(self, what: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-        other = [f"{n} {then.get(n)!r} (now {now.get(n)!r})" for n in sorted({*then, *now}) if then.get(n) != now.get(n)]
+        other = [
+            f"{n} {then.get(n)!r} (now {now.get(n)!r})" for n in sorted({*then, *now}) if then.get(n) != now.get(n)
+        ]
         if other:
             raise CalibrationMismatch(f"it was made with another {what}: {', '.join(other)}", "calibration", AGAIN)
 
@@ -240,7 +250,9 @@ def identity(opu: Opu) -> dict[str, Any]:
     parameters = opu.device.url.parameters
     return {
         "gateware": opu.gateware,
-        "board": opu.identity.board,
+        "board": "simulation"
+        if opu.identity.board in (boards.SIMULATION, boards.TWIN)
+        else board_name(opu.identity.board),
         "clock_hz": opu.identity.clock_hz,
         "modes": opu.geometry.modes,
         "outputs": opu.geometry.outputs,
@@ -288,7 +300,9 @@ def load(path: str | os.PathLike[str]) -> Calibration:
     except CalibrationFileError:
         raise
     except Exception as error:
-        cause = "it is no HDF5 file, or is cut short" if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+        cause = (
+            "it is no HDF5 file, or is cut short" if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+        )
         raise CalibrationFileError(
             f"the file is damaged or no calibration ({cause})", where, f"Restore it from a copy. {AGAIN}"
         ) from error
@@ -311,5 +325,3 @@ def _check_format(text: Any, where: str) -> None:
             where,
             "Update openopu, or calibrate with this version",
         )
-
-

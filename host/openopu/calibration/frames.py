@@ -159,7 +159,9 @@ def flat(opu: Opu, dark: Group, patterns: int = FRAMES) -> Group:
     between = (squares - total.astype(np.float64) ** 2 / patterns) / (4 * (patterns - 1))
     modulation = np.sqrt(np.maximum(between - variance / 2, 0))
     crop = (slice(g.crop_y, g.crop_y + g.crop_height), slice(g.crop_x, g.crop_x + g.crop_width))
-    _refuse_unusable(opu, mean[crop], clipped[crop] / (2 * patterns), modulation[crop], np.concatenate(light), dark, full)
+    _refuse_unusable(
+        opu, mean[crop], clipped[crop] / (2 * patterns), modulation[crop], np.concatenate(light), dark, full
+    )
     return {
         "mean": Quantity(mean.astype(np.float32), DN),
         "modulation": Quantity(modulation.astype(np.float32), DN),
@@ -189,11 +191,15 @@ def _refuse_unusable(
     fill = float(mean.mean()) / full
     if fill < DARK_FILL:
         raise CalibrationFailed(
-            f"the frames are dark: mean fill {fill:.3f}", where, "Raise exposure or `laser_power`, check the light's way"
+            f"the frames are dark: mean fill {fill:.3f}",
+            where,
+            "Raise exposure or `laser_power`, check the light's way",
         )
     if not np.median(modulation) > 0.01 * full * DARK_FILL:
         raise CalibrationFailed(
-            "the frames do not follow the patterns", where, "Check modulator and cable: `openopu selftest --only modulator`"
+            "the frames do not follow the patterns",
+            where,
+            "Check modulator and cable: `openopu selftest --only modulator`",
         )
     above = light - float(dark["mean"].values.sum(dtype=np.float64))
     unsteady = float(np.sqrt(np.mean((above[:, 0] - above[:, 1]) ** 2) / 2) / above.mean())
