@@ -129,30 +129,30 @@ def matrix(opu: Opu, measured: bool, repeats: int) -> NDArray[np.float64]:
     if exact is not None and not measured:
         modes = np.asarray(exact(shot), dtype=np.float64)[opu.settings.selection]
         return modes @ opu.layout.matrix()
+    program = complement(1).replace(**{n: getattr(shot, n) for n in SHOWN})
     with calibrating(opu):
-        return hadamard_matrix(opu, opu.layout, shot, whole(repeats, "repeats", 1))[0]
+        return hadamard_matrix(opu, opu.layout, program, whole(repeats, "repeats", 1))[0]
 
 
 def hadamard_matrix(
-    opu: Opu, layout: Layout, shot: Shot, repeats: int
+    opu: Opu, layout: Layout, program: Program, repeats: int, banks: int = 1
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The effective matrix from complement pairs of a Hadamard basis, at the levels and times of ``shot``.
+    """What ``program``, linear in the signs of its one plane, makes of each component: from a Hadamard basis.
 
     Every pattern is shown ``repeats`` times in a row. Each entry is the mean of all patterns' results, each with its
     sign, so that all entries of a row have the same standard error.
 
     Returns
     -------
-    matrix : (outputs, components of the layout), DN for one unit
-    uncertainty : (outputs,) standard error of each entry of the row, DN; NaN for a single repeat
+    matrix : (outputs x banks, components of the layout), DN for one unit
+    uncertainty : (outputs x banks,) standard error of each entry of the row, DN; NaN for a single repeat
     """
-    program = complement(1).replace(**{n: getattr(shot, n) for n in SHOWN})
-    bits, shift = lossless(program, opu.geometry, normalise=opu.settings.normalise)
+    bits, shift = lossless(program, opu.geometry, banks=banks, normalise=opu.settings.normalise)
     basis = hadamard(layout.components)
     columns = basis[:, : layout.components]
-    total = np.zeros((len(opu.settings.selection), layout.components))
-    squares = np.zeros(len(opu.settings.selection))
-    settings = opu.settings.replace(program=program, bits=bits, shift=shift, banks=1)
+    rows = len(opu.settings.selection) * banks
+    total, squares = np.zeros((rows, layout.components)), np.zeros(rows)
+    settings = opu.settings.replace(program=program, bits=bits, shift=shift, banks=banks)
     with opu.using(settings):
         for start in range(0, len(basis), BASIS_ROWS):
             signs = columns[start : start + BASIS_ROWS]
@@ -161,7 +161,7 @@ def hadamard_matrix(
             total += values.mean(axis=1).T @ signs
             if repeats > 1:
                 squares += values.var(axis=1, ddof=1).sum(axis=0)
-    uncertainty = np.sqrt(squares / repeats) / len(basis) if repeats > 1 else np.full(len(squares), np.nan)
+    uncertainty = np.sqrt(squares / repeats) / len(basis) if repeats > 1 else np.full(rows, np.nan)
     return total / len(basis), uncertainty
 
 

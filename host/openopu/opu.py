@@ -240,7 +240,8 @@ class Opu(OpenedDevice):
         if bits.shape != (self.geometry.modes,):
             raise UsageError(f"expected ({self.geometry.modes},), got {bits.shape}", "pattern", "One bit for each mode")
         shot = Shot(exposure_cycles=whole(cycles, "exposure_cycles", 1, MOST_CYCLES))
-        return measure.capture(self, bits[None], shot)[0]
+        frame: NDArray[np.uint16] = measure.capture(self, bits[None], shot)[0]
+        return frame
 
     def matrix(self, *, measured: bool = False, repeats: int = 1) -> NDArray[np.float64]:
         """The effective matrix G, (outputs, components) in DN for one unit of error: ``y ~= errors @ G.T``.

@@ -115,7 +115,7 @@ class Calibration:
 
     @property
     def matrix(self) -> NDArray[np.float64]:
-        """(outputs, modes) effective matrix, DN for one unit on one mode: see :attr:`openopu.device.Device.exact_matrix`."""
+        """(outputs, modes) effective matrix, DN for one unit on one mode, as of ``Device.exact_matrix``."""
         return self.get("matrix/effective").astype(np.float64)
 
     @property

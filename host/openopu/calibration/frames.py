@@ -230,7 +230,7 @@ def bad(opu: Opu, dark: Group, flat: Group) -> Group:
     }
 
 
-def _beyond(mean: NDArray[np.generic], variance: NDArray[np.generic], frames: int) -> NDArray[np.bool_]:
+def _beyond(mean: NDArray[np.float32], variance: NDArray[np.float32], frames: int) -> NDArray[np.bool_]:
     middle, usual = float(np.median(mean)), float(np.median(variance))
     spread = TO_DEVIATION * float(np.median(np.abs(mean - middle)))
     # The mean's own noise and the ADC's step are no defects.

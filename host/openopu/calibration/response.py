@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
+from numpy.typing import NDArray
 from openopu_rtl.protocol import Program
 from openopu_rtl.protocol.shots import complement
 
@@ -14,6 +17,8 @@ from ..settings import Settings, linear_weight, lossless
 from .errors import CalibrationFailed
 from .file import Group, Quantity
 from .frames import DN, ONE, random_patterns
+
+Reals = NDArray[np.float64]
 
 REPEATS = 2
 """Of each pattern of the basis: two are enough to see the noise, which all patterns share."""
@@ -49,21 +54,71 @@ def matrix(opu: Opu, repeats: int = REPEATS) -> Group:
     whole(repeats, "repeats", 2)
     if linear_weight(opu.settings.program) is None:
         raise UsageError("the configured program is not linear in its planes", "matrix", "Configure a linear one")
+    effective, uncertainty = _mode_by_mode(opu, complement_shots(opu), repeats)
+    return {
+        "effective": Quantity(effective.astype(np.float32), DN),
+        "uncertainty": Quantity(uncertainty.astype(np.float32), DN),
+        "repeats": Quantity(np.array(repeats), ONE),
+    }
+
+
+def complement_shots(opu: Opu) -> Program:
+    """The complement pair of one plane, at the levels and times that the device is set to."""
+    return complement(1).replace(**{n: getattr(plain_shot(opu), n) for n in SHOWN})
+
+
+def _mode_by_mode(opu: Opu, program: Program, repeats: int, banks: int = 1) -> tuple[Reals, Reals]:
+    """(outputs x banks, modes) matrix of ``program`` and (outputs x banks,) standard errors."""
     layout = layouts.balanced(opu.geometry.modes, opu.geometry.modes)
-    with opu.using(all_outputs(opu, opu.settings.program)):
-        found, uncertainty = hadamard_matrix(opu, layout, plain_shot(opu), repeats)
-    effective = found @ layout.matrix().T
-    rms, error = float(np.sqrt(np.mean(effective**2))), float(np.sqrt(np.mean(uncertainty**2)))
+    with opu.using(all_outputs(opu, program, banks=banks)):
+        found, uncertainty = hadamard_matrix(opu, layout, program, repeats, banks)
+    # Not a product with the layout's matrix: that is a permutation with signs, and as large as the modes squared.
+    found = found[:, layout.component]
+    found[:, layout.inverted] *= -1
+    rms, error = float(np.sqrt(np.mean(found**2))), float(np.sqrt(np.mean(uncertainty**2)))
     if not error < NOISE_SHARE * rms:
         raise CalibrationFailed(
             f"the matrix drowns in noise: its entries' rms is {rms:.3g} DN, their standard error {error:.3g} DN",
             str(opu.device.url),
             "Raise the exposure or `repeats`, and check that patterns reach the camera",
         )
+    return found, uncertainty
+
+
+def stepped_matrix(opu: Opu, levels: Group, repeats: int = REPEATS) -> Group:
+    """The complex matrix, from four steps of the anchor's phase against modes at 0 and pi; same basis.
+
+    The device's level table must be that of ``levels``.
+
+    Returns
+    -------
+    real, imag : (outputs, modes) DN, of ``(I_0 - I_2) + i (I_1 - I_3) = 4 conj(r) T`` for each mode: the transmission
+        matrix, each row times a factor of its own, 4 conj(r)
+    stepped_uncertainty : (outputs,) standard error of each of them, DN
+
+    Raises :class:`CalibrationFailed` for a panel whose phase does not reach 3/2 pi, or without anchor region.
+    """
+    whole(repeats, "repeats", 2)
+    span = float(levels["span"].values)
+    where = str(opu.device.url)
+    if span < 1.5 * np.pi:
+        raise CalibrationFailed(
+            f"the panel's phase reaches {span:.2f} rad, not 3/2 pi", where, "Leave the complex matrix out"
+        )
+    if not opu.geometry.anchor_pixels:
+        raise CalibrationFailed("the panel has no anchor region", where, "Leave the complex matrix out")
+    on = round(np.pi / span * 255)
+    shots = []
+    for step, negative, bank in ((0, False, 0), (1, False, 1), (3, True, 1), (2, True, 0)):
+        level = round(step * np.pi / 2 / span * 255)
+        shown = {"level_on": on, "level_off": 0, "level_anchor": level, "level_border": level}
+        shots.append(dataclasses.replace(plain_shot(opu, **shown), negative=negative, bank=bank))
+    found, uncertainty = _mode_by_mode(opu, Program(tuple(shots)), repeats, banks=2)
+    both = np.sqrt((uncertainty[0::2] ** 2 + uncertainty[1::2] ** 2) / 2)
     return {
-        "effective": Quantity(effective.astype(np.float32), DN),
-        "uncertainty": Quantity(uncertainty.astype(np.float32), DN),
-        "repeats": Quantity(np.array(repeats), ONE),
+        "real": Quantity(found[0::2].astype(np.float32), DN),
+        "imag": Quantity(found[1::2].astype(np.float32), DN),
+        "stepped_uncertainty": Quantity(both.astype(np.float32), DN),
     }
 
 
@@ -75,8 +130,7 @@ def scale(opu: Opu, patterns: int = SCALE_PATTERNS) -> Group:
     row : (outputs,) rms of the effective matrix's row, DN for one unit on one mode
     noise : (outputs,) standard deviation of one projection, DN
     """
-    program = complement(1).replace(**{n: getattr(plain_shot(opu), n) for n in SHOWN})
-    settings = all_outputs(opu, program)
+    settings = all_outputs(opu, complement_shots(opu))
     bits = np.repeat(random_patterns(opu, patterns, 2)[:, None, :], 2, axis=0)
     with opu.using(settings):
         values = opu.project_raw(bits).values.astype(np.int64).reshape(patterns, 2, -1) << settings.shift
