@@ -113,6 +113,8 @@ class Monitor:
     every: int = 0
     warn: float = WARN
     stop: float = STOP
+    seen: int = 0
+    """Projections at the last look."""
     history: list[Look] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -126,7 +128,6 @@ class Monitor:
         repeats = int(self.calibration.get("monitor/repeats"))
         # Correlation that nothing but noise leaves (Spearman, Brown): one look, and a mean of several.
         self._noise = float(np.sqrt(one * repeats * one / (1 + (repeats - 1) * one)))
-        self._seen = 0
         self._warned = False
 
     def look(self) -> Look:
@@ -148,9 +149,9 @@ class Monitor:
 
         Raises :class:`MediumDrifted` below the threshold ``stop``.
         """
-        if not self.every or projections - self._seen < self.every:
+        if not self.every or projections - self.seen < self.every:
             return None
-        self._seen = projections
+        self.seen = projections
         return self.judge(self.look())
 
     def judge(self, found: Look) -> Look:
@@ -164,7 +165,8 @@ class Monitor:
             raise MediumDrifted(
                 f"{text}, below {self.stop}",
                 where,
-                "Let the optics come to rest, calibrate again, and continue with the new file",
+                "Let the optics come to rest, calibrate again (a simulation with --exposure-base "
+                f"{found.exposure}), and continue with the new file",
                 found.correlation,
             )
         if found.correlation < self.warn and not self._warned:
