@@ -149,7 +149,7 @@ class Calibration:
         for group in sorted(self.groups):
             for name in sorted(self.groups[group]):
                 q = self.groups[group][name]
-                array = np.ascontiguousarray(q.values)
+                array = np.asarray(q.values, order="C")
                 digest.update(f"{group}/{name} {q.unit} {array.dtype.str} {array.shape}\n".encode())
                 digest.update(array.tobytes())
         return digest.hexdigest()
@@ -182,7 +182,7 @@ class Calibration:
                 into = file.create_group(group)
                 for name in sorted(self.groups[group]):
                     q = self.groups[group][name]
-                    into.create_dataset(name, data=np.ascontiguousarray(q.values), track_times=False).attrs["unit"] = (
+                    into.create_dataset(name, data=np.asarray(q.values, order="C"), track_times=False).attrs["unit"] = (
                         q.unit
                     )
             file.flush()
@@ -204,7 +204,7 @@ class Calibration:
     def check(self, opu: Opu, max_age_s: float | None = None, max_exposures: int | None = None) -> None:
         """Raise if this is no calibration of ``opu``, or is too old.
 
-        Exposes nothing: :func:`openopu.calibration.monitor.look` compares the optics, too.
+        Exposes nothing: :meth:`openopu.calibration.monitor.Monitor.verify` compares the optics, too.
 
         Raises
         ------
@@ -284,7 +284,7 @@ def load(path: str | os.PathLike[str]) -> Calibration:
             attributes = {name: file.attrs[name] for name in file.attrs}
             _check_format(attributes.get("format"), where)
             groups = {
-                group: {n: Quantity(d[()], str(d.attrs["unit"])) for n, d in datasets.items()}
+                group: {n: Quantity(np.asarray(d[()]), str(d.attrs["unit"])) for n, d in datasets.items()}
                 for group, datasets in file.items()
             }
             found = Calibration(

@@ -174,30 +174,31 @@ class Monitor:
         self._warned = found.correlation < self.warn
         return found
 
+    def verify(self) -> Look:
+        """Look once, before a run begins.
 
-def verify(opu: Opu, calibration: Calibration, stop: float = STOP) -> Look | None:
-    """Compare the optics with the calibration's reference, exposing a few patterns.
-
-    Raises
-    ------
-    CalibrationMismatch
-        The camera's region has moved (by how many pixels), or the medium is another.
-    """
-    monitor = Monitor(opu, calibration, stop=stop)
-    found = monitor.look()
-    if found.correlation >= stop:
-        return found
-    if "alignment" in calibration.groups and "reference" in calibration.groups["alignment"]:
-        settings = _settings(opu, calibration.exposure_cycles, calibration.laser_power)
-        with calibrating(opu), opu.using(settings):
-            shift = region.shift_of(calibration.get("alignment/reference"), region.look(opu))
-        if shift.moved:
-            raise CalibrationMismatch(
-                f"the camera's region has moved by {shift.x} pixels to the right and {shift.y} down since the "
-                f"calibration (correlation {shift.correlation:.2f} there, {shift.unmoved:.2f} here)",
-                str(opu.device.url),
-                f"Move the camera back, or: {AGAIN}",
-            )
-    raise CalibrationMismatch(
-        f"the medium is not that of the calibration (correlation {found.correlation:.2f})", str(opu.device.url), AGAIN
-    )
+        Raises
+        ------
+        CalibrationMismatch
+            The camera's region has moved (by how many pixels), or the medium is another.
+        """
+        found = self.look()
+        if found.correlation >= self.stop:
+            return self.judge(found)
+        opu, calibration = self.opu, self.calibration
+        if "alignment" in calibration.groups:
+            settings = _settings(opu, calibration.exposure_cycles, calibration.laser_power)
+            with calibrating(opu), opu.using(settings):
+                shift = region.shift_of(calibration.get("alignment/reference"), region.look(opu))
+            if shift.moved:
+                raise CalibrationMismatch(
+                    f"the camera's region has moved by {shift.x} pixels to the right and {shift.y} down since the "
+                    f"calibration (correlation {shift.correlation:.2f} there, {shift.unmoved:.2f} here)",
+                    str(opu.device.url),
+                    f"Move the camera back, or: {AGAIN}",
+                )
+        raise CalibrationMismatch(
+            f"the medium is not that of the calibration (correlation {found.correlation:.2f})",
+            str(opu.device.url),
+            AGAIN,
+        )

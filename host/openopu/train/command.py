@@ -17,7 +17,7 @@ import openopu
 from openopu import Encoding, Opu
 from openopu.calibration import Calibration, MediumDrifted
 from openopu.calibration import load as load_calibration
-from openopu.calibration.monitor import STOP, WARN, Monitor, verify
+from openopu.calibration.monitor import STOP, WARN, Monitor
 from openopu.encoding import KINDS, ROUNDINGS
 from openopu.errors import Interrupted, UsageError
 
@@ -188,8 +188,8 @@ def train(
     if resume and folder is not None:
         trainer.restore(*folder.load())
         calibration = folder.calibration()
-    if monitor is not None and opu is not None:
-        verify(opu, monitor.calibration, monitor.stop)
+    if monitor is not None:
+        monitor.verify()
         monitor.seen = feedback.projections
     if not resume and isinstance(feedback, OpticalFeedback | IdealFeedback):
         report = feedback.prepare(config.fill)
