@@ -43,7 +43,7 @@ class Effort:
     """Exposure of the long dark frames; None: see :func:`openopu.calibration.frames.dark`."""
 
 
-QUICK = Effort(frames=4, patterns=16, levels=16, long_dark_cycles=4096)
+QUICK = Effort(frames=12, patterns=16, levels=16, long_dark_cycles=4096)
 """Enough to try the procedure; about a fifth of the exposures."""
 
 Progress = Callable[[str], None]

@@ -1,6 +1,5 @@
 """Each measurement against the optics that is known, and what cannot be calibrated."""
 
-import dataclasses
 import json
 
 import numpy as np
@@ -24,10 +23,9 @@ def test_the_matrix_is_that_of_the_medium_within_its_uncertainty(made, opu):
     assert c.matrix.shape == (64, 64) == c.matrix_uncertainty.shape
     wanted = exact(opu, c.exposure_cycles)
     assert np.corrcoef(c.matrix.ravel(), wanted.ravel())[0, 1] > 0.995
-    # Bright outputs clip a little, which is no noise.
-    dim = np.argsort(c.get("alignment/brightness"))[:32]
-    error = (c.matrix - wanted)[dim] / c.matrix_uncertainty[dim]
-    assert np.sqrt(np.mean(error**2)) == pytest.approx(1, abs=0.3)
+    # Of a normal deviate, the median size is 0.674 standard errors; a few outputs clip, which is no noise.
+    error = np.abs(c.matrix - wanted) / c.matrix_uncertainty
+    assert np.median(error) == pytest.approx(0.674, abs=0.1)
 
 
 def test_noise_free_matrix_has_no_uncertainty():
@@ -64,7 +62,7 @@ def test_hot_and_dead_pixels_are_found_and_left_out(made, opu):
     assert np.argwhere(found["hot"].values).tolist() == [[10, 9]]
     assert np.argwhere(found["dead"].values).tolist() == [[5, 20]]
     selection = region.select(opu, g["flat"], found, g["scale"])["selection"].values
-    assert sorted(set(range(64)) - set(selection.tolist())) == [0 * 8 + 6, 3 * 8 + 0]
+    assert sorted(set(range(64)) - set(selection.tolist())) == [0 * 8 + 6, 3 * 8 + 0]  # two by two pixels each
 
 
 def test_noise_is_no_defect(opu):
@@ -149,7 +147,7 @@ def test_what_shows_nothing_is_refused(opu):
     opu.configure(laser_power=0)
     with pytest.raises(CalibrationFailed, match="dark"):
         calibrate(opu)
-    opu.configure(laser_power=2048, exposure_cycles=20)
+    opu.configure(laser_power=2048, exposure_cycles=5)
     with pytest.raises(CalibrationFailed, match="drowns in noise"):
         response.matrix(opu)
     with pytest.raises(CalibrationFailed, match="correlate"):
@@ -168,7 +166,7 @@ def test_unsteady_light_is_refused(made, opu, monkeypatch):
 
     opu.set_exposure(made.calibration.exposure_cycles)
     monkeypatch.setattr(frames, "capture", flickering)
-    with pytest.raises(CalibrationFailed, match=r"differs by 1\d\.\d%"):
+    with pytest.raises(CalibrationFailed, match=r"differs by 2\d\.\d%"):
         frames.flat(opu, made.calibration.groups["dark"], 4)
 
 
@@ -226,7 +224,9 @@ def test_settings_are_left_as_they_were_but_for_the_exposure(opu):
     assert opu.settings.selection.tolist() == [5, 3, 9]
     cycles = opu.exposure_cycles
     assert opu.settings.program == before.program.replace(exposure_cycles=cycles)
-    assert dataclasses.replace(opu.settings, program=before.program).registers == before.registers
+    registers = {**opu.settings.registers, "heartbeat_cycles": before.registers["heartbeat_cycles"]}
+    assert registers == before.registers
+    assert opu.exposure_next == 0
 
 
 def test_monitor_needs_light_that_repeats(opu):
