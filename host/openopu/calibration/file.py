@@ -27,6 +27,7 @@ from openopu_rtl.protocol.boards import board_name
 
 from ..files import why_not_written, write_whole
 from ..injection import PLANT_KEYS
+from ..levels import ENTRIES
 from .errors import CalibrationFileError, CalibrationMismatch, CalibrationStale
 
 if TYPE_CHECKING:
@@ -199,6 +200,21 @@ class Calibration:
                 "What was there before is untouched; give another --out, or repeat the command",
             ) from error
 
+    def apply(self, opu: Opu) -> None:
+        """Set exposure, laser power, settling time and, of a phase panel, level table and levels, as calibrated.
+
+        They are those of the configured program, and of the following ones but for settling time and levels: call it
+        after ``configure``.
+        """
+        settle = (
+            max(int(self.get("settle/cycles")), opu.settings.program.shots[0].settle_cycles)
+            if "settle" in self.groups
+            else None
+        )
+        opu.set_exposure(self.exposure_cycles, settle_cycles=settle, laser_power=self.laser_power)
+        if "levels" in self.groups:
+            show_phases(opu, self.level_table)
+
     # --- whose it is -----------------------------------------------------------------------------------------
 
     def check(self, opu: Opu, max_age_s: float | None = None, max_exposures: int | None = None) -> None:
@@ -258,6 +274,13 @@ def identity(opu: Opu) -> dict[str, Any]:
         "outputs": opu.geometry.outputs,
         "optics": {k: parameters[k] for k in sorted(PLANT_KEYS) if k in parameters and k not in PASSING_KEYS},
     }
+
+
+def show_phases(opu: Opu, table: NDArray[np.uint8]) -> None:
+    """Set the level table of a phase panel, and 0 and pi as the configured program's levels."""
+    opu.set_level_table(table)
+    program = opu.settings.program.replace(level_on=ENTRIES // 2, level_off=0)
+    opu.apply(opu.settings.replace(program=program))
 
 
 def _span(seconds: float) -> str:

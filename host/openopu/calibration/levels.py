@@ -20,10 +20,10 @@ from ..errors import UsageError, whole
 from ..levels import ENTRIES
 from ..measure import plain_shot
 from ..opu import Opu
-from .errors import CalibrationFailed
+from .errors import NotApplicable
 from .file import Group, Quantity
 from .frames import ONE
-from .response import all_outputs
+from .shots import all_outputs
 
 STEPS = 64
 """Levels at which frames are taken."""
@@ -56,12 +56,12 @@ def levels(opu: Opu, steps: int = STEPS, repeats: int = REPEATS) -> Group:
     -------
     level, phase : (steps,) and rad, from the phase of level 0 on
     uncertainty : rad, of each phase
-    table : (256,) for :meth:`openopu.Opu.set_level_table`; then phase(level) = span x level / 255
-    span : rad, that of level 255 with the table: 2 pi x 255/256, or the panel's whole range where that is less
+    table : (256,) for :meth:`openopu.Opu.set_level_table`; then phase(level) = 2 pi level / 256, up to ``span``
+    span : rad, the panel's whole range, at most 2 pi 255/256
 
     Raises
     ------
-    CalibrationFailed
+    NotApplicable
         The frames do not change with the level, or on a line only: the panel has two states, as a binary one has.
     """
     whole(steps, "steps", FEWEST_STEPS, ENTRIES)
@@ -105,13 +105,13 @@ def fit(frames: NDArray[np.float64], chosen: NDArray[np.int64], noise: float, wh
     left, sizes, _ = np.linalg.svd(centred, full_matrices=False)
     scatter = noise * np.sqrt(len(frames)) + noise * np.sqrt(frames.shape[1])  # of the largest value of noise alone
     if not sizes[0] > NOISES * scatter:
-        raise CalibrationFailed(
+        raise NotApplicable(
             "the frames do not change with the level",
             where,
             "Only a phase panel with an anchor region needs a level table; check exposure and light",
         )
     if sizes[1] < TWO_STATES * sizes[0]:
-        raise CalibrationFailed(
+        raise NotApplicable(
             "the frames change between two states only",
             where,
             "A binary panel, or one whose phase range is far below 2 pi, needs no level table: leave `levels` out",
@@ -123,7 +123,7 @@ def fit(frames: NDArray[np.float64], chosen: NDArray[np.int64], noise: float, wh
         phase = -phase
     phase -= phase[0]
     if phase.max() < SHORTEST_RAD:
-        raise CalibrationFailed(
+        raise NotApplicable(
             f"the phase range is {phase.max():.2f} rad only", where, "Take a panel, or a wavelength, with a range of pi"
         )
     radius = np.hypot(points[:, 0], points[:, 1])
@@ -140,7 +140,7 @@ def _to_circle(cloud: NDArray[np.float64], where: str) -> NDArray[np.float64]:
     form = np.array([[a, b / 2], [b / 2, c]])
     values, axes = np.linalg.eigh(form)
     if not values.min() > 0:
-        raise CalibrationFailed(
+        raise NotApplicable(
             "the frames lie on no ellipse", where, "Raise exposure or `repeats`; check that the panel is a phase panel"
         )
     centre = -np.linalg.solve(2 * form, np.array([d, e]))
@@ -150,12 +150,16 @@ def _to_circle(cloud: NDArray[np.float64], where: str) -> NDArray[np.float64]:
 
 
 def table_of(curve: Curve) -> tuple[NDArray[np.uint8], float]:
-    """Level table to linear phase, and its span in rad."""
+    """Level table with which level i has the phase 2 pi i / 256, or the panel's last; and the last phase reached."""
     every = np.arange(ENTRIES)
     # A panel's phase rises with its level; what does not is noise.
     phase = np.maximum.accumulate(np.interp(every, curve.levels, curve.phase))
-    span = min(float(phase[-1]), TURN * (ENTRIES - 1) / ENTRIES)
-    wanted = span * every / (ENTRIES - 1)
+    wanted = TURN * every / ENTRIES
     above = np.clip(np.searchsorted(phase, wanted), 1, ENTRIES - 1)
     nearer = wanted - phase[above - 1] < phase[above] - wanted
-    return np.where(nearer, above - 1, above).astype(np.uint8), span
+    return np.where(nearer, above - 1, above).astype(np.uint8), min(float(phase[-1]), float(wanted[-1]))
+
+
+def level_of(phase: float) -> int:
+    """Level of a phase in rad (0 to less than a turn) behind the table."""
+    return round(phase / TURN * ENTRIES)

@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from ..errors import UsageError, whole
 from ..measure import calibrating
 from ..opu import Opu
-from ..settings import Settings
 from . import region
 from .errors import CalibrationFailed, CalibrationMismatch, MediumDrifted
 from .file import AGAIN, Calibration, Group, Quantity
 from .frames import DN, ONE, random_patterns
-from .response import all_outputs, complement_shots
+from .shots import all_outputs, complement_shots
 
 log = logging.getLogger("openopu")
 
@@ -63,19 +62,9 @@ def likeness(a: NDArray[np.generic], b: NDArray[np.generic]) -> float:
     return float(a @ b / length) if length else 0.0
 
 
-def _settings(opu: Opu, exposure_cycles: int | None = None, laser_power: int | None = None) -> Settings:
-    program = complement_shots(opu)
-    if exposure_cycles is not None:
-        program = program.replace(exposure_cycles=exposure_cycles)
-    settings = all_outputs(opu, program)
-    if laser_power is not None:
-        settings = settings.replace(registers={**settings.registers, "laser_power": laser_power})
-    return settings.replace(monitors=False)
-
-
-def _project(opu: Opu, patterns: int, repeats: int, settings: Settings | None = None) -> NDArray[np.int64]:
+def _project(opu: Opu, patterns: int, repeats: int) -> NDArray[np.int64]:
     """(patterns, repeats, outputs) DN."""
-    settings = settings or _settings(opu)
+    settings = all_outputs(opu, complement_shots(opu)).replace(monitors=False)
     bits = np.repeat(random_patterns(opu, patterns, 5)[:, None, :], repeats, axis=0)
     with opu.using(settings):
         values = opu.project_raw(bits).values.astype(np.int64) << settings.shift
@@ -103,7 +92,7 @@ class Monitor:
 
     Parameters
     ----------
-    opu, calibration : of which :meth:`Calibration.check` found nothing wrong
+    opu, calibration : of which :meth:`Calibration.check` found nothing wrong, and :meth:`Calibration.apply` set
     every : projections between two looks; 0: none but those that are asked for
     warn, stop : correlations at which a warning is logged, and :class:`MediumDrifted` raised
     """
@@ -132,9 +121,8 @@ class Monitor:
 
     def look(self) -> Look:
         """Expose the reference patterns once, without judging what comes."""
-        settings = _settings(self.opu, self.calibration.exposure_cycles, self.calibration.laser_power)
         with calibrating(self.opu):
-            now = _project(self.opu, len(self._reference), 1, settings)[:, 0]
+            now = _project(self.opu, len(self._reference), 1)[:, 0]
         flat = self._reference.reshape(-1)
         found = Look(
             self.opu.exposure_next,
@@ -187,8 +175,7 @@ class Monitor:
             return self.judge(found)
         opu, calibration = self.opu, self.calibration
         if "alignment" in calibration.groups:
-            settings = _settings(opu, calibration.exposure_cycles, calibration.laser_power)
-            with calibrating(opu), opu.using(settings):
+            with calibrating(opu):
                 shift = region.shift_of(calibration.get("alignment/reference"), region.look(opu))
             if shift.moved:
                 raise CalibrationMismatch(

@@ -11,7 +11,7 @@ from openopu_rtl.protocol import Program, Shot
 from ..encoding import generator
 from ..measure import CALIBRATION_SEED
 from ..opu import Opu
-from .errors import CalibrationFailed
+from .errors import CalibrationFailed, NotApplicable
 from .file import Group, Quantity
 
 STEPS = 12
@@ -22,6 +22,8 @@ LONGEST_S = 0.05
 """Longest wait: longer than the slowest liquid crystal takes (1/32 s, see ``modulators.LCOS_SETTLE_S``)."""
 LONGEST_SIMULATED_S = 0.001
 """The same where every clock is computed."""
+LONGER, LIMIT_S = 8, 0.5
+"""Where the pattern still changes: factor by which the longest wait grows, and where that ends."""
 SLOT_MARGIN_CYCLES = 64
 """Between the longest wait and the end of a pattern that the panel itself ends."""
 NOISES = 5.0
@@ -119,6 +121,7 @@ def settle(opu: Opu, repeats: int = REPEATS) -> Group:
     -------
     wait, share : (waits,) s, and change of the frame as a share of its change after the longest wait
     settled : s, after which the frame stays
+    cycles : of the clock, the same
     time_constant, uncertainty : s; 0: the pattern is there before the shortest wait ends
 
     Raises :class:`CalibrationFailed` where the frame never comes to rest, or the panel leaves no time to wait in.
@@ -126,10 +129,13 @@ def settle(opu: Opu, repeats: int = REPEATS) -> Group:
     exposure, clock = exposure_of(opu), opu.identity.clock_hz
     longest = longest_wait(opu, exposure)
     if not longest:
-        raise CalibrationFailed(
+        raise NotApplicable(
             "the panel shows a pattern too shortly to wait in", str(opu.device.url), "Set it to show patterns longer"
         )
     found = sweep(opu, longest, exposure, repeats)
+    while found.restless and longest < LIMIT_S * clock and not opu.registers(["cycles_slm_slot"])["cycles_slm_slot"]:
+        longest = min(longest * LONGER, round(LIMIT_S * clock))
+        found = sweep(opu, longest, exposure, repeats)
     if found.restless:
         raise CalibrationFailed(
             f"the pattern still changes after {longest / clock * 1e3:.3g} ms",
@@ -142,6 +148,7 @@ def settle(opu: Opu, repeats: int = REPEATS) -> Group:
         "wait": Quantity(waits, "s"),
         "share": Quantity(found.share, "1"),
         "settled": Quantity(np.array(found.settled_cycles / clock), "s"),
+        "cycles": Quantity(np.array(found.settled_cycles), "cycles"),
         "time_constant": Quantity(np.array(constant), "s"),
         "uncertainty": Quantity(np.array(error), "s"),
     }

@@ -72,13 +72,6 @@ def outputs_of(calibration: Calibration | None, count: int) -> int | NDArray[np.
     return selection[:count]
 
 
-def use(opu: Opu, calibration: Calibration) -> None:
-    """Set exposure, laser power and, where it was measured, level table of a calibration."""
-    opu.set_exposure(calibration.exposure_cycles, laser_power=calibration.laser_power)
-    if "levels" in calibration.groups:
-        opu.set_level_table(calibration.level_table)
-
-
 class OpticalFeedback:
     """Direct feedback alignment with the device's matrix, encoding and noise included.
 
@@ -112,12 +105,12 @@ class OpticalFeedback:
         self._calibration = calibration
         self._outputs = outputs_of(calibration, sum(hidden))
         opu.configure(components=classes, outputs=self._outputs, encoding=encoding)
+        if calibration:
+            calibration.apply(opu)
 
     def prepare(self, fill: float) -> ExposureReport | None:
         """Set the exposure as calibrated, or to a mean pixel of ``fill`` of full scale; measure the matrix's size."""
         report = None if self._calibration else self._opu.expose_to(fill)
-        if self._calibration:
-            use(self._opu, self._calibration)
         self._opu.exposure_next = 0
         self._measure_gains()
         return report
@@ -171,8 +164,6 @@ class OpticalFeedback:
             raise CheckpointError(
                 "the run was begun with a calibration", "--resume", "Give it, or a new one, with --calibration FILE"
             )
-        if self._calibration:
-            use(self._opu, self._calibration)
         self.projections = state["projections"]
         self._opu.exposure_next = state["exposure_next"]
         if then != sha256:  # calibrated anew: the run goes on with the medium of now
@@ -201,6 +192,8 @@ class IdealFeedback(MatrixFeedback):
         self._matrix = np.zeros((classes, sum(hidden)), np.float32)
         self._calibration = calibration
         opu.configure(components=classes, outputs=outputs_of(calibration, sum(hidden)))
+        if calibration:
+            calibration.apply(opu)
 
     def prepare(self, fill: float) -> ExposureReport | None:
         """Take the calibration's matrix, read it, or measure it at an exposure of ``fill``."""
