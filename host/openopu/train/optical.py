@@ -169,8 +169,14 @@ class OpticalFeedback:
         if then != sha256:  # calibrated anew: the run goes on with the medium of now
             self._measure_gains()
             return
-        self._opu.set_exposure(state["exposure_cycles"])
         self._probe = arrays["probe"]
+        if self._calibration is None:  # else its monitor knows better
+            self._opu.set_exposure(state["exposure_cycles"])
+            self._refuse_other_medium()
+        self._entry_rms = state["entry_rms"]
+        self._gains = gains(self._hidden, self._entry_rms)
+
+    def _refuse_other_medium(self) -> None:
         now = self._measure_probe()
         correlation = float(np.corrcoef(now.reshape(-1), self._probe.reshape(-1))[0, 1]) if now.std() else 0.0
         if not correlation > SAME_MEDIUM:
@@ -179,8 +185,6 @@ class OpticalFeedback:
                 str(self._opu.device.url),
                 "Put medium and optics back as they were, or begin another run in another folder",
             )
-        self._entry_rms = state["entry_rms"]
-        self._gains = gains(self._hidden, self._entry_rms)
 
 
 class IdealFeedback(MatrixFeedback):

@@ -83,17 +83,29 @@ def test_a_moved_region_is_measured(made, opu):
     assert not region.shift_of(reference, np.zeros_like(reference)).moved
 
 
-def test_time_constant_of_a_slow_panel():
+def sweep_of(constant, noise, at_once=False):
+    rng = np.random.default_rng(2)
     waits = np.array([1, *(48_000 >> k for k in range(12))])
     waits.sort()
-    rng = np.random.default_rng(2)
-    for wanted in (100.0, 1000.0, 8000.0):
-        x = np.exp(-waits / wanted)[:, None]
-        shares = 1 - 0.7 * x - 0.3 * x * x + 0.002 * rng.normal(size=(len(waits), 4))
-        found, error = settle.time_constant(waits.astype(float), shares, 0.01)
-        assert found == pytest.approx(wanted, rel=0.1)
-        assert error < 0.1 * wanted
-    assert settle.time_constant(waits.astype(float), np.ones((13, 4)), 0.01) == (0.0, 0.0)
+    x = np.zeros(len(waits)) if at_once else np.exp(-waits / constant)
+    final, linear, square = rng.normal(size=(3, 1, 4, 1, 64)) * 200
+    clean = final - linear * x[:, None, None, None] - square * x[:, None, None, None] ** 2
+    return settle.Sweep(waits, np.rint(clean + noise * rng.normal(size=(len(waits), 4, 2, 64))).astype(np.int64))
+
+
+@pytest.mark.parametrize("wanted", [100.0, 1000.0, 20_000.0])
+def test_time_constant_of_a_slow_panel(wanted):
+    found = sweep_of(wanted, 10.0)
+    constant, error = settle.time_constant(found)
+    assert constant == pytest.approx(wanted, rel=0.05)
+    assert error < 0.1 * wanted
+    assert found.restless == (wanted == 20_000.0)
+
+
+def test_a_quick_panel_has_no_time_constant():
+    found = sweep_of(1.0, 10.0, at_once=True)
+    assert settle.time_constant(found) == (0.0, 0.0)
+    assert found.settled_cycles == 1
 
 
 def interference(phase, outputs, noise, seed=1):
@@ -112,7 +124,7 @@ def test_level_table_makes_the_phase_linear(gamma, longest):
     table, span = levels.table_of(curve)
     assert span == pytest.approx(min(longest, 2 * np.pi * 255 / 256), abs=0.05)
     steepest = np.diff(true).max()
-    assert np.abs(true[table] - span * np.arange(256) / 255).max() < 0.05 + steepest / 2
+    assert np.abs(true[table] - np.minimum(2 * np.pi * np.arange(256) / 256, span)).max() < 0.05 + steepest / 2
 
 
 @pytest.mark.parametrize(
