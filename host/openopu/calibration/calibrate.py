@@ -16,7 +16,7 @@ from . import frames, levels, monitor, region, response, settle
 from .errors import CalibrationFailed, NotApplicable
 from .file import Calibration, Group, identity, show_phases
 
-GROUPS = ("settle", "levels", "dark", "flat", "bad", "scale", "alignment", "monitor", "matrix")
+GROUPS = ("levels", "settle", "dark", "flat", "bad", "scale", "alignment", "monitor", "matrix")
 """In the order in which they are measured."""
 NEEDS: dict[str, tuple[str, ...]] = {
     "flat": ("dark",),

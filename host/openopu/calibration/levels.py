@@ -10,6 +10,7 @@ make nearly a circle; the angle on it is the phase. Without an anchor, the upper
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,12 +24,14 @@ from ..opu import Opu
 from .errors import NotApplicable
 from .file import Group, Quantity
 from .frames import ONE
+from .settle import exposure_of, longest_wait
 from .shots import all_outputs
 
 STEPS = 64
 """Levels at which frames are taken."""
 FEWEST_STEPS = 8
-REPEATS = 2
+REPEATS = 1
+"""Of two frames each."""
 NOISES = 5.0
 """Times the noise that a frame's change must exceed to count."""
 TWO_STATES = 0.1
@@ -86,16 +89,19 @@ def _frames(opu: Opu, chosen: NDArray[np.int64], repeats: int) -> tuple[NDArray[
     g = opu.geometry
     half = np.arange(g.modes) < g.modes // 2
     bits = half if not g.anchor_pixels else np.zeros(g.modes, bool)
+    # How long the panel takes is not known yet: the first exposure of a level waits for long, those after it need not.
+    wait = longest_wait(opu, exposure_of(opu)) or plain_shot(opu).settle_cycles
     found, within = [], 0.0
     for level in chosen.tolist():
         shown = {"level_anchor": level} if g.anchor_pixels else {"level_on": level}
-        fields = {"level_on": 0, "level_off": 0, "level_anchor": 0, "level_border": 0} | shown
-        settings = all_outputs(opu, Program((plain_shot(opu, **fields),)))
+        shot = plain_shot(opu, **({"level_on": 0, "level_off": 0, "level_anchor": 0, "level_border": 0} | shown))
+        program = Program((dataclasses.replace(shot, settle_cycles=wait), dataclasses.replace(shot, bank=1)))
+        settings = all_outputs(opu, program, banks=2)
         with opu.using(settings):
             values = opu.project_raw(np.repeat(bits[None, None, :], repeats, axis=0)).values.astype(np.int64)
-        found.append(values.sum(axis=0) * (2.0**settings.shift / repeats))
-        if repeats > 1:
-            within += float(values.var(axis=0, ddof=1).mean()) * 4.0**settings.shift / repeats
+        looks = values.reshape(repeats, -1, 2)
+        found.append(looks.mean(axis=(0, 2)) * 2.0**settings.shift)
+        within += float(looks.var(axis=(0, 2), ddof=1).mean()) * 4.0**settings.shift / (2 * repeats)
     return np.array(found), float(np.sqrt(within / len(chosen)))
 
 

@@ -28,6 +28,8 @@ SLOT_MARGIN_CYCLES = 64
 """Between the longest wait and the end of a pattern that the panel itself ends."""
 NOISES = 5.0
 """Standard errors of the change that count as none."""
+NOISY = 0.05
+"""Standard error of a share beyond which a sweep says nothing."""
 GRID = 96
 """Time constants that are tried, evenly in their logarithm, before the best is refined."""
 REFINEMENTS = 40
@@ -144,6 +146,12 @@ def settle(opu: Opu, patterns: int = PATTERNS) -> Group:
             "the panel shows a pattern too shortly to wait in", str(opu.device.url), "Set it to show patterns longer"
         )
     found = sweep(opu, longest, exposure, patterns)
+    if found.noise > NOISY:
+        raise CalibrationFailed(
+            f"the frames hardly depend on the pattern: their change has a noise of {found.noise:.0%}",
+            str(opu.device.url),
+            "Raise the exposure; of a phase panel, calibrate `levels` too",
+        )
     while found.restless and longest < LIMIT_S * clock and not opu.registers(["cycles_slm_slot"])["cycles_slm_slot"]:
         longest = min(longest * LONGER, round(LIMIT_S * clock))
         found = sweep(opu, longest, exposure, patterns)

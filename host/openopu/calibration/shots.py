@@ -13,8 +13,8 @@ from ..settings import Settings, lossless
 
 def all_outputs(opu: Opu, program: Program, **changes: int) -> Settings:
     """Settings that return every output, without losses, of ``program``."""
-    bits, shift = lossless(program, opu.geometry, normalise=opu.settings.normalise)
     fields = {"banks": 1, **changes}
+    bits, shift = lossless(program, opu.geometry, banks=fields["banks"], normalise=opu.settings.normalise)
     return opu.settings.replace(
         program=program, selection=np.arange(opu.geometry.outputs), bits=bits, shift=shift, raw=False, **fields
     )
