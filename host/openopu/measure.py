@@ -1,4 +1,4 @@
-"""What can be measured through any device: raw frames, the effective matrix, the right exposure."""
+"""What can be measured through any device: raw frames, the photodiode, the right exposure."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 from openopu_rtl.protocol import Program, Shot
-from openopu_rtl.protocol.shots import complement
 
 from .encoding import generator
-from .errors import LaserDark, UsageError, whole
-from .settings import linear_weight, lossless
+from .errors import LaserDark, UsageError
 
 if TYPE_CHECKING:
     from .opu import Opu
@@ -83,34 +81,6 @@ def hadamard(order: int) -> NDArray[np.float64]:
     while len(h) < order:
         h = np.block([[h, h], [h, -h]])
     return h
-
-
-def matrix(opu: Opu, measured: bool, repeats: int) -> NDArray[np.float64]:
-    """See :meth:`openopu.Opu.matrix`."""
-    shot = opu.settings.program.shots[0]
-    if linear_weight(opu.settings.program) is None:
-        raise UsageError(
-            "the configured program is not linear in its planes", "matrix", "Use `configure()` without a program"
-        )
-    exact = opu.device.exact_matrix
-    if exact is not None and not measured:
-        modes = np.asarray(exact(shot), dtype=np.float64)[opu.settings.selection]
-        return modes @ opu.layout.matrix()
-    whole(repeats, "repeats", 1)
-    program = complement(1).replace(
-        **{n: getattr(shot, n) for n in ("exposure_cycles", "settle_cycles", "frames")},
-        **{n: getattr(shot, n) for n in ("level_on", "level_off", "level_anchor", "level_border")},
-    )
-    bits, shift = lossless(program, opu.geometry, normalise=opu.settings.normalise)
-    basis = hadamard(opu.components)
-    columns = basis[:, : opu.components]
-    planes = opu.layout.expand(columns > 0)[:, None, :]
-    total = np.zeros((len(opu.settings.selection), opu.components))
-    settings = opu.settings.replace(program=program, bits=bits, shift=shift, banks=1)
-    with opu.using(settings, exposure_base=CALIBRATION_EXPOSURES):
-        for _ in range(repeats):
-            total += (opu.project_raw(planes).values.T * 2.0**shift) @ columns / len(basis)
-    return total / repeats
 
 
 def monitor_reference(opu: Opu, projections: int) -> int:

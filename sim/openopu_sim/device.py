@@ -31,7 +31,7 @@ from openopu_rtl.protocol.registers import PLANT_SOURCES
 
 from .bench.process import Simulation
 from .bench.settings import CAMERA_CLOCK_HZ, CLOCK_HZ, LINKS_PLAYED, SIMULATORS, SLM_CLOCK_HZ, BenchSettings
-from .options import KEYS, geometry_of, plant_options, plant_source_of, sensor_of
+from .options import KEYS, geometry_of, panel_of, plant_options, plant_source_of, sensor_of
 from .plant.medium import refuse_too_large
 
 BENCH_KEYS = (
@@ -163,5 +163,6 @@ def open_rtl(url: DeviceUrl) -> Device:
         plant_source=PLANT_SOURCES[source],
         realtime=settings.free_running,
         time_factor=TIME_FACTOR["netlist" if netlist else settings.simulator],
+        panel=panel_of(url),
     )
     return inject(device) if source == "host" else device

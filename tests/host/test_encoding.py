@@ -8,7 +8,7 @@ from openopu import UsageError
 from openopu.encoding import KINDS, ROUNDINGS, Encoding, generator
 from openopu.layout import balanced, plain
 
-ALL = [Encoding(k, r) for k in KINDS for r in ROUNDINGS]
+ALL = [Encoding(k, r) for k in KINDS for r in ROUNDINGS] + [Encoding("bits", bits=b) for b in (1, 2, 16)]
 seeds = st.integers(0, 2**32)
 
 
@@ -52,6 +52,13 @@ def test_decoded_vectors_are_what_the_table_says(seed, encoding, rows, n):
         zeros = kept == 0
         assert (coded.planes[:, 0] != coded.planes[:, 1])[zeros].all()
         assert (coded.planes[:, 0] == coded.planes[:, 1])[~zeros].all()
+    elif encoding.kind == "bits":
+        # On the grid of 2**bits values, at most a step away, or half of one.
+        steps = 2**encoding.bits - 1
+        grid = (kept / largest[:, None] + 1) * steps / 2
+        np.testing.assert_allclose(grid, np.rint(grid), atol=1e-9)
+        away = np.abs(kept - e) / largest[:, None] * steps / 2
+        assert (away <= (0.5 if encoding.rounding == "threshold" else 1) + 1e-9).all()
     else:
         wanted = largest if encoding.rounding == "stochastic" else np.abs(e).mean(axis=1)
         np.testing.assert_allclose(np.abs(kept), np.broadcast_to(wanted[:, None], kept.shape))
@@ -77,7 +84,16 @@ def test_extreme_magnitudes(encoding, scale):
 
 
 @pytest.mark.parametrize(
-    "bad", [{"kind": "trits"}, {"rounding": "up"}, {"threshold": float("inf")}, {"threshold": -0.1}]
+    "bad",
+    [
+        {"kind": "trits"},
+        {"rounding": "up"},
+        {"threshold": float("inf")},
+        {"threshold": -0.1},
+        {"bits": 0},
+        {"bits": 17},
+        {"bits": 2.5},
+    ],
 )
 def test_unknown_encodings(bad):
     with pytest.raises(UsageError):

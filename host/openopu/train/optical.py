@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from openopu_rtl.protocol import Record
 
-from openopu import Encoding, Opu, Pending
+from openopu import Opu, Pending, Scheme
 from openopu.encoding import generator
 from openopu.errors import DeviceError
 from openopu.measure import CALIBRATION_EXPOSURES, ExposureReport
@@ -58,6 +58,20 @@ def refuse_other_device(then: dict[str, Any], now: dict[str, Any]) -> None:
         )
 
 
+def configure(opu: Opu, scheme: Scheme, hidden: Sequence[int], classes: int, exposure_cycles: int | None) -> None:
+    """An output of ``opu`` for each hidden unit; of a complex scheme, one for two units."""
+    units = sum(hidden)
+    outputs = -(-units // 2) if issubclass(scheme.dtype, np.complexfloating) else units
+    opu.configure(scheme=scheme, components=classes, outputs=outputs, exposure_cycles=exposure_cycles)
+
+
+def signals(results: Array, hidden: Sequence[int]) -> Array:
+    """(rows, all hidden units), of (rows, outputs): real and imaginary part of a complex result feed a unit each."""
+    if not np.iscomplexobj(results):
+        return results
+    return np.ascontiguousarray(results).view(results.real.dtype)[:, : sum(hidden)]
+
+
 class OpticalFeedback:
     """Direct feedback alignment with the device's matrix, encoding and noise included.
 
@@ -68,14 +82,15 @@ class OpticalFeedback:
     opu : an opened device; its configuration is this object's from now on
     hidden : units of each hidden layer
     classes : length of an error
-    encoding : how errors become planes
+    scheme : how errors are projected. Of a complex one, real and imaginary part of an output feed a unit each.
     """
 
     teaches = streams = True
     propagates = False
 
-    def __init__(self, opu: Opu, hidden: Sequence[int], classes: int, encoding: Encoding) -> None:
+    def __init__(self, opu: Opu, hidden: Sequence[int], classes: int, scheme: Scheme) -> None:
         self._opu = opu
+        self._scheme = scheme
         self._hidden = tuple(hidden)
         self._classes = classes
         self._pending: deque[Pending] = deque()
@@ -84,13 +99,19 @@ class OpticalFeedback:
         self._gains: Array = np.zeros(0, np.float32)
         self._entry_rms = 0.0
         self._probe: Array = np.zeros((0, 0), np.float32)
+        self._reference: Array | None = None
+        """What the scheme measured at the run's beginning, and a resumed one goes on with."""
         self.projections = 0
-        opu.configure(components=classes, outputs=sum(hidden), encoding=encoding)
+        self._configure()
+
+    def _configure(self, exposure_cycles: int | None = None) -> None:
+        configure(self._opu, self._scheme, self._hidden, self._classes, exposure_cycles)
 
     def prepare(self, fill: float) -> ExposureReport:
         """Set the exposure to a mean pixel of ``fill`` of full scale, and measure the size of the matrix."""
         report = self._opu.expose_to(fill)
         self._opu.exposure_next = 0
+        self._reference = self._opu.reference
         self._probe = self._measure_probe()
         # For signs s the mean square of B s is classes times that of B's entries.
         self._entry_rms = float(np.sqrt(np.mean(np.square(self._probe, dtype=np.float64)) / self._classes))
@@ -108,7 +129,7 @@ class OpticalFeedback:
         before = self._opu.exposure_next
         self._opu.exposure_next = PROBE_EXPOSURES
         try:
-            return self._opu.project(signs, PROBE_KEY)
+            return signals(self._opu.project(signs, PROBE_KEY), self._hidden)
         finally:
             self._opu.exposure_next = before
 
@@ -121,7 +142,7 @@ class OpticalFeedback:
         pending = self._pending.popleft()
         if self.tap is not None:
             self.tap(pending.record())
-        np.multiply(pending.result(), self._gains, out=out)
+        np.multiply(signals(pending.result(), self._hidden), self._gains, out=out)
         out *= np.float32(scale)
 
     def state(self) -> dict[str, Any]:
@@ -134,16 +155,13 @@ class OpticalFeedback:
         }
 
     def arrays(self) -> dict[str, Array]:
-        return {"probe": self._probe}
+        return {"probe": self._probe} | ({} if self._reference is None else {"reference": self._reference})
 
     def restore(self, state: dict[str, Any], arrays: dict[str, Array]) -> None:
         refuse_other_device(state["identity"], identity(self._opu))
-        self._opu.configure(
-            components=self._classes,
-            outputs=sum(self._hidden),
-            encoding=self._opu.encoding,
-            exposure_cycles=state["exposure_cycles"],
-        )
+        self._configure(state["exposure_cycles"])
+        if "reference" in arrays:
+            self._opu.reference = self._reference = arrays["reference"]
         self._probe = arrays["probe"]
         now = self._measure_probe()
         correlation = float(np.corrcoef(now.reshape(-1), self._probe.reshape(-1))[0, 1]) if now.std() else 0.0
@@ -162,16 +180,16 @@ class OpticalFeedback:
 class IdealFeedback(MatrixFeedback):
     """Exact direct feedback alignment with the matrix that the device has (measured where nobody knows it)."""
 
-    def __init__(self, opu: Opu, hidden: Sequence[int], classes: int) -> None:
+    def __init__(self, opu: Opu, hidden: Sequence[int], classes: int, scheme: Scheme) -> None:
         self._opu = opu
         self._hidden = tuple(hidden)
         self._matrix = np.zeros((classes, sum(hidden)), np.float32)
-        opu.configure(components=classes, outputs=sum(hidden))
+        configure(opu, scheme, hidden, classes, None)
 
     def prepare(self, fill: float) -> ExposureReport | None:
         """Read the matrix, or measure it at an exposure of ``fill``."""
         report = self._opu.expose_to(fill) if self._opu.device.exact_matrix is None else None
-        super().__init__(self._opu.matrix(), self._hidden)
+        super().__init__(signals(self._opu.matrix().T, self._hidden).T, self._hidden)
         return report
 
     def state(self) -> dict[str, Any]:

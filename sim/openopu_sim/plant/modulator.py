@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from openopu.panel import Panel, PanelType
 
 from .parameters import ModulatorKind, ModulatorParameters
 
@@ -17,6 +18,11 @@ class Modulator:
     def __init__(self, parameters: ModulatorParameters) -> None:
         on, off = (-1, 1) if parameters.kind is ModulatorKind.PHASE else (1, 0)
         self._table = np.where(np.arange(256) >= THRESHOLD, on, off).astype(np.float32)
+
+        self.panel = Panel(PanelType(str(parameters.kind)))
+        """What schemes may know of it."""
+        if self.panel.type is PanelType.PHASE:
+            self.panel = Panel(PanelType.PHASE, np.where(self._table < 0, np.pi, 0.0))
 
     def amplitude(self, level: int) -> int:
         """Amplitude of a pixel at ``level`` (0 to 255)."""

@@ -84,6 +84,7 @@ class Plant:
         self.clock_hz = clock_hz
         self.laser = Laser(parameters.laser)
         self.modulator = Modulator(parameters.modulator)
+        self.panel = self.modulator.panel
         self.cells = Cells(g)
         self.medium = Medium(g, self.cells, seed, parameters.medium.entry_bits)
         self.camera = Camera(parameters.camera, g.pixel_bits)
