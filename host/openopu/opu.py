@@ -236,11 +236,10 @@ class Opu(OpenedDevice):
     @reference.setter
     def reference(self, values: ArrayLike) -> None:
         with self._lock:
-            array = array_of(values, "reference").astype(np.float64)
-            outputs = len(self._settings.selection)
-            if array.shape != (outputs,) or not np.isfinite(array).all():
-                raise UsageError(f"expected ({outputs},) finite numbers, got {array.shape}", "reference")
-            self._reference, self._referred = array, self._reference_depends_on()
+            array, outputs = array_of(values, "reference"), len(self._settings.selection)
+            if array.shape != (outputs,) or array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+                raise UsageError(f"expected ({outputs},) finite numbers, got {array.dtype} {array.shape}", "reference")
+            self._reference, self._referred = array.astype(np.float64), self._reference_depends_on()
 
     def _reference_depends_on(self) -> Any:
         s = self._settings
