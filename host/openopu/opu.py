@@ -17,9 +17,10 @@ from .errors import UsageError, whole
 from .layout import Layout
 from .measure import ExposureReport
 from .opened import OpenedDevice
-from .panel import Panel, PanelType
+from .panel import Panel
 from .pending import Decoder, Pending
 from .pipeline import Job
+from .plants import ModulatorKind
 from .schemes import LinearScheme, Scheme
 from .schemes.matrix import matrix
 from .sensor_setup import SensorReport
@@ -58,7 +59,7 @@ class Opu(OpenedDevice):
         """What the panel makes of a program's levels, level table included; None: of unknown type."""
         known = self.device.panel
         if known is None and self.geometry.panel_kind in (PanelKind.PACKED_PLANES, PanelKind.ROW_BUS):
-            known = Panel(PanelType.BINARY)
+            known = Panel(ModulatorKind.BINARY)
         return known and known.through(self._level_table)
 
     @property

@@ -4,48 +4,41 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import UsageError
+from .plants import ModulatorKind
 
 LEVELS = 256
 TURN = 2 * math.pi
 
 
-class PanelType(StrEnum):
-    BINARY = "binary"
-    """Pixels are lit or dark (DMD)."""
-    PHASE = "phase"
-    """All pixels are lit; a level sets the phase of a pixel's light (LCOS)."""
-
-
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """A panel's type, and of a phase panel its curve.
+    """A panel's kind, and of a phase panel its curve.
 
     Attributes
     ----------
-    type
-        Binary or phase.
+    kind
+        Binary: pixels are lit or dark (DMD); phase: all are lit, and a level sets the phase of a pixel's light (LCOS).
     phases
         (256,) rad: phase of a pixel at each level; None: program levels are phases in units of ``2 pi / 256``, to
         which a level table (:meth:`openopu.Opu.set_level_table`) brings the panel.
     """
 
-    type: PanelType
+    kind: ModulatorKind
     phases: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "type", PanelType(self.type))
+        object.__setattr__(self, "kind", ModulatorKind(self.kind))
         if self.phases is not None and (np.shape(self.phases) != (LEVELS,) or not np.isfinite(self.phases).all()):
             raise UsageError(f"a panel's curve has {LEVELS} finite phases", "panel", "Give one for each level, in rad")
 
     def through(self, table: NDArray[np.integer]) -> Panel:
         """The same panel behind a level table, (256,) of 0 to 255."""
-        return Panel(self.type, None if self.phases is None else self.phases[table])
+        return Panel(self.kind, None if self.phases is None else self.phases[table])
 
     def level(self, phase: float) -> int:
         """The lowest of the levels that come nearest to ``phase`` in rad, modulo a turn."""

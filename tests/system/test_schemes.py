@@ -50,11 +50,11 @@ def same(devices: list[Opu], scheme: Scheme, rows: int) -> None:
 
 def test_twin_and_rtl_agree(devices: tuple[str, list[Opu]]) -> None:
     name, opus = devices
-    assert {str(o.panel.type) for o in opus if o.panel} == {"binary" if name == "dmd" else "phase"}
+    assert {str(o.panel.kind) for o in opus if o.panel} == {"binary" if name == "dmd" else "phase"}
     for scheme in BINARY if name == "dmd" else PHASE:
         same(opus, scheme, 3)
 
 
 def test_another_simulator() -> None:
-    with openopu.open(f"twin:?{KEYS}") as twin, openopu.open(f"rtl:icarus?{KEYS}") as rtl:
+    with openopu.open(f"twin:?{KEYS}") as twin, openopu.open(f"rtl:icarus?{KEYS}&link=bytes") as rtl:
         same([twin, rtl], Complement(BITS), 1)

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from ..encoding import Encoding
 from ..errors import UsageError
-from ..panel import Panel, PanelType
+from ..panel import Panel
+from ..plants import ModulatorKind
 from .anchor import Anchor
 from .intensity import Intensity
 from .linear import Complement, Phase
@@ -30,7 +31,7 @@ LINEAR = tuple(name for name, scheme in SCHEMES.items() if scheme.linear)
 
 def recommended(panel: Panel | None) -> type[LinearScheme]:
     """The best scheme of a panel (docs/schemes.md says why); None: of unknown type, taken for binary."""
-    return Phase if panel is not None and panel.type is PanelType.PHASE else Complement
+    return Phase if panel is not None and panel.kind is ModulatorKind.PHASE else Complement
 
 
 def make(scheme: str | Scheme | None, encoding: Encoding | None, panel: Panel | None) -> Scheme:

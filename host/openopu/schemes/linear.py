@@ -10,7 +10,8 @@ import numpy as np
 from openopu_rtl.protocol import Geometry, Program
 
 from ..errors import UsageError
-from ..panel import Panel, PanelType
+from ..panel import Panel
+from ..plants import ModulatorKind
 from ..settings import plane_weights
 from .scheme import Exact, LinearScheme, Values, pairs
 
@@ -27,7 +28,7 @@ class Complement(LinearScheme):
     everything lit, in DN. Two shots for each plane. Whatever is static adds to ``r``, and black levels cancel."""
 
     name: ClassVar[str] = "complement"
-    panels: ClassVar[frozenset[PanelType]] = frozenset({PanelType.BINARY})
+    panels: ClassVar[frozenset[ModulatorKind]] = frozenset({ModulatorKind.BINARY})
 
     def program(self, panel: Panel | None = None, **fields: Any) -> Program:
         return pairs(self.encoding.shifts, **fields)
@@ -52,10 +53,10 @@ class Phase(Complement):
     in DN, ``r`` the field of anchor region and border alone, which stay at phase 0. Two shots for each plane."""
 
     name: ClassVar[str] = "phase"
-    panels: ClassVar[frozenset[PanelType]] = frozenset({PanelType.PHASE})
+    panels: ClassVar[frozenset[ModulatorKind]] = frozenset({ModulatorKind.PHASE})
 
     def program(self, panel: Panel | None = None, **fields: Any) -> Program:
-        p = panel or Panel(PanelType.PHASE)
+        p = panel or Panel(ModulatorKind.PHASE)
         off = p.level(0.0)
         levels = {"level_on": p.level(math.pi), "level_off": off, "level_anchor": off, "level_border": off}
         return pairs(self.encoding.shifts, **(levels | fields))

@@ -18,7 +18,8 @@ from openopu_rtl.protocol import Geometry, Program, Shot
 from .. import layout as layouts
 from ..encoding import Encoded, Encoding, Key
 from ..errors import UsageError
-from ..panel import Panel, PanelType
+from ..panel import Panel
+from ..plants import ModulatorKind
 from ..settings import largest_sum
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Scheme(ABC):
     """One scheme. Immutable: what it has to measure on a device is kept by :class:`openopu.Opu`."""
 
     name: ClassVar[str]
-    panels: ClassVar[frozenset[PanelType]] = frozenset(PanelType)
+    panels: ClassVar[frozenset[ModulatorKind]] = frozenset(ModulatorKind)
     """Types of panel that it works on."""
     banks: ClassVar[int] = 1
     """Accumulator banks that it reads."""
@@ -71,11 +72,13 @@ class Scheme(ABC):
 
     def check(self, geometry: Geometry, panel: Panel | None) -> None:
         """Raise :class:`UsageError` where a device cannot do this. Panels of unknown type are believed."""
-        if panel is not None and panel.type not in self.panels:
+        if panel is not None and panel.kind not in self.panels:
+            others = "phase or stepping" if panel.kind is ModulatorKind.PHASE else "complement, anchor or intensity"
             raise UsageError(
-                f"the scheme {self.name} needs a {' or '.join(sorted(self.panels))} panel, this one is {panel.type}",
+                f"the scheme {self.name} needs a {' or '.join(sorted(self.panels))} panel, this one is {panel.kind}",
                 "scheme",
-                "Take " + ("phase or stepping" if panel.type is PanelType.PHASE else "complement, anchor or intensity"),
+                "Take "
+                + ("phase or stepping" if panel.kind is ModulatorKind.PHASE else "complement, anchor or intensity"),
             )
         program = self.program(panel)
         if len(program) > geometry.shot_depth:

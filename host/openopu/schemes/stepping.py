@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 from openopu_rtl.protocol import Geometry, Program, Shot
 
-from ..panel import Panel, PanelType
+from ..panel import Panel
+from ..plants import ModulatorKind
 from .linear import check_anchor, check_phases
 from .scheme import Exact, LinearScheme, Values
 
@@ -27,12 +28,12 @@ class Stepping(LinearScheme):
     of anchor and border at phase 0. Real part in bank 0, imaginary part in bank 1; four shots for each plane."""
 
     name: ClassVar[str] = "stepping"
-    panels: ClassVar[frozenset[PanelType]] = frozenset({PanelType.PHASE})
+    panels: ClassVar[frozenset[ModulatorKind]] = frozenset({ModulatorKind.PHASE})
     banks: ClassVar[int] = 2
     dtype: ClassVar[type[np.generic]] = np.complex64
 
     def program(self, panel: Panel | None = None, **fields: Any) -> Program:
-        p = panel or Panel(PanelType.PHASE)
+        p = panel or Panel(ModulatorKind.PHASE)
         on, off = p.level(math.pi), p.level(0.0)
         shots = []
         for plane, shift in enumerate(self.encoding.shifts):

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from openopu.panel import Panel, PanelType
+from openopu.panel import Panel
+from openopu.plants import ModulatorKind
 from openopu_rtl.protocol import Program, Shot
 
 CURVE = np.arange(256) * (2 * np.pi / 256)
-PHASE = Panel(PanelType.PHASE, CURVE)
-BINARY = Panel(PanelType.BINARY)
+PHASE = Panel(ModulatorKind.PHASE, CURVE)
+BINARY = Panel(ModulatorKind.BINARY)
 
 
 @dataclass
@@ -34,7 +35,7 @@ class Optics:
         self.anchor, self.border = field(self.outputs, self.grains), field(self.outputs, self.grains)
 
     def amplitude(self, level: int) -> complex:
-        if self.panel.type is PanelType.BINARY:
+        if self.panel.kind is ModulatorKind.BINARY:
             return complex(level >= 128)
         assert self.panel.phases is not None
         return complex(np.exp(1j * self.panel.phases[level]))

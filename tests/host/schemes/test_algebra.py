@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from openopu import Encoding, UsageError, schemes
-from openopu.panel import Panel, PanelType
+from openopu.panel import Panel
+from openopu.plants import ModulatorKind
 from openopu.schemes import Anchor, Complement, Intensity, LinearScheme, Phase, Stepping
 from openopu.settings import largest_sum
 from openopu_rtl.protocol import Geometry
@@ -56,7 +57,7 @@ def lit_panel(scheme: LinearScheme, optics: Optics) -> np.ndarray | None:
 )
 def test_linear_schemes_compute_their_formula(cls, encoding, rows, seed, black, modes, outputs, grains):
     scheme = cls(encoding, dark=0.0) if cls is Anchor else cls(encoding)
-    panel = PHASE if PanelType.PHASE in scheme.panels else BINARY
+    panel = PHASE if ModulatorKind.PHASE in scheme.panels else BINARY
     optics = Optics(panel, modes, outputs, grains, seed, black)
     vectors = np.random.default_rng(seed).normal(size=(rows, modes))
     coded = scheme.encode(vectors, (seed,))
@@ -149,25 +150,25 @@ def test_a_program_of_other_shots_computes_the_same():
 
 
 def test_levels_follow_the_panel():
-    for panel in (Panel(PanelType.PHASE), PHASE):
+    for panel in (Panel(ModulatorKind.PHASE), PHASE):
         levels = [s.level_anchor for s in Stepping(Encoding("sign")).program(panel)]
         assert levels == [0, 64, 192, 128]
-    steep = Panel(PanelType.PHASE, CURVE * 2 % 6.3)
+    steep = Panel(ModulatorKind.PHASE, CURVE * 2 % 6.3)
     assert Phase().program(steep).shots[0].level_on == 64
     table = np.arange(256)[::-1]
     assert PHASE.through(table).level(0.0) == 255
-    short = Panel(PanelType.PHASE, CURVE / 2)
+    short = Panel(ModulatorKind.PHASE, CURVE / 2)
     Phase().check(Geometry(), PHASE)
     with pytest.raises(UsageError, match=r"phase of 1\.5 pi"):
         Stepping().check(Geometry(), short)
-    half = Panel(PanelType.PHASE, CURVE * 0.45)
+    half = Panel(ModulatorKind.PHASE, CURVE * 0.45)
     with pytest.raises(UsageError, match=r"phase of 1 pi"):
         Phase().check(Geometry(), half)
 
 
 def test_steps_that_are_not_quite_right_are_in_the_matrix():
     """The linear part of what a panel of a few levels does, and a constant that is not."""
-    coarse = Panel(PanelType.PHASE, (np.arange(256) * 25 >> 8) * (2 * math.pi / 25))
+    coarse = Panel(ModulatorKind.PHASE, (np.arange(256) * 25 >> 8) * (2 * math.pi / 25))
     optics = Optics(coarse, 12, 5)
     scheme = Stepping(Encoding("sign", "threshold"))
     program = scheme.program(coarse)
@@ -231,4 +232,4 @@ def test_making_schemes():
         Intensity().encode(np.full((1, 3), 0.5))
     for phases in (np.zeros(255), np.full(256, np.nan)):
         with pytest.raises(UsageError, match="256 finite"):
-            Panel(PanelType.PHASE, phases)
+            Panel(ModulatorKind.PHASE, phases)

@@ -37,7 +37,7 @@ def rounding(opu: Opu) -> float:
 
 def of_panel(opu: Opu) -> list[type[Scheme]]:
     assert opu.panel is not None
-    return [s for s in (Complement, Anchor, Phase) if opu.panel.type in s.panels]
+    return [s for s in (Complement, Anchor, Phase) if opu.panel.kind in s.panels]
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -68,7 +68,7 @@ def test_the_measured_matrix_is_the_exact_one(opu):
 
 
 def test_the_anchor_is_the_lit_panel(opu):
-    if opu.panel.type not in Anchor.panels:
+    if opu.panel.kind not in Anchor.panels:
         with pytest.raises(UsageError, match="binary"):
             opu.configure(scheme="anchor")
         return
@@ -147,7 +147,7 @@ def test_vectors_that_are_none(opu, vectors, scheme):
 
 
 def test_devices_that_cannot(opu):
-    others = [s for s in (Complement, Anchor, Phase, Stepping) if opu.panel.type not in s.panels]
+    others = [s for s in (Complement, Anchor, Phase, Stepping) if opu.panel.kind not in s.panels]
     for cls in others:
         with pytest.raises(UsageError, match="panel"):
             opu.configure(scheme=cls())
