@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
 import openopu
 import pytest
-from openopu import Encoding, Opu
-from openopu.schemes import Anchor, Complement, Intensity, Phase, Scheme
+from openopu import Encoding, Opu, plants
+from openopu.schemes import Anchor, Complement, Intensity, Phase, Scheme, Stepping
 from openopu_rtl.protocol.packets import RECORD_TIMING_FIELDS
 
 KEYS = "n=64&m=64&noise_seed=3"
 BITS = Encoding("bits", bits=3)
 BINARY = [Complement(), Complement(BITS), Anchor(), Anchor(BITS), Intensity()]
-PHASE = [Phase(), Phase(BITS), Intensity()]
+PHASE = [Phase(), Phase(BITS), Stepping(), Stepping(BITS), Intensity()]
 
 
-@pytest.fixture(scope="module", params=["dmd", "phase"])
-def devices(request: pytest.FixtureRequest) -> Iterator[tuple[str, list[Opu]]]:
-    keys = f"{KEYS}&plant={request.param}"
+LCOS = dataclasses.replace(
+    plants.PHASE, modulator=dataclasses.replace(plants.PHASE.modulator, levels=256, phase_max_rad=6.6, gamma=1.1)
+)
+
+
+@pytest.fixture(scope="module", params=["dmd", "lcos"])
+def devices(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, list[Opu]]]:
+    plant = request.param
+    if plant == "lcos":
+        plant = str(tmp_path_factory.mktemp("plant") / "lcos.toml")
+        plants.save(plant, LCOS)
+    keys = f"{KEYS}&plant={plant}"
     with openopu.open(f"twin:?{keys}") as twin, openopu.open(f"rtl:verilator?{keys}") as rtl:
         yield request.param, [twin, rtl]
 

@@ -77,8 +77,7 @@ class Scheme(ABC):
             raise UsageError(
                 f"the scheme {self.name} needs a {' or '.join(sorted(self.panels))} panel, this one is {panel.kind}",
                 "scheme",
-                "Take "
-                + ("phase or stepping" if panel.kind is ModulatorKind.PHASE else "complement, anchor or intensity"),
+                f"Take {others}",
             )
         program = self.program(panel)
         if len(program) > geometry.shot_depth:
