@@ -122,6 +122,16 @@ def test_layout_is_balanced(seed, modes, data):
     np.testing.assert_array_equal(layout.matrix() @ signs.T, 2.0 * layout.expand(bits).T - 1)
 
 
+@pytest.mark.parametrize(("components", "modes"), [(64, 64), (60, 64), (21, 64), (10, 256)])
+def test_zeros_light_half_of_the_modes_in_each_plane(components, modes):
+    """With one copy of a component too: what encoding and layout do about zeros must not meet."""
+    sparse = np.zeros((1, components))
+    sparse[0, 0] = 1.0
+    planes = Encoding("ternary", "threshold").encode(sparse).planes
+    lit = balanced(components, modes).expand(planes).sum(axis=2)
+    assert (np.abs(2 * lit - modes) <= 2 * (modes // components) + 4).all()
+
+
 def test_layout_depends_on_its_seed_only():
     a, b, c = balanced(10, 256, 3), balanced(10, 256, 3), balanced(10, 256, 4)
     np.testing.assert_array_equal(a.component, b.component)

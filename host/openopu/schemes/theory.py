@@ -1,9 +1,10 @@
 """Signal over noise that each scheme can reach, from the statistics of fully developed speckle.
 
-Derivation (docs/schemes.md writes it out). Over media and vectors the fields at a camera pixel are complex normal. Let a
-frame have ``N`` electrons in a pixel on average, each with the variance ``v = N + read^2 + step^2 / 12`` (shot noise,
-read noise, rounding to steps of so many electrons), an output sum ``K`` such pixels (grains), and exposures differ in
-power by ``d`` rms. The signal is the variance of the exact result, over outputs and vectors of random signs.
+Derivation (docs/schemes.md writes it out). Over media and vectors the fields at a camera pixel are complex normal. Let
+a frame have ``N`` electrons in a pixel on average, and an error of the variance ``v = N + read^2 + step^2 / 12 +
+2 N^2 exp(-full / N)`` (shot noise, read noise, rounding to steps of so many electrons, clipping of an exponential
+intensity at the full well); let an output sum ``K`` such pixels (grains), and exposures differ in power by ``d`` rms. The
+signal is the variance of the exact result, over outputs and vectors of random signs.
 
 ========== ====================================================== ==============================================
 scheme     signal, per pixel                                      SNR
@@ -49,18 +50,21 @@ class Light:
     """Electrons of one DN."""
     relative_noise: float = 0.0
     """rms of the power of exposures; of the anchor scheme it is left out."""
+    full_well_e: float = float("inf")
+    """Where a pixel clips."""
     grains: int = 1
     """Independent pixels that are summed in an output."""
 
     @property
     def variance(self) -> float:
-        """Of a pixel in a frame, electrons squared."""
+        """Of a pixel's error in a frame, electrons squared."""
         return self.electrons + self.extra
 
     @property
     def extra(self) -> float:
-        """The part of it that is there without light."""
-        return self.read_noise_e**2 + self.step_e**2 / 12
+        """What comes on top of shot noise."""
+        clipped = 2 * self.electrons**2 * float(np.exp(-self.full_well_e / self.electrons))
+        return self.read_noise_e**2 + self.step_e**2 / 12 + clipped
 
 
 def snr(scheme: Scheme, light: Light, *, mean_square: float = 1.0, reference_share: float = 0.5) -> float:
@@ -99,7 +103,7 @@ def inverse_intensity(grains: int, dark: float) -> float:
     """
     if grains == 1 and dark == 0:
         return float("inf")
-    density: NDArray[np.float64] = GRID**grains * np.exp(-GRID) * (GRID > dark * grains)  # on a logarithmic grid
+    density: NDArray[np.float64] = GRID**grains * np.exp(-GRID) * (dark * grains < GRID)  # on a logarithmic grid
     return float(grains * (density / GRID).sum() / density.sum())
 
 
