@@ -166,7 +166,8 @@ class Encoding:
         positive, nonzero = e[kept] > 0, nonzero[kept]
         # Zeros: + in the first plane and - in the second for two components, then the other way round for two. A
         # balanced layout inverts every other component, so that half of the modes of zeros are on in each plane; were
-        # they to alternate too, all would be on in one plane, and bright frames clip (measured: five times the error at the default exposure).
+        # they to alternate too, all would be on in one plane, and bright frames clip (measured: five times the error
+        # at the default exposure).
         first_of_zero = np.arange(e.shape[1]) // 2 % 2 == 0
         first = np.where(nonzero, positive, first_of_zero)
         second = np.where(nonzero, positive, ~first_of_zero)

@@ -15,8 +15,8 @@ from ..plants import ModulatorKind
 from ..settings import plane_weights
 from .scheme import Exact, LinearScheme, Values, pairs
 
-ANCHOR_SHARES = (0.06, 0.5)
-"""Of a phase panel's pixels. Signal over noise goes as 4 a (1 - a) of the share a (docs/schemes.md): 0.23 of its
+ANCHOR_SHARES = (0.05, 0.5)
+"""Of a phase panel's pixels. Signal over noise goes as 4 a (1 - a) of the share a (docs/schemes.md): 0.19 of its
 largest value at the lower end, and beyond the upper one the modes get fewer for nothing."""
 PHASE_TOLERANCE = 0.1
 """rad, of a level from the phase that a scheme asks for: 32 levels over a turn miss by so much at worst."""

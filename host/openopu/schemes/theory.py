@@ -3,8 +3,8 @@
 Derivation (docs/schemes.md writes it out). Over media and vectors the fields at a camera pixel are complex normal. Let
 a frame have ``N`` electrons in a pixel on average, and an error of the variance ``v = N + read^2 + step^2 / 12 +
 2 N^2 exp(-full / N)`` (shot noise, read noise, rounding to steps of so many electrons, clipping of an exponential
-intensity at the full well); let an output sum ``K`` such pixels (grains), and exposures differ in power by ``d`` rms. The
-signal is the variance of the exact result, over outputs and vectors of random signs.
+intensity at the full well); let an output sum ``K`` such pixels (grains), and exposures differ in power by ``d`` rms.
+The signal is the variance of the exact result, over outputs and vectors of random signs.
 
 ========== ====================================================== ==============================================
 scheme     signal, per pixel                                      SNR
