@@ -11,8 +11,7 @@ from openopu_rtl.protocol import Program
 
 from ..encoding import Encoding
 from ..errors import UsageError, whole
-from ..measure import CALIBRATION_EXPOSURES, hadamard
-from ..settings import lossless
+from ..measure import calibrating, hadamard_matrix
 from .scheme import LinearScheme
 
 if TYPE_CHECKING:
@@ -40,17 +39,9 @@ def matrix(opu: Opu, measured: bool, repeats: int) -> NDArray[Any]:
     # One plane of signs, without a weight: the shots of the first.
     first = [s for s in program if s.plane == 0]
     single = Program(tuple(dataclasses.replace(s, shift=s.shift - first[0].shift) for s in first))
-    bits, shift = lossless(single, opu.geometry, banks=scheme.banks, normalise=opu.settings.normalise)
-    basis = hadamard(opu.components)
-    columns = basis[:, : opu.components]
-    planes = opu.layout.expand(columns > 0)[:, None, :]
-    total: NDArray[Any] = np.zeros((len(opu.settings.selection), opu.components))
-    settings = opu.settings.replace(program=single, bits=bits, shift=shift, banks=scheme.banks)
     weight = dataclasses.replace(scheme, encoding=Encoding("sign", "threshold")).weight(single)
     assert weight is not None
-    unit = np.full(len(basis), 2.0**shift / weight)
-    with opu.using(settings, exposure_base=CALIBRATION_EXPOSURES):
-        for _ in range(repeats):
-            values = opu.project_raw(planes).values.reshape(len(basis), -1, scheme.banks)
-            total = total + scheme.decode(values, unit, reference).T @ columns / len(basis)
-    return total / repeats
+    with calibrating(opu):
+        found, _ = hadamard_matrix(opu, opu.layout, single, repeats, scheme.banks)
+    values = found.T.reshape(opu.components, -1, scheme.banks)
+    return scheme.decode(values, np.full(opu.components, 1 / weight), reference).T

@@ -8,14 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from openopu_rtl.protocol import Program
 
-from ..measure import CALIBRATION_EXPOSURES
+from ..measure import calibrating
 from ..settings import lossless
 
 if TYPE_CHECKING:
     from ..opu import Opu
-
-EXPOSURES = 1 << 28
-"""Exposure IDs of measurements follow those of the run modulo so many, so that a drifting medium is that of now."""
 
 
 def measured(opu: Opu, program: Program, bits: NDArray[np.bool_], *, normalise: bool) -> NDArray[Any]:
@@ -24,5 +21,5 @@ def measured(opu: Opu, program: Program, bits: NDArray[np.bool_], *, normalise: 
     settings = opu.settings.replace(
         program=program, bits=width, shift=shift, banks=1, normalise=normalise, monitors=False, raw=False
     )
-    with opu.using(settings, exposure_base=CALIBRATION_EXPOSURES + opu.exposure_next % EXPOSURES):
+    with calibrating(opu), opu.using(settings):
         return np.asarray(opu.project_raw(bits).values.mean(axis=0) * 2.0**shift)

@@ -60,7 +60,7 @@ class Cascade:
     grain_px : speckle grain over output, at least 1.
     turn : the masks of the medium that this one turns into.
 
-    Attributes: ``grid`` and ``pupil``, (rows, columns); ``power``, the mean of ``|entry|**2``.
+    Attributes: ``grid`` and ``pupil``, (rows, columns); ``masks``; ``power``, the mean of ``|entry|**2``.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Cascade:
         self.power = self.pupil[0] * self.pupil[1] / (rows * columns) ** 2
         sizes = [inputs, *[self.grid] * (layers - 2), self.pupil]
         base = MASK_STREAM + (TURN_STREAM if turn else 0)
-        self._masks = [_mask(size, seed, base + layer) for layer, size in enumerate(sizes)]
+        self.masks = [_mask(size, seed, base + layer) for layer, size in enumerate(sizes)]
 
     @staticmethod
     def grid_of(inputs: tuple[int, int], outputs: tuple[int, int], layers: int, oversampling: float) -> tuple[int, int]:
@@ -127,7 +127,7 @@ class Cascade:
 
     def propagate(self, amplitudes: NDArray[Any], grid: Field) -> Field:
         """Field at the outputs of amplitudes (rows, columns): a view of ``grid``, which is overwritten."""
-        masks = self._masks
+        masks = self.masks
         np.multiply(masks[0], amplitudes, out=grid[: self.inputs[0], : self.inputs[1]])
         lit = self.inputs
         for mask in masks[1:]:
