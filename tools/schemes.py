@@ -131,7 +131,10 @@ class Machine:
                 return quiet.project(bits) * (shot.exposure_cycles / cycles / finer)
         known = opu.device.exact_matrix
         assert known is not None
-        reference = known(shot).sum(axis=1) if isinstance(scheme, Anchor) else None
+        reference = None
+        if isinstance(scheme, Anchor):
+            # Which outputs are masked is up to the measured reference.
+            scheme, reference = dataclasses.replace(scheme, dark=0.0), known(shot).sum(axis=1)
         matrix = scheme.matrix(opu.settings.program, known, reference) @ opu.layout.matrix()
         return coded.decoded() @ matrix.T
 

@@ -56,11 +56,21 @@ class Opu(OpenedDevice):
 
     @property
     def panel(self) -> Panel | None:
-        """What the panel makes of a program's levels, level table included; None: of unknown type."""
+        """What the panel makes of a program's levels, level table included; None: of unknown kind.
+
+        Simulations know it. Of a bench it can be set, before :meth:`configure`, to what its bare panel does, such as a
+        measured curve.
+        """
         known = self.device.panel
         if known is None and self.geometry.panel_kind in (PanelKind.PACKED_PLANES, PanelKind.ROW_BUS):
             known = Panel(ModulatorKind.BINARY)
         return known and known.through(self._level_table)
+
+    @panel.setter
+    def panel(self, panel: Panel | None) -> None:
+        if not isinstance(panel, Panel | None):
+            raise UsageError(f"{panel!r} is none", "panel", "Give an openopu Panel")
+        self.device.panel = panel
 
     @property
     def encoding(self) -> Encoding:

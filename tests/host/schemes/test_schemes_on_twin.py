@@ -11,7 +11,7 @@ import openopu
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from openopu import Encoding, Opu, UsageError, plants
+from openopu import Encoding, Opu, Panel, UsageError, plants
 from openopu.schemes import Anchor, Complement, Intensity, Phase, Scheme, Stepping
 
 QUIET = "bits=12&noise=off"
@@ -187,3 +187,18 @@ def test_devices_that_cannot(opu):
         few.configure(encoding=Encoding("bits", bits=4))
         with pytest.raises(UsageError, match="shot table"):
             few.configure(encoding=Encoding("bits", bits=5))
+
+
+def test_a_bench_is_told_its_panel():
+    with openopu.open("twin:?n=64&m=16&plant=phase") as bench:
+        bench.panel = None
+        bench.configure()
+        assert isinstance(bench.scheme, Complement), "unknown panels are taken for binary"
+        bench.panel = Panel("phase", np.linspace(0, 2 * math.pi, 256))
+        bench.set_level_table(np.arange(256)[::-1])
+        bench.configure()
+        assert isinstance(bench.scheme, Phase)
+        assert {s.level_off for s in bench.settings.program} == {0}, "a turn is as good as nothing"
+        assert {s.level_on for s in bench.settings.program} == {127}
+        with pytest.raises(UsageError, match="panel"):
+            bench.panel = "phase"
