@@ -1,7 +1,7 @@
 """The measurements of docs/schemes.md: SNR against light, bias and cost of every scheme, on the twin.
 
-Writes ``OUT/schemes.json``, and pictures where ``--docs`` says. With ``--train`` instead the trainings of the digits,
-which take minutes.
+Writes ``OUT/schemes.json``, and pictures where ``--docs`` says. With ``--train`` instead trainings, which take
+minutes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from openopu.train.pictures import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
 from openopu_rtl.protocol import Geometry
 
 MODES, OUTPUTS = 256, 1024
-ELECTRONS = (3, 10, 30, 100, 300, 1000, 2700)
+ELECTRONS = (3, 10, 30, 100, 300, 1000, 1500, 2700)
 DEFAULT_ELECTRONS = 1284
 """Of the exposure that training sets: a fill of 0.12 of the IMX255's full well."""
 WIDTHS = (3, 6, 9, 18, 33, 48)
@@ -46,6 +46,7 @@ CASES: dict[str, Scheme] = {
 }
 COLOURS = dict(zip(CASES, (BLUE, SKY, PURPLE, VERMILION, GREEN, ORANGE, "black"), strict=True))
 MARKS = dict(zip(CASES, ("o", "s", "x", "v", "D", "+", "."), strict=True))
+FASHION_IMAGES = 12_000
 TRAININGS: dict[str, dict[str, Any]] = {
     "complement, stochastic ternary": {},
     "complement, stochastic sign": {"encoding": "sign"},
@@ -246,19 +247,21 @@ def costs(rows: int) -> dict[str, dict[str, float]]:
     return out
 
 
-def trainings(folder: Path, seeds: int, fills: tuple[float, ...]) -> dict[str, Any]:
-    """Test error in % of the digits, of every seed, by training and exposure."""
-    data, out = load("digits"), {}
+def trainings(folder: Path, data_name: str, seeds: int, fills: tuple[float, ...]) -> dict[str, Any]:
+    """Test error in % of every seed, by training and exposure."""
+    fashion = data_name == "fashion-mnist"
+    settings: dict[str, Any] = {"hidden": (128, 128), "epochs": 10, "batch": 32, "learning_rate": 2e-3}
+    if fashion:
+        settings = {"hidden": (256, 256, 256), "epochs": 3, "batch": 128, "chunk": 128}
+    data, out = load(data_name).head(FASHION_IMAGES if fashion else None, None), {}
     for name, changes in TRAININGS.items():
         plant = str(lcos(folder)) if changes.get("scheme") in ("phase", "stepping") else "dmd"
         row: dict[str, Any] = {}
         for fill in fills:
             errors = []
             for seed in range(1, seeds + 1):
-                config = TrainConfig(
-                    hidden=(128, 128), epochs=10, batch=32, learning_rate=2e-3, seed=seed, fill=fill, **changes
-                )
-                with openopu.open(f"twin:?n=64&m=256&plant={plant}") as opu:
+                config = TrainConfig(data=data_name, seed=seed, fill=fill, **settings, **changes)
+                with openopu.open(f"twin:?{'m=768' if fashion else 'n=64&m=256'}&plant={plant}") as opu:
                     result = train(config, data, opu)
                     shots = opu.scheme.shots * result["projections"]
                 errors.append(result["test_error_percent"])
@@ -341,13 +344,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("build/schemes"))
     parser.add_argument("--docs", type=Path, metavar="DIR", help="also draw the pictures there")
     parser.add_argument("--quick", action="store_true", help="one exposure, few vectors")
-    parser.add_argument("--train", action="store_true", help="only the trainings: schemes and encodings on the digits")
+    parser.add_argument("--train", choices=("digits", "fashion-mnist"), help="only trainings, by scheme and encoding")
     parser.add_argument("--seeds", type=int, default=3)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     if args.train:
-        results = {"trainings": trainings(args.out, args.seeds, (0.12, 0.003))}
-        (args.out / "trainings.json").write_text(json.dumps(results, indent=1) + "\n")
+        fills = (0.12,) if args.train == "fashion-mnist" else (0.12, 0.003)
+        results = {"trainings": trainings(args.out, args.train, args.seeds, fills)}
+        (args.out / f"{args.train}.json").write_text(json.dumps(results, indent=1) + "\n")
         return
     rows = 40 if args.quick else 300
     results = {

@@ -28,7 +28,8 @@ from .settings import Settings, lossless, selection_of
 from .url import DeviceUrl
 
 MOST_CYCLES = (1 << 32) - 1
-"""Longest exposure of the shot table."""
+"""Longest exposure, and longest settling, of the shot table."""
+MOST_FRAMES = 255
 LARGEST_ERROR = 1e28
 """Times the largest sum of a device, this is still a float32."""
 
@@ -43,7 +44,9 @@ class Opu(OpenedDevice):
         self._referred: Any = None
         """What the reference was measured under."""
         self._layout = self._scheme.layout(self.geometry.modes, self.geometry.modes)
-        self._exposure_cycles = self._settings.program.shots[0].exposure_cycles
+        first = self._settings.program.shots[0]
+        self._timing: dict[str, int] = {n: getattr(first, n) for n in ("exposure_cycles", "settle_cycles", "frames")}
+        """Of the shots of programs that :meth:`configure` makes."""
 
     @property
     def layout(self) -> Layout:
@@ -92,7 +95,7 @@ class Opu(OpenedDevice):
     @property
     def exposure_cycles(self) -> int:
         """Exposure of the programs that :meth:`configure` makes, in system clock cycles."""
-        return self._exposure_cycles
+        return self._timing["exposure_cycles"]
 
     def configure(
         self,
@@ -107,6 +110,8 @@ class Opu(OpenedDevice):
         banks: int | None = None,
         layout_seed: int = 0,
         exposure_cycles: int | None = None,
+        settle_cycles: int | None = None,
+        frames: int | None = None,
         normalise: bool | None = None,
         monitors: bool | None = None,
         **registers: int,
@@ -136,6 +141,9 @@ class Opu(OpenedDevice):
             Of the layout's permutation.
         exposure_cycles
             Exposure of every shot, kept for later programs; None: as calibrated, or as ``program`` says.
+        settle_cycles, frames
+            Time for the panel to settle, and video frames in which it is sent a pattern, of every shot, kept for later
+            programs; see :meth:`openopu.modulators.Modulator.shot_fields`. None: as before, or as ``program`` says.
         normalise
             Weight each frame by ``monitor_reference`` over its photodiode reading; None: as before, at first not.
             Set the reference with :meth:`refer_monitor`.
@@ -155,14 +163,21 @@ class Opu(OpenedDevice):
                 raise UsageError(f"{value!r} is none", name, f"Give an openopu {kind.__name__}")
         panel = self.panel
         new_scheme = schemes.make(scheme, encoding, panel)
-        if exposure_cycles is not None:
-            whole(exposure_cycles, "exposure_cycles", 1, MOST_CYCLES)
-        cycles = exposure_cycles if exposure_cycles is not None else self._exposure_cycles
+        given = {
+            name: whole(value, name, low, high)
+            for name, value, low, high in (
+                ("exposure_cycles", exposure_cycles, 1, MOST_CYCLES),
+                ("settle_cycles", settle_cycles, 0, MOST_CYCLES),
+                ("frames", frames, 1, MOST_FRAMES),
+            )
+            if value is not None
+        }
+        timing = {**self._timing, **given}
         if program is None:
             new_scheme.check(self.geometry, panel)
-            program = new_scheme.program(panel, exposure_cycles=cycles)
-        elif exposure_cycles is not None:
-            program = program.replace(exposure_cycles=exposure_cycles)
+            program = new_scheme.program(panel, **timing)
+        elif given:
+            program = program.replace(**given)
         banks = new_scheme.banks if banks is None else banks
         count = self.geometry.modes if components is None else whole(components, "components")
         layout = new_scheme.layout(count, self.geometry.modes, whole(layout_seed, "layout_seed", 0))
@@ -186,7 +201,7 @@ class Opu(OpenedDevice):
         )
         with self._lock:
             self.apply(settings)
-            self._scheme, self._layout, self._exposure_cycles = new_scheme, layout, cycles
+            self._scheme, self._layout, self._timing = new_scheme, layout, timing
 
     # Projections
 
@@ -305,7 +320,7 @@ class Opu(OpenedDevice):
         in several exposures, of the same ID.
         """
         bits = np.ones(self.geometry.modes) if pattern is None else array_of(pattern, "pattern")
-        cycles = self._exposure_cycles if exposure_cycles is None else exposure_cycles
+        cycles = self.exposure_cycles if exposure_cycles is None else exposure_cycles
         if bits.shape != (self.geometry.modes,):
             raise UsageError(f"expected ({self.geometry.modes},), got {bits.shape}", "pattern", "One bit for each mode")
         shot = Shot(exposure_cycles=whole(cycles, "exposure_cycles", 1, MOST_CYCLES))
@@ -336,7 +351,7 @@ class Opu(OpenedDevice):
         with self._lock:
             program = self._settings.program.replace(exposure_cycles=cycles)
             self.apply(self._settings.replace(program=program, registers={**self._settings.registers, **registers}))
-            self._exposure_cycles = cycles
+            self._timing["exposure_cycles"] = cycles
 
     def refer_monitor(self, projections: int = 16) -> int:
         """Set ``monitor_reference`` to the mean photodiode reading of the configured program's shots; returns it.

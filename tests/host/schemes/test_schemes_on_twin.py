@@ -202,3 +202,15 @@ def test_a_bench_is_told_its_panel():
         assert {s.level_on for s in bench.settings.program} == {127}
         with pytest.raises(UsageError, match="panel"):
             bench.panel = "phase"
+
+
+def test_timing_is_kept(opu):
+    before = opu.exposure_cycles
+    opu.configure(settle_cycles=123, frames=2)
+    opu.configure(scheme="intensity", exposure_cycles=before)
+    assert {(s.settle_cycles, s.frames, s.exposure_cycles) for s in opu.settings.program} == {(123, 2, before)}
+    for bad in ({"settle_cycles": -1}, {"frames": 0}, {"frames": 256}, {"settle_cycles": 1.5}):
+        with pytest.raises(UsageError, match=next(iter(bad))):
+            opu.configure(**bad)
+    opu.configure(settle_cycles=64, frames=1)
+    assert {(s.settle_cycles, s.frames) for s in opu.settings.program} == {(64, 1)}

@@ -1,4 +1,4 @@
-"""What theory says of the schemes' noise: its limits here, its agreement with the twin in tests/docs/test_schemes.py."""
+"""What theory says of the noise of schemes: its limits. That twin and theory agree: tests/docs/test_schemes.py."""
 
 from __future__ import annotations
 
