@@ -345,13 +345,19 @@ class Opu(OpenedDevice):
         self.set_exposure(report.exposure_cycles)
         return report
 
-    def set_exposure(self, cycles: int, **registers: int) -> None:
-        """Exposure of every shot, and of later programs; with it further settings by name. All others stay."""
+    def set_exposure(self, cycles: int, *, settle_cycles: int | None = None, **registers: int) -> None:
+        """Exposure of every shot, and of later programs; with it further settings by name. All others stay.
+
+        ``settle_cycles``: of every shot too.
+        """
         whole(cycles, "exposure_cycles", 1, MOST_CYCLES)
+        times = {"exposure_cycles": cycles}
+        if settle_cycles is not None:
+            times["settle_cycles"] = whole(settle_cycles, "settle_cycles", 0, MOST_CYCLES)
         with self._lock:
-            program = self._settings.program.replace(exposure_cycles=cycles)
+            program = self._settings.program.replace(**times)
             self.apply(self._settings.replace(program=program, registers={**self._settings.registers, **registers}))
-            self._timing["exposure_cycles"] = cycles
+            self._timing = {**self._timing, **times}
 
     def refer_monitor(self, projections: int = 16) -> int:
         """Set ``monitor_reference`` to the mean photodiode reading of the configured program's shots; returns it.

@@ -83,12 +83,13 @@ class DoubleOpu:
         components: int,
         outputs: int,
         scheme: LinearScheme | None = None,
-        exposure_cycles: int | None = None,
     ) -> None:
         self.components, self.selected = components, outputs
         self.scheme = scheme or Complement()
         self.layout = balanced(components, 256)
-        self.exposure_cycles = exposure_cycles or self.exposure_cycles
+
+    def set_exposure(self, cycles: int) -> None:
+        self.exposure_cycles = cycles
 
     def matrix(self) -> np.ndarray:
         return self.full[: self.selected, : self.components] * (self.exposure_cycles / 1000)
