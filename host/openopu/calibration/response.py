@@ -12,7 +12,7 @@ from .. import layout as layouts
 from ..errors import UsageError, whole
 from ..measure import hadamard_matrix, plain_shot
 from ..opu import Opu
-from ..settings import linear_weight
+from ..settings import plane_weights
 from .errors import CalibrationFailed, NotApplicable
 from .file import Group, Quantity
 from .frames import DN, ONE, random_patterns
@@ -44,7 +44,7 @@ def matrix(opu: Opu, repeats: int = REPEATS) -> Group:
     where the noise is as large as the matrix.
     """
     whole(repeats, "repeats", 2)
-    if linear_weight(opu.settings.program) is None:
+    if plane_weights(opu.settings.program) is None:
         raise UsageError("the configured program is not linear in its planes", "matrix", "Configure a linear one")
     effective, uncertainty = _mode_by_mode(opu, complement_shots(opu), repeats)
     return {
