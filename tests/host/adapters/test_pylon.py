@@ -1,0 +1,114 @@
+"""pylon's emulated camera through our contract: the package itself, without hardware."""
+
+import numpy as np
+import openopu
+import pytest
+from matplotlib import image as pictures
+from openopu.cameras import Camera, CameraError, DeviceCamera, open_camera
+from openopu.errors import UrlError, UsageError
+
+SERIAL = "0815-0000"
+
+
+@pytest.fixture(autouse=True)
+def emulated(monkeypatch):
+    monkeypatch.setenv("PYLON_CAMEMU", "1")
+
+
+def test_frames_in_order_as_the_camera_says(tmp_path):
+    rng = np.random.default_rng(3)
+    images = rng.integers(0, 256, (5, 48, 64), dtype=np.uint8)
+    for i, frame in enumerate(images):
+        pictures.imsave(tmp_path / f"{i}.png", np.repeat(frame[:, :, None], 3, axis=2))
+    with open_camera(f"pylon:{SERIAL}?pixel_format=Mono8&width=64&height=48&images={tmp_path}") as camera:
+        assert isinstance(camera, Camera)
+        assert (camera.shape, camera.bits, camera.pixel_format) == ((48, 64), 8, "Mono8")
+        assert camera.identity == f"Basler Emulation {SERIAL}"
+        frames = camera.grab(7, 1000.4)
+        assert frames.dtype == np.uint16
+        np.testing.assert_array_equal(frames, images[np.arange(7) % 5])
+        assert camera.exposure_us == pytest.approx(1000, abs=1)
+        camera.close()
+
+
+def test_the_deepest_format_is_the_default():
+    with open_camera("pylon:?width=32&height=16&gain_db=6") as camera:
+        assert camera.pixel_format == "Mono12"
+        frames = camera.grab(2, 5000)
+    assert 255 < frames.max() < 4096
+
+
+def test_a_damaged_frame_is_an_error_and_the_next_grab_works():
+    with open_camera("pylon:?width=32&height=16") as camera:
+        node = camera._device
+        node.ForceFailedBufferCount.Value = 1
+        grabbing = node.StartGrabbingMax
+
+        def fail(*how):
+            grabbing(*how)
+            node.ForceFailedBuffer.Execute()
+
+        object.__setattr__(camera, "_device", _Failing(node, fail))
+        with pytest.raises(CameraError, match=r"frame \d is damaged"):
+            camera.grab(4, 100)
+        object.__setattr__(camera, "_device", node)
+        assert camera.grab(4, 100).shape == (4, 16, 32)
+
+
+class _Failing:
+    """The real camera, told to fail a buffer once it grabs."""
+
+    def __init__(self, device, start):
+        self._device, self.StartGrabbingMax = device, start
+
+    def __getattr__(self, name):
+        return getattr(self._device, name)
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "words"),
+    [
+        ("pylon:1234", CameraError, "no such camera"),
+        ("pylon:?pixel_format=Mono11", UsageError, "It offers: Mono16, Mono12"),
+        ("pylon:?width=5000", UsageError, "does not take 5000"),
+        ("pylon:?gain_db=99", UsageError, "does not take 99"),
+        ("pylon:?gain_db=loud", UrlError, "Expected decibels"),
+        ("pylon:?images=/nowhere", UsageError, "no such folder"),
+        ("pylon:?gamma=2", UrlError, "knows no key `gamma`"),
+        ("pilon:", UrlError, "Known: pylon"),
+    ],
+)
+def test_bad_urls(url, kind, words):
+    with pytest.raises(kind, match=words):
+        open_camera(url)
+
+
+def test_without_a_camera(monkeypatch):
+    monkeypatch.setenv("PYLON_CAMEMU", "0")
+    with pytest.raises(CameraError, match="PYLON_CAMEMU=1 offers"):
+        open_camera("pylon:")
+
+
+def test_one_of_several_has_to_be_named(monkeypatch):
+    monkeypatch.setenv("PYLON_CAMEMU", "2")
+    with pytest.raises(CameraError, match="0815-0000, 0815-0001"):
+        open_camera("pylon:")
+
+
+@pytest.mark.parametrize(("n", "exposure_us"), [(0, 100), (1.5, 100), (1, float("nan")), (1, 0.5), (1, 1e9), (1, "1")])
+def test_bad_grabs(n, exposure_us):
+    with open_camera("pylon:?width=32&height=16") as camera:
+        with pytest.raises(UsageError):
+            camera.grab(n, exposure_us)
+        assert camera.grab(1, 100).any()
+
+
+def test_the_camera_of_a_device_keeps_the_contract():
+    with openopu.open("twin:?n=64&m=64&noise=off") as opu:
+        pattern = np.arange(64) % 3 == 0
+        with DeviceCamera(opu, pattern) as camera:
+            frames = camera.grab(2, 20.0)
+            assert (camera.pixel_format, camera.bits) == ("Mono8", 8)
+            assert frames.shape == (2, *camera.shape)
+        np.testing.assert_array_equal(frames[0], opu.capture(pattern, 960))
+        assert frames[0].max() > 3 * frames[0].min()
