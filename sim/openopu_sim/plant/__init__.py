@@ -1,7 +1,6 @@
 """The plant: what stands between the panel's pins and the camera's, as a physical model in SI units."""
 
-from .chip import ChipPlant
-from .parameters import (
+from openopu.plants import (
     DMD,
     NAMED,
     PHASE,
@@ -17,6 +16,8 @@ from .parameters import (
     load,
     save,
 )
+
+from .chip import ChipPlant
 from .plant import Illumination, Plant
 
 __all__ = [

@@ -12,8 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-
-from .parameters import CameraParameters
+from openopu.plants import CameraParameters
 
 Pixels = NDArray[np.float32]
 

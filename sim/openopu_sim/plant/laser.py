@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .parameters import LaserParameters
+from openopu.plants import LaserParameters
 
 PLANCK_J_S = 6.62607015e-34
 """Exact (SI, 2019)."""

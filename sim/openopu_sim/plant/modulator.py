@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-
-from .parameters import ModulatorKind, ModulatorParameters
+from openopu.plants import ModulatorKind, ModulatorParameters
 
 THRESHOLD = 128
 """From this level on a pixel is "on"."""

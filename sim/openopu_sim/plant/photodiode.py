@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .parameters import PhotodiodeParameters
+from openopu.plants import PhotodiodeParameters
 
 ADC_FULL_SCALE = 4095
 """Largest reading of the 12-bit ADC."""

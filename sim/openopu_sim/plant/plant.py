@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from openopu.plants import DMD, PlantParameters
 from openopu_rtl.protocol import Geometry
 
 from .camera import Camera
@@ -29,7 +30,6 @@ from .laser import Laser
 from .medium import THREADS, Medium, refuse_too_large
 from .modulator import Modulator
 from .noise import NoiseStreams
-from .parameters import DMD, PlantParameters
 from .photodiode import Photodiode
 from .thermometer import Thermometer
 
