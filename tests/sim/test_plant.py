@@ -10,10 +10,9 @@ from openopu.errors import UsageError
 from openopu_rtl import binner, expander
 from openopu_rtl.protocol import Geometry
 from openopu_sim.plant import DMD, PHASE, Illumination, Plant
-from openopu_sim.plant import medium as medium_module
 from openopu_sim.plant.camera import Camera
 from openopu_sim.plant.cells import Cells
-from openopu_sim.plant.medium import EXACT_BELOW
+from openopu_sim.plant.media import EXACT_BELOW, memory
 from openopu_sim.plant.noise import NoiseStreams
 
 SMALL = Geometry.fitting(64, 64)
@@ -127,7 +126,7 @@ def test_entries_lose_bits_where_sums_would_not_be_exact(caplog):
 
 
 def test_a_medium_too_large_for_the_machine_is_refused(monkeypatch):
-    monkeypatch.setattr(medium_module, "MEMORY_SHARE", 1e-9)
+    monkeypatch.setattr(memory, "MEMORY_SHARE", 1e-9)
     with pytest.raises(UsageError, match=r"GiB.*Take fewer modes"):
         Plant(SMALL)
 

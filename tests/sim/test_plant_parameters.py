@@ -13,7 +13,7 @@ from openopu_rtl.protocol.geometry import PRESETS
 from openopu_sim.device import settings_of
 from openopu_sim.options import geometry_of, parameters_of, plant_from_options, plant_options
 from openopu_sim.plant import DMD, NAMED, PHASE, Plant, PlantFileError, dumps, load, save
-from openopu_sim.plant import medium as medium_module
+from openopu_sim.plant.media import memory
 
 
 @pytest.mark.parametrize("name", list(NAMED))
@@ -139,7 +139,7 @@ def test_sizes_that_no_machine_holds_are_refused_at_once(query, monkeypatch):
     def fail(*_):
         raise AssertionError("something was allocated")
 
-    monkeypatch.setattr(medium_module, "MEMORY_SHARE", 1e-4)
+    monkeypatch.setattr(memory, "MEMORY_SHARE", 1e-4)
     monkeypatch.setattr("openopu_sim.plant.plant.Cells", fail)
     with pytest.raises(UsageError, match=r"GiB.*Take fewer modes"):
         Plant(geometry_of(url(query)))

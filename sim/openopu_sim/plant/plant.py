@@ -27,7 +27,7 @@ from openopu_rtl.protocol import Geometry
 from .camera import Camera
 from .cells import Cells
 from .laser import Laser
-from .medium import THREADS, Medium, refuse_too_large
+from .media import THREADS, Dense, refuse_too_large
 from .modulator import Modulator
 from .noise import NoiseStreams
 from .photodiode import Photodiode
@@ -85,7 +85,7 @@ class Plant:
         self.laser = Laser(parameters.laser)
         self.modulator = Modulator(parameters.modulator)
         self.cells = Cells(g)
-        self.medium = Medium(g, self.cells, seed, parameters.medium.entry_bits)
+        self.medium = Dense(g, self.cells, seed, parameters.medium.entry_bits)
         self.camera = Camera(parameters.camera, g.pixel_bits)
         self.photodiode = Photodiode(parameters.photodiode)
         self.thermometer = Thermometer(parameters.thermometer)
