@@ -1,9 +1,13 @@
 """The table of docs/features.md: ridge regression on optical random features of Fashion-MNIST.
 
 An image is thresholded to bits, 16 further bits are always on, and a feature is the intensity of one camera pixel in
-one exposure: ``|t . b|**2`` (degree 2). Beside the features' own mathematics stand the plant's effects, one by one and
-together. Protocol and published figures: https://github.com/joneswack/opu-kernel-experiments (threshold 10, bias 4,
-targets of -1 and +1, no intercept, alpha 10,000 for features over the square root of their number).
+one exposure, ``|t . b|**2`` (degree 2). Beside the mathematics alone stand a whole bench and its effects, one by one.
+Protocol and published figures: https://github.com/joneswack/opu-kernel-experiments (threshold 10, bias 4, targets of
+-1 and +1, no intercept, alpha 10,000 for features over the square root of their number).
+
+One run is one case at one number of features; what has ended is kept in --out and not repeated. Times are of one
+thread: 1,000 features take some seconds, 10,000 some two minutes, 100,000 (--cases ... --features 100000) the better
+part of an hour, and 7 (8 bit) or 14 GiB of memory.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -18,10 +23,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from feature_cases import ALONE, BENCH, CASES, LASER_CODE, MATHEMATICS, Case
 from numpy.typing import NDArray
+from openopu.sklearn import OpticalRandomFeatures
 from openopu.train.data import Dataset, load
 from openopu_rtl.protocol import Geometry
-from openopu_sim.plant import DMD, Plant, PlantParameters
+from openopu_sim.plant import DMD, Plant
 from openopu_sim.plant.plant import Illumination
 from ridge import Integers, cholesky, conjugate_gradients, targets_of
 
@@ -32,15 +39,17 @@ THRESHOLD = 10
 BIAS_BITS = 16
 """Inputs that are always on: the published bias of 4 is one input of that amplitude, which adds 4**2 to the power."""
 ALPHA = 1e4
-FILL = 0.12
-"""Mean of the camera's range that the light fills, above black, as :data:`openopu.measure.TARGET_FILL`."""
-LASER_CODE = 2048
 REGION = 10_000
 """Most features of one plant; more are further regions of the sensor, each with rows of its own."""
 ROWS = 2000
 """Images at a time."""
 SCALE_ROWS = 256
 """Images that exposure and scale are measured with."""
+CALIBRATION_EXPOSURES = 0xF000_0000
+SAMPLE, TOLERANCE, MOST_PASSES = 6000, 1e-4, 150
+"""Of the conjugate gradients: rows that precondition, residual, limit."""
+PUBLISHED = {1_000: ("85.1", "83.7-84.3"), 10_000: ("88.2", "86.6-87.8"), 100_000: ("88.7", "87.25")}
+"""Test accuracy in % by features: simulation, and machine."""
 
 
 def bits_of(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -50,28 +59,26 @@ def bits_of(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 class Optics:
-    """Features of one region of the sensor.
+    """Features of one region of the sensor; the case's parameters None: the mathematics alone, in float32."""
 
-    ``parameters`` None: the mathematics alone, ``|t . b|**2`` in float32 of the same matrix.
-    """
-
-    def __init__(
-        self, inputs: int, features: int, parameters: PlantParameters | None, *, bits: int, seed: int, fill: float
-    ) -> None:
-        self.ideal = parameters is None
-        geometry = Geometry.fitting(inputs, features, bits, bin=1)
-        self.plant = Plant(geometry, parameters or DMD, seed=seed, noise_seed=seed)
+    def __init__(self, case: Case, inputs: int, features: int, seed: int) -> None:
+        self.ideal = case.plant is None
+        geometry = Geometry.fitting(inputs, features, case.bits, bin=1)
+        self.plant = Plant(geometry, case.plant or DMD, seed=seed, noise_seed=seed)
+        self.count = features
         self.black = 0.0 if self.ideal else self.plant.camera.black_dn
-        self._fill = fill * self.plant.camera.largest
-        self.scale = 0.0
+        self.scale = 1.0
+        self._fill = case.fill * self.plant.camera.largest
         self._shot = Illumination(0, 255, 0, 0, 0, 1000)
-        self._next = 0
+        if self.ideal:
+            entries = self.plant.medium.columns(0, inputs)
+            self._parts = np.ascontiguousarray(entries.real), np.ascontiguousarray(entries.imag)
 
     def calibrate(self, bits: NDArray[np.uint8]) -> None:
         """Choose the exposure for these rows, and find what one lit input adds to the mean of a feature."""
         lit = bits.sum(axis=1, dtype=np.float64)[:, None]
-        for _ in range(1 if self.ideal else 4):
-            raw = self.raw(bits, exposures=0xF000_0000).astype(np.float64) - self.black
+        for _ in range(1 if self.ideal else 6):
+            raw = self.raw(bits, CALIBRATION_EXPOSURES).astype(np.float64) - self.black
             if not self.ideal:
                 cycles = max(1, round(self._shot.exposure_cycles * self._fill / raw.mean()))
                 settled = abs(cycles / self._shot.exposure_cycles - 1) < 0.02
@@ -80,32 +87,184 @@ class Optics:
                     break
         self.scale = 1.0 / float((raw / lit).mean())
 
-    def raw(self, bits: NDArray[np.uint8], exposures: int | None = None) -> NDArray[np.generic]:
-        """(rows, features): integers of the camera, or (ideal) intensities in the medium's units."""
+    def raw(self, bits: NDArray[np.uint8], first: int) -> NDArray[Any]:
+        """(rows, features): integers of the camera, the rows exposed from ID ``first`` on, or (ideal) intensities."""
         if self.ideal:
-            medium, rows = self.plant.medium, bits.astype(np.float32)
-            crop = slice(medium.crop_pixels)
-            out = np.square(rows @ medium.real[: rows.shape[1], crop])
-            out += np.square(rows @ medium.imag[: rows.shape[1], crop])
+            rows = bits.astype(np.float32)
+            out = np.square(rows @ self._parts[0])
+            out += np.square(rows @ self._parts[1])
             return out
-        first = self._next if exposures is None else exposures
-        if exposures is None:
-            self._next += len(bits)
         ids = first + np.arange(len(bits))
-        values, _ = self.plant.expose_batch(bits[:, None, :], [self._shot], ids, LASER_CODE, _pixels, self._features)
-        return values[:, 0]
-
-    @property
-    def _features(self) -> int:
-        return self.plant.medium.crop_pixels
-
-    def features(self, bits: NDArray[np.uint8]) -> Reals:
-        """(rows, features), so that ``y @ y.T`` estimates the kernel, but for the square root of their number."""
-        out = self.raw(bits).astype(np.float32)
-        out -= np.float32(self.black)
-        out *= np.float32(self.scale)
-        return out
+        return self.plant.expose_batch(bits[:, None, :], [self._shot], ids, LASER_CODE, _pixels, self.count)[0][:, 0]
 
 
 def _pixels(crops: NDArray[np.uint16]) -> NDArray[np.int32]:
     return crops.reshape(len(crops), -1).astype(np.int32)
+
+
+def accuracy(scores: NDArray[Any], labels: NDArray[np.uint8]) -> float:
+    return float((scores.argmax(axis=1) == labels).mean())
+
+
+def run(case: Case, features: int, seed: int, data: Dataset) -> dict[str, Any]:
+    """One case; the result for its JSON file."""
+    start = time.monotonic()
+    train, test = bits_of(data.train_images), bits_of(data.test_images)
+    targets = targets_of(data.train_labels, data.classes)
+    way = _few if features <= REGION else _many
+    result = way(case, features, seed, train, test, targets, data.test_labels)
+    return result | {"case": case.name, "features": features, "seed": seed, "seconds": round(time.monotonic() - start)}
+
+
+def _few(
+    case: Case,
+    features: int,
+    seed: int,
+    train: NDArray[np.uint8],
+    test: NDArray[np.uint8],
+    targets: Reals,
+    labels: NDArray[np.uint8],
+) -> dict[str, Any]:
+    optics = Optics(case, train.shape[1], features, seed)
+    optics.calibrate(train[:SCALE_ROWS])
+
+    def blocks(bits: NDArray[np.uint8], first: int) -> Iterator[Reals]:
+        scale = np.float32(optics.scale / np.sqrt(features))
+        for row in range(0, len(bits), ROWS):
+            block = optics.raw(bits[row : row + ROWS], first + row).astype(np.float32)
+            block -= np.float32(optics.black)
+            block *= scale
+            yield block
+
+    weights = cholesky(blocks(train, 0), targets, ALPHA).astype(np.float32)
+    scores = np.vstack([block @ weights for block in blocks(test, len(train))])
+    return {"accuracy": accuracy(scores, labels), "solver": "Cholesky"}
+
+
+def _many(
+    case: Case,
+    features: int,
+    seed: int,
+    train: NDArray[np.uint8],
+    test: NDArray[np.uint8],
+    targets: Reals,
+    labels: NDArray[np.uint8],
+) -> dict[str, Any]:
+    """All training features as the camera's integers in memory; those of the test are made in the end."""
+    if case.plant is None:
+        raise SystemExit("the mathematics alone has no integers to keep: take `12 bit, no noise` beyond 10,000")
+    regions = -(-features // REGION)
+    kind = np.uint8 if case.bits <= 8 else np.uint16
+    needed = len(train) * features * kind(0).nbytes + 4 * SAMPLE * features
+    have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    print(f"{case.name}: {needed / 2**30:.1f} GiB needed, {have / 2**30:.1f} free", file=sys.stderr, flush=True)
+    values = np.empty((len(train), features), kind)
+    parts = []
+    for i in range(regions):
+        optics = Optics(case, train.shape[1], min(REGION, features - i * REGION), seed + 1000 * i)
+        optics.calibrate(train[:SCALE_ROWS])
+        parts.append(optics)
+        for row in range(0, len(train), ROWS):
+            rows, columns = slice(row, row + ROWS), slice(i * REGION, i * REGION + optics.count)
+            values[rows, columns] = optics.raw(train[rows], row)
+        print(f"{case.name}: region {i + 1} of {regions}", file=sys.stderr, flush=True)
+    # One exposure for the whole sensor, so one scale.
+    scale = float(np.mean([o.scale for o in parts])) / np.sqrt(features)
+    kept = Integers(values, parts[0].black, scale)
+    passes = 0
+    residual = 1.0
+
+    def report(i: int, worst: float) -> None:
+        nonlocal passes, residual
+        passes, residual = i, worst
+        print(f"{case.name}: pass {i}, residual {worst:.2e}", file=sys.stderr, flush=True)
+
+    weights = conjugate_gradients(
+        kept, targets, ALPHA, sample=SAMPLE, tolerance=TOLERANCE, most=MOST_PASSES, report=report
+    ).astype(np.float32)
+    scores = np.zeros((len(test), targets.shape[1]), np.float32)
+    for i, optics in enumerate(parts):
+        for row in range(0, len(test), ROWS):
+            rows = slice(row, row + ROWS)
+            block = (optics.raw(test[rows], len(train) + row) - optics.black).astype(np.float32) * np.float32(scale)
+            scores[rows] += block @ weights[i * REGION : i * REGION + optics.count]
+    return {
+        "accuracy": accuracy(scores, labels),
+        "solver": "conjugate gradients",
+        "passes": passes,
+        "residual": residual,
+    }
+
+
+def through_device(url: str, features: int, data: Dataset) -> dict[str, Any]:
+    """The same through the transformer and a device: bits, exposure, packets, records and all."""
+    start = time.monotonic()
+    optical = OpticalRandomFeatures(
+        features, device=url, encoder="threshold", threshold=THRESHOLD, bias_bits=BIAS_BITS, random_state=0
+    )
+    with optical:
+        y = optical.fit_transform(data.train_images)
+        weights = cholesky([y], targets_of(data.train_labels, data.classes), ALPHA)
+        reached = accuracy(optical.transform(data.test_images) @ weights, data.test_labels)
+    seconds = round(time.monotonic() - start)
+    return {"accuracy": reached, "case": url, "features": features, "seed": 0, "solver": "Cholesky", "seconds": seconds}
+
+
+def kept(folder: Path, name: str, make: Any) -> dict[str, Any]:
+    """The result in ``folder``, made if it is not there."""
+    path = folder / (name.translate(str.maketrans(" ,%:?&=/", "--p_____")) + ".json")
+    if not path.exists():
+        result = make()
+        path.write_text(json.dumps(result) + "\n")
+        print(json.dumps(result), file=sys.stderr, flush=True)
+    return dict(json.loads(path.read_text()))
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """Markdown: a row for each case, a column for each number of features; the mean where there are several seeds."""
+    counts = sorted({r["features"] for r in results})
+    lines = [f"| case | {' | '.join(f'{c:,}' for c in counts)} |", "| --- |" + " --- |" * len(counts)]
+    lines.append("| published simulation | " + " | ".join(PUBLISHED.get(c, ("", ""))[0] for c in counts) + " |")
+    lines.append("| published machine | " + " | ".join(PUBLISHED.get(c, ("", ""))[1] for c in counts) + " |")
+    for name in dict.fromkeys(r["case"] for r in results):
+        cells = []
+        for count in counts:
+            found = [100 * r["accuracy"] for r in results if (r["case"], r["features"]) == (name, count)]
+            cells.append(f"{np.mean(found):.2f}" + (f" ({len(found)})" if len(found) > 1 else "") if found else "")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("build/features"))
+    parser.add_argument("--data", default="fashion-mnist")
+    parser.add_argument("--features", type=int, nargs="*", default=[1000, 10_000])
+    parser.add_argument("--cases", nargs="*", default=[MATHEMATICS, BENCH], help=f"of: {'; '.join(CASES)}; or `all`")
+    parser.add_argument("--seeds", type=int, default=1, help="media 1 to SEEDS")
+    parser.add_argument("--device", help="also through this device, with the first of --features")
+    parser.add_argument("--quick", action="store_true", help="2,000 images and 100 features, to see that it runs")
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    data = load(args.data)
+    if args.quick:
+        data, args.features = data.head(1500, 500), [100]
+    names = [MATHEMATICS, *ALONE, BENCH] if args.cases == ["all"] else args.cases
+    results = []
+    for name in names:
+        if name not in CASES:
+            parser.error(f"there is no case {name!r}; take of: {'; '.join(CASES)}")
+        for count in args.features:
+            for seed in range(1, args.seeds + 1):
+                case = CASES[name]
+                results.append(
+                    kept(args.out, f"{name}-{count}-{seed}", lambda c=case, m=count, s=seed: run(c, m, s, data))
+                )
+    if args.device:
+        count = args.features[0]
+        results.append(kept(args.out, f"{args.device}-{count}", lambda: through_device(args.device, count, data)))
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()
