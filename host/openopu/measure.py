@@ -60,7 +60,9 @@ def capture(opu: Opu, pattern: NDArray[np.generic], exposure_cycles: int) -> NDA
     geometry = opu.geometry
     if not np.isin(pattern, (0, 1)).all():
         raise UsageError("bits must be 0 or 1", "pattern")
-    shot = Shot(exposure_cycles=exposure_cycles)
+    configured = opu.settings.program.shots[0]
+    fields = ("frames", "level_on", "level_off", "level_anchor", "level_border", "settle_cycles")
+    shot = Shot(exposure_cycles=exposure_cycles, **{n: getattr(configured, n) for n in fields})
     frame = np.zeros((geometry.camera_height, geometry.camera_width), dtype=np.uint16)
     base = opu.exposure_next
     row = 0

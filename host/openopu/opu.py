@@ -232,8 +232,8 @@ class Opu(OpenedDevice):
     def capture(self, pattern: ArrayLike | None = None, exposure_cycles: int | None = None) -> NDArray[np.uint16]:
         """One raw camera frame, (camera_height, camera_width) uint16 in DN.
 
-        ``pattern`` is (modes,) bits; None: all on. Sensors with more rows than a readout holds are read
-        in several exposures, of the same ID.
+        ``pattern`` is (modes,) bits; None: all on. Levels, settle time and video frames are those of the configured
+        program's first shot. Sensors with more rows than a readout holds are read in several exposures, of the same ID.
         """
         bits = np.ones(self.geometry.modes) if pattern is None else array_of(pattern, "pattern")
         cycles = self._exposure_cycles if exposure_cycles is None else exposure_cycles
