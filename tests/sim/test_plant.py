@@ -77,8 +77,8 @@ def test_a_batch_larger_than_one_product_is_the_same(monkeypatch):
     planes = np.random.default_rng(1).integers(0, 2, (9, 2, SMALL.modes)).astype(np.uint8)
     shots = [illumination(*s) for s in SHOTS]
     want, _ = batch(plant, planes, shots, range(0, 90, 10))
-    monkeypatch.setattr("openopu_sim.plant.plant.GEMM_ROWS", 4)
-    monkeypatch.setattr("openopu_sim.plant.plant.CHUNK_PIXELS", 1)
+    monkeypatch.setattr("openopu_sim.plant.batch.GEMM_ROWS", 4)
+    monkeypatch.setattr("openopu_sim.plant.batch.CHUNK_PIXELS", 1)
     got, _ = batch(plant, planes, shots, range(0, 90, 10))
     np.testing.assert_array_equal(got, want)
 
@@ -86,7 +86,7 @@ def test_a_batch_larger_than_one_product_is_the_same(monkeypatch):
 def test_field_is_that_of_exact_integer_arithmetic():
     plant = Plant(ASKEW, noise=False)
     levels = np.random.default_rng(2).integers(0, 256, (ASKEW.slm_height, ASKEW.slm_width)).astype(np.uint8)
-    sums = plant.cells.sums(plant.modulator.amplitudes(levels))
+    (sums,) = plant.fields.of_frame(levels)[1]
     assert sums.sum() == (levels >= 128).sum()
     for part in (plant.medium.real, plant.medium.imag):
         exact = sums.astype(np.int64) @ part.astype(np.int64)

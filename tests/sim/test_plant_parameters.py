@@ -140,7 +140,7 @@ def test_sizes_that_no_machine_holds_are_refused_at_once(query, monkeypatch):
         raise AssertionError("something was allocated")
 
     monkeypatch.setattr(memory, "MEMORY_SHARE", 1e-4)
-    monkeypatch.setattr("openopu_sim.plant.plant.Cells", fail)
+    monkeypatch.setattr("openopu_sim.plant.fields.Cells", fail)
     with pytest.raises(UsageError, match=r"GiB.*Take fewer modes"):
         Plant(geometry_of(url(query)))
     with pytest.raises(UsageError, match=r"GiB.*Take fewer modes"):

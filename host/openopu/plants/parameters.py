@@ -179,8 +179,8 @@ class MediumParameters(Checked):
     grain_px: float = _parameter(
         "px", "chosen: diameter of a speckle grain on the sensor in pixels; 1: pixels are independent", 1.0, 64.0
     )
-    layers: int = _parameter("1", "diffuser: phase masks; two are the fewest that give Gaussian statistics", 1, 16)
-    oversampling: float = _parameter("1", "diffuser: samples of its grid over cells of the panel", 1.0, 16.0)
+    layers: int = _parameter("1", "diffuser: phase masks; two keep the memory effect", 2, 64)
+    oversampling: float = _parameter("1", "diffuser: points of its grid over cells or pixels", 1.0, 1024.0)
     drift_rad_per_exposure: float = _parameter(
         "rad", "measure your medium's; two moments correlate by the cosine of the angle between them", high=math.pi
     )

@@ -18,7 +18,8 @@ from openopu.plants import (
 )
 
 from .chip import ChipPlant
-from .plant import Illumination, Plant
+from .light import Illumination
+from .plant import Plant
 
 __all__ = [
     "DMD",
