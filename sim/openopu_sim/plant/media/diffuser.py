@@ -8,8 +8,8 @@ panel and sensor. Time is that of ``L`` FFTs, memory that of the masks. With two
 speckle (a thin diffuser's memory effect, without end). From three masks on it is gone; docs/media.md shows how
 near to a matrix of independent entries that is. This use of structured matrices: arXiv 2510.14490, 2409.05734.
 
-Each mask has four phases (0, pi/2, pi, 3 pi/2; a diffuser that two etches make): multiplying by one of them is
-exact, and their mean and mean square are zero, as those of a uniform phase.
+Each mask has four phases (0, pi/2, pi, 3 pi/2; a diffuser that two etches make). Their mean and mean square are zero,
+as those of a uniform phase, and multiplying by one, and by a mask's scale, rounds once, on every machine.
 The camera's pupil, a square of side ``1 / grain_px`` of the last mask, sets the speckle grain.
 
 The same vector gives the same bits whoever asks, with however many threads, alone or in a batch: each is
@@ -60,7 +60,7 @@ class Cascade:
     grain_px : speckle grain over output, at least 1.
     turn : the masks of the medium that this one turns into.
 
-    Attributes: ``grid`` and ``pupil``, (rows, columns); ``power``, the mean of ``|entry|**2``.
+    Attributes: ``grid`` and ``pupil``, (rows, columns); ``masks``, scaled so that the mean of ``|entry|**2`` is 1.
     """
 
     def __init__(
@@ -82,10 +82,15 @@ class Cascade:
                 f"Speckle grain over sensor pixel: 1 to {min(self.grid)} on this grid",
             )  # fmt: skip
         self.pupil = round(rows / grain_px), round(columns / grain_px)
-        self.power = self.pupil[0] * self.pupil[1] / (rows * columns) ** 2
-        sizes = [inputs, *[self.grid] * (layers - 2), self.pupil]
+        points = rows * columns
         base = MASK_STREAM + (TURN_STREAM if turn else 0)
-        self._masks = [_mask(size, seed, base + layer) for layer, size in enumerate(sizes)]
+        sizes = [inputs, *[self.grid] * (layers - 2), self.pupil]
+        # A lens multiplies the power by the grid's points; the pupil passes its share of them.
+        scales = [points**-0.5] * (layers - 1) + [(points / (self.pupil[0] * self.pupil[1])) ** 0.5]
+        self.masks = [
+            _mask(size, seed, base + layer, scale)
+            for layer, (size, scale) in enumerate(zip(sizes, scales, strict=True))
+        ]
 
     @staticmethod
     def grid_of(inputs: tuple[int, int], outputs: tuple[int, int], layers: int, oversampling: float) -> tuple[int, int]:
@@ -127,7 +132,7 @@ class Cascade:
 
     def propagate(self, amplitudes: NDArray[Any], grid: Field) -> Field:
         """Field at the outputs of amplitudes (rows, columns): a view of ``grid``, which is overwritten."""
-        masks = self._masks
+        masks = self.masks
         np.multiply(masks[0], amplitudes, out=grid[: self.inputs[0], : self.inputs[1]])
         lit = self.inputs
         for mask in masks[1:]:
@@ -143,22 +148,23 @@ class Cascade:
         grid[lit[0] :, : wanted[1]] = 0
         rows, columns = grid[: lit[0]], grid[:, : wanted[1]]
         for axis, part in ((1, rows), (0, columns)):
-            scipy.fft.fft(part, axis=axis, norm="ortho", overwrite_x=True, workers=workers)
+            scipy.fft.fft(part, axis=axis, overwrite_x=True, workers=workers)
         return columns[: wanted[0]]
 
 
-def _mask(size: tuple[int, int], seed: int, stream: int) -> Field:
-    """Random phases, of bits that Philox gives on every machine, drawn in parts."""
+def _mask(size: tuple[int, int], seed: int, stream: int, scale: float) -> Field:
+    """Random phases times ``scale``, of bits that Philox gives on every machine, drawn in parts."""
     key = np.array([seed, stream], dtype=np.uint64)
     philox = np.random.Philox(key=key)
     mask = np.empty(size[0] * size[1], dtype=np.complex64)
+    phases = PHASES * np.float32(scale)
     step = 1 << 20
     shifts = np.arange(0, 8, 2, dtype=np.uint8)
     for first in range(0, len(mask), step):
         part = mask[first : first + step]
         words = np.asarray(philox.random_raw(-(-len(part) // 32))).astype("<u8")
         codes = (words.view(np.uint8)[:, None] >> shifts) & 3
-        np.take(PHASES, codes.reshape(-1)[: len(part)], out=part)
+        np.take(phases, codes.reshape(-1)[: len(part)], out=part)
     return mask.reshape(size)
 
 
@@ -180,7 +186,7 @@ class DiffuserMedium(FieldMedium):
         self._made_of = (geometry, cells, seed, layers, oversampling, grain_px)
         sensor = (geometry.camera_height, geometry.camera_width)
         self.cascade = Cascade(cells.shape, sensor, seed, layers, oversampling, grain_px, turn=turn)
-        self.power = self.cascade.power
+        self.power = 1.0
         self._local = threading.local()
 
     def field(self, amplitudes: Field | Reals, crop: bool = True) -> Field:
@@ -233,7 +239,6 @@ class Diffuser:
             "Take less oversampling, fewer layers, fewer inputs, or fewer outputs",
         )
         self.cascade = Cascade(inputs, outputs, seed, layers, oversampling, grain_px)
-        self._scale = np.float32(1.0 / math.sqrt(self.cascade.power))
         self._grids = [self.cascade.buffer() for _ in range(THREADS if self.cascade.small else 1)]
         self._lock = threading.Lock()
 
@@ -241,18 +246,17 @@ class Diffuser:
         """Intensities ``|T x|**2``, (batch, m) float32, of ``x`` (batch, n): bits, or real or complex numbers."""
         rows = self._checked(x)
         result = np.empty((len(rows), self.m), dtype=np.float32) if out is None else out
-        scale = self._scale**2
 
         def square(i: int, field: Field) -> None:
-            to = result[i]
-            whole = len(to) // field.shape[1] * field.shape[1]
-            blocks = [(field[: whole // field.shape[1]], to[:whole].reshape(-1, field.shape[1]))]
-            if whole < len(to):
-                blocks.append((field[-1:, : len(to) - whole], to[whole:].reshape(1, -1)))
-            for part, values in blocks:
-                np.multiply(part.real, part.real, out=values)
-                values += part.imag * part.imag
-                values *= scale
+            # In place, over real and imaginary parts as they lie side by side.
+            parts = field.view(np.float32)
+            np.multiply(parts, parts, out=parts)
+            to, width = result[i], field.shape[1]
+            whole = len(to) // width
+            np.add(parts[:whole, 0::2], parts[:whole, 1::2], out=to[: whole * width].reshape(whole, width))
+            left = len(to) - whole * width
+            if left:
+                np.add(parts[whole, 0 : 2 * left : 2], parts[whole, 1 : 2 * left : 2], out=to[whole * width :])
 
         self._run(rows, square)
         return result
@@ -263,7 +267,7 @@ class Diffuser:
         result = np.empty((len(rows), self.m), dtype=np.complex64) if out is None else out
 
         def copy(i: int, field: Field) -> None:
-            np.multiply(field.reshape(-1)[: self.m], self._scale, out=result[i])
+            result[i] = field.reshape(-1)[: self.m]
 
         self._run(rows, copy)
         return result
