@@ -19,7 +19,7 @@ import matplotlib
 import numpy as np
 from openopu_rtl.protocol import Geometry
 from openopu_sim.plant.cells import Cells
-from openopu_sim.plant.media import Counter, Dense, Diffuser, DiffuserMedium, Measured, Medium, statistics
+from openopu_sim.plant.media import Cascade, Counter, Dense, Diffuser, DiffuserMedium, Measured, Medium, statistics
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -154,8 +154,7 @@ def spectra(seed: int, quick: bool) -> list[dict[str, float]]:
 def memory_curves(seed: int) -> dict[str, list[float]]:
     curves = {}
     for name, layers in (("2 masks", 2), ("3 masks", 3)):
-        d = Diffuser(256, 128 * 128, seed, layers, 4.0)
-        fields = d.field(np.eye(256, dtype=np.float32)[:16]).reshape(16, 128, 128)
+        fields = Cascade((16, 16), (128, 128), seed, layers, 4.0).entries(0, 16)
         curves[name] = statistics.memory_effect(np.abs(fields) ** 2).tolist()
     return curves
 
