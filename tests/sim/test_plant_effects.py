@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from openopu.plants import DMD, PHASE, PlantParameters
 from openopu_rtl import binner, expander
 from openopu_rtl.protocol import Geometry
 from openopu_sim.plant import Illumination, Plant
+from openopu_sim.plant.cells import Cells
+from openopu_sim.plant.crosstalk import Crosstalk, differences
+from openopu_sim.plant.light import TIME_MODULUS
 
 # Signal and anchor stand askew to the cells' grid, the panel cuts cells at every edge.
 TINY = Geometry(
