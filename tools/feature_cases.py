@@ -66,7 +66,7 @@ HARD = changed(
 
 MATHEMATICS = "mathematics alone"
 BENCH = "dlp4500+imx255"
-COLD = "dlp4500+imx255+diode, cold, vibrating, grain 2 px"
+HARD_BENCH = "dlp4500+imx255+diode, cold, vibrating, grain 2 px"
 _CASES = [
     Case(MATHEMATICS, None),
     Case("12 bit, no noise", BARE),
@@ -99,7 +99,7 @@ _CASES = [
         changed(BARE, medium={"drift_rad_per_exposure": math.acos(0.88) / EXPOSURES}),
     ),
     Case(BENCH, NAMED_BENCH, bits=8, fill=TARGET_FILL),
-    Case(COLD, HARD, bits=8, fill=TARGET_FILL),
+    Case(HARD_BENCH, HARD, bits=8, fill=TARGET_FILL),
 ]
 CASES = {case.name: case for case in _CASES}
 """By name, in the order of the table. Each effect stands alone but in the last two."""

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from feature_cases import BENCH, CASES, LASER_CODE, MATHEMATICS, Case
+from feature_cases import BENCH, CASES, HARD_BENCH, LASER_CODE, MATHEMATICS, Case
 from numpy.typing import NDArray
 from openopu.sklearn import OpticalRandomFeatures
 from openopu.train.data import Dataset, load
@@ -244,6 +244,41 @@ def table(results: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def draw(results: list[dict[str, Any]], path: Path) -> None:
+    """Accuracy against features, and what each case costs at the number of features that most cases have."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    counts = [r["features"] for r in results]
+    most = max(set(counts), key=counts.count)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 5.5), width_ratios=(1, 1.3), layout="constrained")
+    for column, label, mark in ((0, "published simulation", "_"), (1, "published machine", "|")):
+        for count, figures in PUBLISHED.items():
+            low, _, high = figures[column].partition("-")
+            ends = [float(low), float(high or low)]
+            left.plot([count] * 2, ends, color=f"C{column}", marker=mark, markersize=12, label=label, lw=5, alpha=0.5)
+            label = None  # once in the legend
+    for i, name in enumerate((MATHEMATICS, "12 bit, no noise", BENCH, HARD_BENCH)):
+        mine = sorted((r["features"], 100 * r["accuracy"]) for r in results if r["case"] == name)
+        if mine:
+            left.plot(*zip(*mine, strict=True), "o", color=f"C{i + 2}", fillstyle="none", label=name)
+    left.set(xscale="log", xlabel="features", ylabel="test accuracy, %")
+    left.legend(fontsize=8)
+    at_most = {r["case"]: [] for r in results if r["features"] == most}
+    for r in results:
+        if r["features"] == most:
+            at_most[r["case"]].append(100 * r["accuracy"])
+    reference = float(np.mean(at_most.pop(MATHEMATICS)))
+    names = list(at_most)[::-1]
+    right.barh(names, [np.mean(at_most[n]) - reference for n in names], color="C2")
+    right.axvline(0, color="black", lw=0.8)
+    right.set(xlabel=f"points beside the mathematics alone ({reference:.2f} %), {most:,} features")
+    right.tick_params(axis="y", labelsize=8)
+    figure.savefig(path, dpi=110)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("build/features"))
@@ -252,6 +287,7 @@ def main() -> None:
     parser.add_argument("--cases", nargs="*", default=[MATHEMATICS, BENCH], help=f"of: {'; '.join(CASES)}; or `all`")
     parser.add_argument("--seeds", type=int, default=1, help="media 1 to SEEDS")
     parser.add_argument("--device", help="also through this device, with the first of --features")
+    parser.add_argument("--plot", type=Path, help="a picture of the table, .png or .svg")
     parser.add_argument("--quick", action="store_true", help="1,750 images and 100 features, to see that it runs")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
@@ -273,6 +309,8 @@ def main() -> None:
         count = args.features[0]
         results.append(kept(args.out, f"{args.device}-{count}", lambda: through_device(args.device, count, data)))
     print(table(results))
+    if args.plot:
+        draw(results, args.plot)
 
 
 if __name__ == "__main__":

@@ -64,11 +64,13 @@ def test_conjugate_gradients_stop_at_their_limit(ridge, problem):
 
 def test_the_table_is_made(tmp_path):
     command = [sys.executable, "tools/features.py", "--quick", "--data", "digits", "--out", str(tmp_path)]
+    command += ["--plot", str(tmp_path / "table.png")]
     words = ["--cases", "mathematics alone", "PRNU 1 %", "--device", "twin:?n=80&m=100&bin=1"]
     for _ in range(2):  # the second time from what the first one kept
         done = subprocess.run([*command, *words], cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
     assert len(list(tmp_path.glob("*.json"))) == 3
+    assert (tmp_path / "table.png").stat().st_size > 10_000
     rows = [line.split(" | ") for line in done.stdout.splitlines()]
     assert [r[0] for r in rows[4:]] == ["| mathematics alone", "| PRNU 1 %", "| twin:?n=80&m=100&bin=1"]
     assert all(float(r[1].rstrip(" |")) > 80 for r in rows[4:])
