@@ -47,6 +47,8 @@ class Camera(ABC):
         Height and width of a frame in pixels.
     exposure_bounds_us : tuple[float, float]
         Shortest and longest exposure in us.
+    exposure_us : float
+        Exposure of the last frames, as the camera rounded it.
     """
 
     identity: str
@@ -54,6 +56,7 @@ class Camera(ABC):
     bits: int
     shape: tuple[int, int]
     exposure_bounds_us: tuple[float, float]
+    exposure_us: float
 
     def grab(self, n: int, exposure_us: float) -> NDArray[np.uint16]:
         """``n`` frames in the order of their exposures, none left out, (n, height, width) uint16 in DN.
@@ -107,11 +110,13 @@ class DeviceCamera(Camera):
         self.identity = f"camera of {opu.device.url}"
         self.pixel_format, self.bits = f"Mono{geometry.pixel_bits}", geometry.pixel_bits
         self.shape = (geometry.camera_height, geometry.camera_width)
-        cycle_us = 1e6 / opu.identity.clock_hz
+        self._cycle_us = cycle_us = 1e6 / opu.identity.clock_hz
         self.exposure_bounds_us = (cycle_us, ((1 << 32) - 1) * cycle_us)
+        self.exposure_us = opu.exposure_cycles * cycle_us
 
     def _grab(self, n: int, exposure_us: float) -> NDArray[np.uint16]:
-        cycles = max(1, round(exposure_us * 1e-6 * self._opu.identity.clock_hz))
+        cycles = max(1, round(exposure_us / self._cycle_us))
+        self.exposure_us = cycles * self._cycle_us
         return np.stack([self._opu.capture(self._pattern, cycles) for _ in range(n)])
 
     def close(self) -> None:

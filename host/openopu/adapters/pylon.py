@@ -48,7 +48,7 @@ LAST_GIGE_BLOCK_ID = 0xFFFF
 
 
 class PylonCamera(Camera):
-    """An opened camera. ``exposure_us`` is the last exposure, as the camera rounded it.
+    """An opened camera.
 
     Parameters
     ----------

@@ -3,6 +3,9 @@
 No part of `make test`: slmsuite brings OpenCV, 190 MB that want the system's OpenGL library.
 """
 
+import re
+from pathlib import Path
+
 import numpy as np
 import openopu
 import pytest
@@ -95,3 +98,11 @@ def test_exposures_out_of_range_are_clipped_with_a_warning(bench):
     _, _, camera = bench
     assert camera.set_exposure(1e9) == pytest.approx((2**32 - 1) / 48e6)
     assert camera.set_exposure(0) == pytest.approx(1 / 48e6)
+
+
+def test_the_pages_example_runs():
+    page = (Path(__file__).parents[3] / "docs" / "adapters.md").read_text()
+    (block,) = (b for b in re.findall(r"```python\n(.*?)```", page, flags=re.S) if "OpuSLM" in b)
+    names: dict = {"phases": np.linspace(0, 6, 256).reshape(16, 16)}
+    exec(compile(block, "adapters.md", "exec"), names)
+    assert names["image"].shape == names["camera"].shape

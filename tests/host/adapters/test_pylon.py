@@ -107,7 +107,8 @@ def test_the_camera_of_a_device_keeps_the_contract():
     with openopu.open("twin:?n=64&m=64&noise=off") as opu:
         pattern = np.arange(64) % 3 == 0
         with DeviceCamera(opu, pattern) as camera:
-            frames = camera.grab(2, 20.0)
+            frames = camera.grab(2, 20.004)
+            assert camera.exposure_us == pytest.approx(20)
             assert (camera.pixel_format, camera.bits) == ("Mono8", 8)
             assert frames.shape == (2, *camera.shape)
         np.testing.assert_array_equal(frames[0], opu.capture(pattern, 960))
