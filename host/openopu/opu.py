@@ -239,7 +239,9 @@ class Opu(OpenedDevice):
         cycles = self._exposure_cycles if exposure_cycles is None else exposure_cycles
         if bits.shape != (self.geometry.modes,):
             raise UsageError(f"expected ({self.geometry.modes},), got {bits.shape}", "pattern", "One bit for each mode")
-        return measure.capture(self, bits, whole(cycles, "exposure_cycles", 1, MOST_CYCLES))
+        shot = measure.plain_shot(self, exposure_cycles=whole(cycles, "exposure_cycles", 1, MOST_CYCLES))
+        frame: NDArray[np.uint16] = measure.capture(self, bits[None], shot)[0]
+        return frame
 
     def matrix(self, *, measured: bool = False, repeats: int = 1) -> NDArray[np.float64]:
         """The effective matrix G, (outputs, components) in DN for one unit of error: ``y ~= errors @ G.T``.

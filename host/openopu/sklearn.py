@@ -22,7 +22,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .errors import LaserDark, OpenopuError, UsageError, whole
 from .leases import Lease
-from .measure import CALIBRATION_EXPOSURES, CLIPPED_WARNING, DARK_FILL, FILL_TOLERANCE, MAX_EXPOSURE_S, TARGET_FILL
+from .measure import CLIPPED_WARNING, DARK_FILL, FILL_TOLERANCE, MAX_EXPOSURE_S, TARGET_FILL, calibrating
 from .opu import MOST_CYCLES, Opu
 from .url import DeviceUrl
 
@@ -272,35 +272,31 @@ class OpticalRandomFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
 
     def _calibrate(self, opu: Opu, bits: Bits) -> None:
         full = ((1 << opu.geometry.pixel_bits) - 1) * opu.geometry.bin**2
-        before = opu.exposure_next
 
         def measure(cycles: int) -> NDArray[np.float64]:
             self._configure(opu, cycles)
-            opu.exposure_next = CALIBRATION_EXPOSURES
-            return self._values(opu, bits)
+            with calibrating(opu):
+                return self._values(opu, bits)
 
-        try:
-            # Black level: the shortest exposure there is.
-            self.black_ = float(measure(1).mean())
-            longest = min(MOST_CYCLES, int(MAX_EXPOSURE_S * opu.identity.clock_hz))
-            given = self.exposure_cycles
-            cycles = FIRST_CYCLES if given is None else whole(given, "exposure_cycles", 1, MOST_CYCLES)
-            for _ in range(ROUNDS):
-                values = measure(cycles)
-                fill = float(values.mean() - self.black_) / full
-                if given is not None or abs(fill / self.fill - 1) < FILL_TOLERANCE:
-                    break
-                # Clipped frames say too little: step down; dark ones too: step up.
-                factor = min(max(self.fill / fill if fill > 0 else 16.0, 1 / 16), 16.0)
-                proposed = min(max(round(cycles * factor), 1), longest)
-                if proposed == cycles:
-                    break
-                cycles = proposed
-            else:
-                values = measure(cycles)
-                fill = float(values.mean() - self.black_) / full
-        finally:
-            opu.exposure_next = before
+        # Black level: the shortest exposure there is.
+        self.black_ = float(measure(1).mean())
+        longest = min(MOST_CYCLES, int(MAX_EXPOSURE_S * opu.identity.clock_hz))
+        given = self.exposure_cycles
+        cycles = FIRST_CYCLES if given is None else whole(given, "exposure_cycles", 1, MOST_CYCLES)
+        for _ in range(ROUNDS):
+            values = measure(cycles)
+            fill = float(values.mean() - self.black_) / full
+            if given is not None or abs(fill / self.fill - 1) < FILL_TOLERANCE:
+                break
+            # Clipped frames say too little: step down; dark ones too: step up.
+            factor = min(max(self.fill / fill if fill > 0 else 16.0, 1 / 16), 16.0)
+            proposed = min(max(round(cycles * factor), 1), longest)
+            if proposed == cycles:
+                break
+            cycles = proposed
+        else:
+            values = measure(cycles)
+            fill = float(values.mean() - self.black_) / full
         if fill <= 0:
             raise LaserDark(
                 f"no light reaches the camera in {cycles} cycles",
