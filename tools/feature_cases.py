@@ -66,6 +66,7 @@ HARD = changed(
 
 MATHEMATICS = "mathematics alone"
 BENCH = "dlp4500+imx255"
+WARM = "dlp4500+imx255, warm"
 HARD_BENCH = "dlp4500+imx255+diode, cold, vibrating, grain 2 px"
 _CASES = [
     Case(MATHEMATICS, None),
@@ -99,7 +100,8 @@ _CASES = [
         changed(BARE, medium={"drift_rad_per_exposure": math.acos(0.88) / EXPOSURES}),
     ),
     Case(BENCH, NAMED_BENCH, bits=8, fill=TARGET_FILL),
+    Case(WARM, changed(NAMED_BENCH, modulator={"warm_up_rad": 0.0}), bits=8, fill=TARGET_FILL),
     Case(HARD_BENCH, HARD, bits=8, fill=TARGET_FILL),
 ]
 CASES = {case.name: case for case in _CASES}
-"""By name, in the order of the table. Each effect stands alone but in the last two."""
+"""By name, in the order of the table. Each effect stands alone but in the last three."""

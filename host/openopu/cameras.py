@@ -10,7 +10,6 @@ A package adds a scheme with an entry point in the group ``openopu.cameras`` tha
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from importlib.metadata import EntryPoint, entry_points
 from types import TracebackType
@@ -72,7 +71,7 @@ class Camera(ABC):
         low, high = self.exposure_bounds_us
         if isinstance(exposure_us, bool) or not isinstance(exposure_us, (int, float, np.integer, np.floating)):
             raise UsageError(f"{exposure_us!r} is no time", "exposure_us", "Give microseconds")
-        if not math.isfinite(exposure_us) or not low <= exposure_us <= high:
+        if not low <= exposure_us <= high:
             raise UsageError(f"{exposure_us:g} is out of range", "exposure_us", f"Take {low:g} to {high:g} us")
         frames = self._grab(n, float(exposure_us))
         if frames.shape != (n, *self.shape) or frames.dtype != np.uint16:

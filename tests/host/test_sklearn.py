@@ -112,6 +112,7 @@ def test_device_is_shared_and_closed():
     second.fit(BITS)
     (key,) = set(leases._shared) - before
     opu = leases._shared[key].opu
+    assert opu.exposure_next == 0, "fitting leaves a run's exposures alone"
     first.close()
     first.close()
     assert second.transform(BITS).shape == (40, 20)
@@ -124,6 +125,32 @@ def test_device_is_shared_and_closed():
     assert key not in leases._shared
     with pytest.raises(DeviceError, match="closed"):
         opu.counters()
+
+
+def test_a_forked_process_opens_a_device_of_its_own(monkeypatch):
+    features = OpticalRandomFeatures(20, device=EXACT, random_state=3).fit(BITS)
+    wanted = features.transform(BITS)
+    ((pid, url),) = (k for k in leases._shared if k[1] == EXACT)
+    parents = leases._shared[pid, url].opu
+    with monkeypatch.context() as child:
+        child.setattr("openopu.leases.os.getpid", lambda: pid + 1)
+        np.testing.assert_array_equal(features.transform(BITS), wanted)
+        assert leases._shared[pid + 1, url].opu is not parents
+        features.close()
+    assert not parents.abandoned
+    assert parents.counters(timing=False)
+
+
+def test_a_laser_that_went_dark():
+    features = OpticalRandomFeatures(20, device=EXACT, random_state=3).fit(BITS)
+    (shared,) = (s for (_, url), s in leases._shared.items() if url == EXACT)
+    shared.opu.disarm()
+    features.set_params(arm=True)
+    assert features.transform(BITS).any(), "armed again"
+    features.set_params(arm=False)
+    shared.opu.disarm()
+    with pytest.raises(LaserDark, match="the laser was off in 40 of 40"):
+        features.transform(BITS)
 
 
 def test_pickled_and_cloned_without_the_device():
@@ -149,6 +176,14 @@ def test_in_a_pipeline_it_separates_what_a_line_cannot():
     assert optical.fit(bits[:200], parity[:200]).score(bits[200:], parity[200:]) > 0.9
 
 
+def test_more_rows_than_a_batch_of_a_named_drifting_bench():
+    rows = np.tile(BITS, (15, 1))
+    device = "twin:?n=64&m=64&bin=1&plant=dlp4500+imx255"
+    with OpticalRandomFeatures(64, device=device, encoder="binary", random_state=0) as features:
+        y = features.fit_transform(rows).reshape(15, 40, 64)
+    assert np.abs(y - y.mean(axis=0)).mean() < 0.2 * y.std()
+
+
 @pytest.mark.parametrize(
     ("options", "kind", "words"),
     [
@@ -166,6 +201,7 @@ def test_in_a_pipeline_it_separates_what_a_line_cannot():
         ({"shot": {"settle": 3}}, UsageError, "shot"),
         ({"device": "twin"}, UrlError, "no device URL"),
         ({"device": f"{EXACT}&interlock=open"}, LaserDark, "interlock"),
+        ({"shot": {"level_on": 0}}, LaserDark, "no light reaches the camera"),
     ],
 )
 def test_bad_input(options, kind, words):

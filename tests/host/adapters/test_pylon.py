@@ -38,31 +38,62 @@ def test_the_deepest_format_is_the_default():
     assert 255 < frames.max() < 4096
 
 
-def test_a_damaged_frame_is_an_error_and_the_next_grab_works():
-    with open_camera("pylon:?width=32&height=16") as camera:
-        node = camera._device
-        node.ForceFailedBufferCount.Value = 1
-        grabbing = node.StartGrabbingMax
+class Wrapped:
+    """The real camera behind methods that interfere."""
 
-        def fail(*how):
-            grabbing(*how)
-            node.ForceFailedBuffer.Execute()
-
-        object.__setattr__(camera, "_device", _Failing(node, fail))
-        with pytest.raises(CameraError, match=r"frame \d is damaged"):
-            camera.grab(4, 100)
-        object.__setattr__(camera, "_device", node)
-        assert camera.grab(4, 100).shape == (4, 16, 32)
-
-
-class _Failing:
-    """The real camera, told to fail a buffer once it grabs."""
-
-    def __init__(self, device, start):
-        self._device, self.StartGrabbingMax = device, start
+    def __init__(self, device, **methods):
+        self._device = device
+        vars(self).update(methods)
 
     def __getattr__(self, name):
         return getattr(self._device, name)
+
+
+@pytest.fixture
+def camera():
+    with open_camera("pylon:?width=32&height=16") as opened:
+        yield opened
+        assert opened.grab(4, 100).shape == (4, 16, 32), "it works again"
+
+
+def test_a_damaged_frame_is_an_error(camera, monkeypatch):
+    real = camera._device
+    real.ForceFailedBufferCount.Value = 1
+
+    def start(*how):
+        real.StartGrabbingMax(*how)
+        real.ForceFailedBuffer.Execute()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(camera, "_device", Wrapped(real, StartGrabbingMax=start))
+        with pytest.raises(CameraError, match=r"frame \d is damaged"):
+            camera.grab(4, 100)
+
+
+def test_a_missing_frame_is_an_error(camera, monkeypatch):
+    real, results = camera._device, []
+
+    def retrieve(*how):
+        results.append(real.RetrieveResult(*how))
+        if len(results) == 3:
+            results[2].Release()
+            results[2] = real.RetrieveResult(*how)
+        return results[-1]
+
+    wrapped = Wrapped(real, RetrieveResult=retrieve, StartGrabbingMax=lambda n, how: real.StartGrabbingMax(n + 1, how))
+    with monkeypatch.context() as patch:
+        patch.setattr(camera, "_device", wrapped)
+        with pytest.raises(CameraError, match="frames 2 to 2 are missing before frame 2"):
+            camera.grab(4, 100)
+
+
+def test_a_frame_that_does_not_come_is_an_error(camera, monkeypatch):
+    camera._device.AcquisitionFrameRate.Value = 0.5
+    with monkeypatch.context() as patch:
+        patch.setattr("openopu.adapters.pylon.LATE_MS", 100)
+        with pytest.raises(CameraError, match=r"frame \d did not come within 101 ms"):
+            camera.grab(3, 100)
+    camera._device.AcquisitionFrameRate.Value = 100
 
 
 @pytest.mark.parametrize(
