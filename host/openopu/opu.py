@@ -260,11 +260,17 @@ class Opu(OpenedDevice):
         self.set_exposure(report.exposure_cycles)
         return report
 
-    def set_exposure(self, cycles: int, **registers: int) -> None:
-        """Exposure of every shot, and of later programs; with it further settings by name. All others stay."""
+    def set_exposure(self, cycles: int, *, settle_cycles: int | None = None, **registers: int) -> None:
+        """Exposure of every shot, and of later programs; with it further settings by name. All others stay.
+
+        ``settle_cycles``: of every shot of the configured program.
+        """
         whole(cycles, "exposure_cycles", 1, MOST_CYCLES)
+        times = {"exposure_cycles": cycles}
+        if settle_cycles is not None:
+            times["settle_cycles"] = whole(settle_cycles, "settle_cycles", 0, MOST_CYCLES)
         with self._lock:
-            program = self._settings.program.replace(exposure_cycles=cycles)
+            program = self._settings.program.replace(**times)
             self.apply(self._settings.replace(program=program, registers={**self._settings.registers, **registers}))
             self._exposure_cycles = cycles
 

@@ -19,7 +19,7 @@ STABLE = 0.9
 """Correlation of two frames of the reference pattern below which the speckle is too unsteady to calibrate."""
 BRIGHT_SHARE = 0.1
 """Of the median: an output with less light is left out, and so is one with less response."""
-CLIPPED_LIMIT = 0.02
+CLIPPED_LIMIT = 0.05
 """Share of an output's pixels' exposures at full scale beyond which it is left out."""
 MOVED_GAIN = 0.1
 """By how much a shift must raise the correlation to count as one."""

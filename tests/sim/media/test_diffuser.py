@@ -34,7 +34,7 @@ def formula(cascade: Cascade, amplitudes: np.ndarray) -> np.ndarray:
     ("layers", "oversampling", "grain_px"), [(1, 1.0, 1.0), (1, 3.0, 2.0), (2, 2.0, 1.0), (2, 3.0, 2.5), (4, 1.3, 1.0)]
 )
 def test_cascade_is_its_formula(layers, oversampling, grain_px, rng):
-    cascade = Cascade((7, 9), (11, 6), 5, layers, oversampling, grain_px)
+    cascade = Cascade((7, 9), (11, 6), diffuser.medium_grid((7, 9), (11, 6), oversampling), 5, layers, grain_px)
     assert cascade.grid[0] * cascade.grid[1] >= oversampling * 66
     grid = cascade.buffer()
     for _ in range(3):
@@ -46,8 +46,8 @@ def test_cascade_is_its_formula(layers, oversampling, grain_px, rng):
 
 
 def test_masks_have_four_phases_and_streams_of_their_own():
-    cascade = Cascade((64, 64), (64, 64), 5, 2, 4.0)
-    turned = Cascade((64, 64), (64, 64), 5, 2, 4.0, turn=True)
+    cascade = Cascade((64, 64), (64, 64), (128, 128), 5, 2)
+    turned = Cascade((64, 64), (64, 64), (128, 128), 5, 2, turn=True)
     masks = [m.ravel()[:4096].copy() for c in (cascade, turned) for m in c.masks]
     for mask in masks:
         mask /= np.abs(mask)
@@ -55,7 +55,7 @@ def test_masks_have_four_phases_and_streams_of_their_own():
         assert set(mask.tolist()) == {1, 1j, -1, -1j}
     overlap = np.abs(np.conj(masks) @ np.transpose(masks)) / 4096 - np.eye(8)
     assert np.abs(overlap).max() < 0.08, "seed 5"
-    again = Cascade((64, 64), (64, 64), 5, 2, 4.0)
+    again = Cascade((64, 64), (64, 64), (128, 128), 5, 2)
     np.testing.assert_array_equal(again.masks[2], cascade.masks[2])
     # A seed is a medium: these bits do not change.
     assert (
@@ -136,14 +136,14 @@ def test_two_layers_give_independent_gaussian_entries(seed):
 def test_memory_effect_is_on_with_one_layer_and_off_with_two():
     speckles = {}
     for layers in (1, 2):
-        speckles[layers] = np.abs(Cascade((8, 8), (128, 128), 5, layers, 4.0).entries(0, 6)) ** 2
+        speckles[layers] = np.abs(Cascade((8, 8), (128, 128), (256, 256), 5, layers).entries(0, 6)) ** 2
     np.testing.assert_allclose(statistics.memory_effect(speckles[1]), 1.0, atol=1e-4)
     assert np.abs(statistics.memory_effect(speckles[2])[1:]).max() < 4 / 128
 
 
 @pytest.mark.parametrize("grain_px", [1.0, 1.5, 3.0])
 def test_pupil_sets_the_grain(grain_px):
-    fields = Cascade((8, 8), (128, 128), 5, 2, 4.0, grain_px).entries(0, 64)
+    fields = Cascade((8, 8), (128, 128), (256, 256), 5, 2, grain_px).entries(0, 64)
     assert statistics.grain(fields) == pytest.approx(grain_px, rel=0.03), "seed 5"
     assert np.mean(np.abs(fields) ** 2) == pytest.approx(1.0, rel=0.03)
 

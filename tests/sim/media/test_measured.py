@@ -181,5 +181,5 @@ def test_estimate_of_a_diffuser_covers_what_it_takes():
     d.project(np.ones((1, n), dtype=bool))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    needed = Cascade.memory_needed(d.cascade.inputs, d.cascade.outputs, 4, 3.0)
+    needed = Cascade.memory_needed(d.cascade.inputs, d.cascade.outputs, d.cascade.grid, 4)
     assert needed / 1.5 < peak < 1.1 * needed

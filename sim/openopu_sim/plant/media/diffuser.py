@@ -22,6 +22,7 @@ transformed alone, line by line. (The FFT is scipy's; another build of it may ro
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 from collections.abc import Callable
@@ -44,6 +45,7 @@ TURN_STREAM = 1 << 16
 LAYERS = 2
 OVERSAMPLING = 2.0
 LAYERS_MAX = 32
+OVERSAMPLING_MAX = 1024.0
 SMALL_GRID = 1 << 17
 """Points of a grid up to which threads take whole vectors; larger ones are transformed one by one, by all threads."""
 PHASES = np.array([1, 1j, -1, -1j], dtype=np.complex64)
@@ -52,136 +54,36 @@ PAD = 8
 """Columns between the rows of a grid: strides that are powers of two would fall on the same lines of the cache."""
 
 
-class Cascade:
-    """Masks and lenses between a block of inputs and one of outputs.
+def grid_of(count: int, oversampling: float, rows: int = 1, columns: int = 1) -> tuple[int, int]:
+    """Grid (rows, columns) that FFTs are quick at, as square as it can be.
 
-    Parameters
-    ----------
-    inputs, outputs : (rows, columns) of the two blocks, both at a corner of the grid.
-    seed : of the masks, 0 to 2**64 - 1.
-    layers : 1 (one thin diffuser) or more; see above.
-    oversampling : points of the grid over those of the larger block, at least 1.
-    grain_px : speckle grain over output, at least 1.
-    turn : the masks of the medium that this one turns into.
-
-    Attributes: ``grid`` (rows, columns); ``lenses``, the axes of each; ``masks``, each over that corner of the grid
-    where there is light that matters, and scaled so that the mean of ``|entry|**2`` is 1.
+    It has at least ``oversampling`` times ``count`` points, and at least so many rows and columns.
     """
+    if not 1.0 <= oversampling <= OVERSAMPLING_MAX:
+        raise UsageError(
+            f"oversampling = {oversampling:g} is out of range", "[medium] oversampling",
+            f"Points of the grid over cells or pixels: 1 to {OVERSAMPLING_MAX:g}; take {OVERSAMPLING:g}",
+        )  # fmt: skip
+    points = math.ceil(oversampling * count)
 
-    def __init__(
-        self,
-        inputs: tuple[int, int],
-        outputs: tuple[int, int],
-        seed: int,
-        layers: int = LAYERS,
-        oversampling: float = OVERSAMPLING,
-        grain_px: float = 1.0,
-        *,
-        turn: bool = False,
-    ) -> None:
-        self.inputs, self.outputs = inputs, outputs
-        self.grid = self.grid_of(inputs, outputs, layers, oversampling)
-        if not 1.0 <= grain_px <= min(self.grid):
-            raise UsageError(
-                f"grain_px = {grain_px:g} is out of range", "[medium] grain_px",
-                f"Speckle grain over sensor pixel: 1 to {min(self.grid)} on this grid",
-            )  # fmt: skip
-        self.lenses = lenses_of(layers, grain_px)
-        corners = corners_of(self.grid, inputs, outputs, self.lenses)
-        if grain_px > 1.0:
-            corners[-1] = _smaller(corners[-1], (round(self.grid[0] / grain_px), round(self.grid[1] / grain_px)))
-        base = MASK_STREAM + (TURN_STREAM if turn else 0)
-        # An FFT multiplies the power by its length; at the end it is spread over all points.
-        scales = [math.prod(self.grid[axis] for axis in axes) ** -0.5 for axes in self.lenses]
-        scales[-1] *= math.prod(self.grid) ** 0.5
-        if grain_px > 1.0:
-            scales[-1] *= (math.prod(self.grid) / math.prod(corners[-1])) ** 0.5
-        self.masks = [
-            _mask(corner, seed, base + i, scale) for i, (corner, scale) in enumerate(zip(corners, scales, strict=True))
-        ]
+    def cost(length: int) -> float:
+        # Of scipy's FFT, for a point; measured at lengths of 120 to 200.
+        threes = next(i for i in itertools.count() if length % 3 ** (i + 1))
+        fives = next(i for i in itertools.count() if length % 5 ** (i + 1))
+        return 1.0 + 0.03 * threes + 0.05 * fives
 
-    @property
-    def ffts(self) -> float:
-        """Two-dimensional transforms of the grid that its lenses are, if nothing was left out."""
-        return sum(len(axes) for axes in self.lenses) / 2
-
-    @staticmethod
-    def grid_of(inputs: tuple[int, int], outputs: tuple[int, int], layers: int, oversampling: float) -> tuple[int, int]:
-        """Grid of a cascade, checked. Lengths are ones that FFTs are quick at."""
-        if not 1 <= layers <= LAYERS_MAX:
-            raise UsageError(
-                f"layers = {layers} is out of range", "[medium] layers",
-                f"1 (a thin diffuser, with memory effect) to {LAYERS_MAX}; take {LAYERS} for independent entries",
-            )  # fmt: skip
-        if not 1.0 <= oversampling <= 1024.0:
-            raise UsageError(
-                f"oversampling = {oversampling:g} is out of range", "[medium] oversampling",
-                f"Points of the grid over cells or pixels: 1 to 1024; take {OVERSAMPLING:g}",
-            )  # fmt: skip
-        points = oversampling * max(inputs[0] * inputs[1], outputs[0] * outputs[1])
-        least = [max(pair) for pair in zip(inputs, outputs, strict=True)]
-        # Both sides grow alike from the smallest grid that holds both blocks.
-        grow = max(1.0, math.sqrt(points / (least[0] * least[1])))
-        rows = scipy.fft.next_fast_len(math.ceil(least[0] * grow))
-        return rows, scipy.fft.next_fast_len(max(least[1], math.ceil(points / rows)))
-
-    @classmethod
-    def memory_needed(cls, inputs: tuple[int, int], outputs: tuple[int, int], layers: int, oversampling: float) -> int:
-        """Bytes of masks, buffers and one field."""
-        grid = rows, columns = cls.grid_of(inputs, outputs, layers, oversampling)
-        buffers = (THREADS if rows * columns <= SMALL_GRID else 1) * 8 * rows * (columns + PAD)
-        masks = 8 * sum(math.prod(corner) for corner in corners_of(grid, inputs, outputs, lenses_of(layers, 1.0)))
-        return masks + buffers + rows * columns + 24 * outputs[0] * outputs[1]
-
-    @property
-    def small(self) -> bool:
-        """Whether threads take whole vectors."""
-        return self.grid[0] * self.grid[1] <= SMALL_GRID
-
-    def buffer(self) -> Field:
-        """A grid for :meth:`propagate`."""
-        return np.empty((self.grid[0], self.grid[1] + PAD), dtype=np.complex64)[:, : self.grid[1]]
-
-    def propagate(self, amplitudes: NDArray[Any], grid: Field) -> Field:
-        """Field at the outputs of amplitudes (rows, columns): a view of ``grid``, which is overwritten."""
-        lit = self.inputs
-        source = amplitudes
-        for i, (mask, axes) in enumerate(zip(self.masks, self.lenses, strict=True)):
-            # Of the light that reaches a mask only that in its corner goes on to the outputs.
-            lit = _smaller(lit, mask.shape)
-            field = grid[: lit[0], : lit[1]]
-            np.multiply(mask[: lit[0], : lit[1]], source[: lit[0], : lit[1]], out=field)
-            wanted = self.masks[i + 1].shape if i + 1 < len(self.masks) else self.outputs
-            lit = self._lens(grid, lit, wanted, axes)
-            source = grid
-        return grid[: self.outputs[0], : self.outputs[1]]
-
-    def entries(self, first: int, stop: int) -> Field:
-        """Fields (stop - first, rows, columns) at the outputs of single inputs, in raster order."""
-        amplitudes, grid = np.zeros(self.inputs, dtype=np.float32), self.buffer()
-        result = np.empty((stop - first, *self.outputs), dtype=np.complex64)
-        for k in range(first, stop):
-            amplitudes.flat[k] = 1.0
-            result[k - first] = self.propagate(amplitudes, grid)
-            amplitudes.flat[k] = 0.0
-        return result
-
-    def _lens(
-        self, grid: Field, lit: tuple[int, int], wanted: tuple[int, ...], axes: tuple[int, ...]
-    ) -> tuple[int, int]:
-        """Transform in place: all light is in the corner ``lit``, only that of ``wanted`` is made. Returns the corner
-        that is lit then."""
-        workers = 1 if self.small else THREADS
-        rows, columns = lit
-        if 1 in axes:
-            grid[:rows, columns:] = 0
-            scipy.fft.fft(grid[:rows], axis=1, overwrite_x=True, workers=workers)
-            columns = min(self.grid[1], wanted[1])
-        if 0 in axes:
-            grid[rows:, :columns] = 0
-            scipy.fft.fft(grid[:, :columns], axis=0, overwrite_x=True, workers=workers)
-            rows = self.grid[0]
-        return rows, columns
+    side = math.ceil(math.sqrt(points))
+    if rows > side or columns > side:
+        side = max(rows, math.ceil(points / columns)) if columns > rows else rows
+    grids: list[tuple[float, int, int]] = []
+    tall = max(rows, math.ceil(0.8 * side))
+    while tall <= max(1.25 * side, rows) or not grids:
+        tall = scipy.fft.next_fast_len(tall, real=True)
+        wide = scipy.fft.next_fast_len(max(columns, math.ceil(points / tall)), real=True)
+        grids.append((tall * wide * (cost(tall) + cost(wide)), tall, wide))
+        tall += 1
+    _, tall, wide = min(grids)
+    return tall, wide
 
 
 def lenses_of(layers: int, grain_px: float) -> list[tuple[int, ...]]:
@@ -227,6 +129,12 @@ def _mask(size: tuple[int, int], seed: int, stream: int, scale: float) -> Field:
     return mask.reshape(size)
 
 
+def medium_grid(inputs: tuple[int, int], outputs: tuple[int, int], oversampling: float) -> tuple[int, int]:
+    """Grid for blocks whose shapes are given."""
+    rows, columns = (max(pair) for pair in zip(inputs, outputs, strict=True))
+    return grid_of(max(math.prod(inputs), math.prod(outputs)), oversampling, rows, columns)
+
+
 class DiffuserMedium(FieldMedium):
     """A cascade between the panel's cells and the sensor's pixels. Its speed is that of :class:`Cascade`."""
 
@@ -244,7 +152,8 @@ class DiffuserMedium(FieldMedium):
         super().__init__(geometry, cells)
         self._made_of = (geometry, cells, seed, layers, oversampling, grain_px)
         sensor = (geometry.camera_height, geometry.camera_width)
-        self.cascade = Cascade(cells.shape, sensor, seed, layers, oversampling, grain_px, turn=turn)
+        grid = medium_grid(cells.shape, sensor, oversampling)
+        self.cascade = Cascade(cells.shape, sensor, grid, seed, layers, grain_px, turn=turn)
         self.power = 1.0
         self._local = threading.local()
 
@@ -275,7 +184,8 @@ class Diffuser:
     Parameters
     ----------
     n, m : inputs and outputs, each at least 1.
-    seed, layers, oversampling, grain_px : of :class:`Cascade`.
+    seed, layers, grain_px : of :class:`Cascade`.
+    oversampling : points of the grid over inputs or outputs, whichever are more, at least 1.
 
     Raises :class:`UsageError` for values out of range, and for sizes that this machine cannot hold.
     """
@@ -292,14 +202,14 @@ class Diffuser:
         if min(n, m) < 1:
             raise UsageError(f"n = {n}, m = {m}", "Diffuser", "Take at least one input and one output")
         self.n, self.m = n, m
-        rows, columns = Cascade.grid_of((1, 1), _block(max(n, m)), layers, oversampling)
+        grid = rows, columns = grid_of(max(n, m), oversampling)
         inputs, outputs = (-(-n // columns), columns), (rows, -(-m // rows))
         refuse(
-            Cascade.memory_needed(inputs, outputs, layers, oversampling),
+            Cascade.memory_needed(inputs, outputs, grid, max(1, min(layers, LAYERS_MAX))),
             f"a diffuser of {n} inputs and {m} outputs",
             "Take less oversampling, fewer layers, fewer inputs, or fewer outputs",
         )
-        self.cascade = Cascade(inputs, outputs, seed, layers, oversampling, grain_px)
+        self.cascade = Cascade(inputs, outputs, grid, seed, layers, grain_px)
         self._grids = [self.cascade.buffer() for _ in range(THREADS if self.cascade.small else 1)]
         self._lock = threading.Lock()
 
@@ -358,7 +268,117 @@ class Diffuser:
             put(i, self.cascade.propagate(amplitudes, grid))
 
 
-def _block(count: int) -> tuple[int, int]:
-    """(rows, columns) of a nearly square block of at least ``count`` places, less than a row more."""
-    columns = math.isqrt(count - 1) + 1
-    return -(-count // columns), columns
+class Cascade:
+    """Masks and lenses between a block of inputs and one of outputs.
+
+    Parameters
+    ----------
+    inputs, outputs : (rows, columns) of the two blocks, both at a corner of the grid.
+    grid : (rows, columns); see :func:`grid_of`.
+    seed : of the masks, 0 to 2**64 - 1.
+    layers : 1 (one thin diffuser) or more; see above.
+    grain_px : speckle grain over output, at least 1.
+    turn : the masks of the medium that this one turns into.
+
+    Attributes: ``lenses``, the axes of each; ``masks``, each over that corner of the grid
+    where there is light that matters, and scaled so that the mean of ``|entry|**2`` is 1.
+    """
+
+    def __init__(
+        self,
+        inputs: tuple[int, int],
+        outputs: tuple[int, int],
+        grid: tuple[int, int],
+        seed: int,
+        layers: int = LAYERS,
+        grain_px: float = 1.0,
+        *,
+        turn: bool = False,
+    ) -> None:
+        if not 1 <= layers <= LAYERS_MAX:
+            raise UsageError(
+                f"layers = {layers} is out of range", "[medium] layers",
+                f"1 (a thin diffuser, with memory effect) to {LAYERS_MAX}; take {LAYERS} for independent entries",
+            )  # fmt: skip
+        self.inputs, self.outputs, self.grid = inputs, outputs, grid
+        if not 1.0 <= grain_px <= min(self.grid):
+            raise UsageError(
+                f"grain_px = {grain_px:g} is out of range", "[medium] grain_px",
+                f"Speckle grain over sensor pixel: 1 to {min(self.grid)} on this grid",
+            )  # fmt: skip
+        self.lenses = lenses_of(layers, grain_px)
+        corners = corners_of(self.grid, inputs, outputs, self.lenses)
+        if grain_px > 1.0:
+            corners[-1] = _smaller(corners[-1], (round(self.grid[0] / grain_px), round(self.grid[1] / grain_px)))
+        base = MASK_STREAM + (TURN_STREAM if turn else 0)
+        # An FFT multiplies the power by its length; at the end it is spread over all points.
+        scales = [math.prod(self.grid[axis] for axis in axes) ** -0.5 for axes in self.lenses]
+        scales[-1] *= math.prod(self.grid) ** 0.5
+        if grain_px > 1.0:
+            scales[-1] *= (math.prod(self.grid) / math.prod(corners[-1])) ** 0.5
+        self.masks = [
+            _mask(corner, seed, base + i, scale) for i, (corner, scale) in enumerate(zip(corners, scales, strict=True))
+        ]
+
+    @property
+    def ffts(self) -> float:
+        """Two-dimensional transforms of the grid that its lenses are, if nothing was left out."""
+        return sum(len(axes) for axes in self.lenses) / 2
+
+    @staticmethod
+    def memory_needed(inputs: tuple[int, int], outputs: tuple[int, int], grid: tuple[int, int], layers: int) -> int:
+        """Bytes of masks, buffers and one field."""
+        points = math.prod(grid)
+        buffers = (THREADS if points <= SMALL_GRID else 1) * 8 * grid[0] * (grid[1] + PAD)
+        masks = 8 * sum(math.prod(corner) for corner in corners_of(grid, inputs, outputs, lenses_of(layers, 1.0)))
+        return masks + buffers + points + 24 * math.prod(outputs)
+
+    @property
+    def small(self) -> bool:
+        """Whether threads take whole vectors."""
+        return self.grid[0] * self.grid[1] <= SMALL_GRID
+
+    def buffer(self) -> Field:
+        """A grid for :meth:`propagate`."""
+        return np.empty((self.grid[0], self.grid[1] + PAD), dtype=np.complex64)[:, : self.grid[1]]
+
+    def propagate(self, amplitudes: NDArray[Any], grid: Field) -> Field:
+        """Field at the outputs of amplitudes (rows, columns): a view of ``grid``, which is overwritten."""
+        lit = self.inputs
+        source = amplitudes
+        for i, (mask, axes) in enumerate(zip(self.masks, self.lenses, strict=True)):
+            # Of the light that reaches a mask only that in its corner goes on to the outputs.
+            lit = _smaller(lit, mask.shape)
+            field = grid[: lit[0], : lit[1]]
+            np.multiply(mask[: lit[0], : lit[1]], source[: lit[0], : lit[1]], out=field)
+            wanted = self.masks[i + 1].shape if i + 1 < len(self.masks) else self.outputs
+            lit = self._lens(grid, lit, wanted, axes)
+            source = grid
+        return grid[: self.outputs[0], : self.outputs[1]]
+
+    def entries(self, first: int, stop: int) -> Field:
+        """Fields (stop - first, rows, columns) at the outputs of single inputs, in raster order."""
+        amplitudes, grid = np.zeros(self.inputs, dtype=np.float32), self.buffer()
+        result = np.empty((stop - first, *self.outputs), dtype=np.complex64)
+        for k in range(first, stop):
+            amplitudes.flat[k] = 1.0
+            result[k - first] = self.propagate(amplitudes, grid)
+            amplitudes.flat[k] = 0.0
+        return result
+
+    def _lens(
+        self, grid: Field, lit: tuple[int, int], wanted: tuple[int, ...], axes: tuple[int, ...]
+    ) -> tuple[int, int]:
+        """Transform in place: all light is in the corner ``lit``, only that of ``wanted`` is made. Returns the corner
+        that is lit then."""
+        workers = 1 if self.small else THREADS
+        rows, columns = lit
+        if 1 in axes:
+            grid[:rows, columns:] = 0
+            scipy.fft.fft(grid[:rows], axis=1, overwrite_x=True, workers=workers)
+            columns = min(self.grid[1], wanted[1])
+        if 0 in axes:
+            grid[rows:, :columns] = 0
+            scipy.fft.fft(grid[:, :columns], axis=0, overwrite_x=True, workers=workers)
+            rows = self.grid[0]
+        return rows, columns
