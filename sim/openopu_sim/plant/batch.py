@@ -213,10 +213,13 @@ class _Prepared:
         if self._exposer.simple:
             self._simple(s, low, high, buffers)
         else:
-            old = self._before
-            if s or low:
-                old = self._parts(s - 1, low, high) if s else self._parts(len(self._shots) - 1, low - 1, high - 1)
-            fields = self._fields.superpose(self._parts(s, low, high), old, moments, crop=True)
+            new = old = self._parts(s, low, high)
+            if any(moment.stale for moment in moments):
+                if s:
+                    old = self._parts(s - 1, low, high)
+                else:
+                    old = self._parts(len(self._shots) - 1, low - 1, high - 1) if low else self._before
+            fields = self._fields.superpose(new, old, moments, crop=True)
             for field, buffer in zip(fields, buffers, strict=True):
                 buffer[:] = field
         to_intensity(*buffers)
