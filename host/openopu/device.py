@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
 
 import numpy as np
@@ -21,6 +21,8 @@ from .url import DeviceUrl
 
 DEVICES_GROUP = "openopu.devices"
 
+RECORD_KEY = "record"
+"""Key of any URL: a file for :mod:`openopu.recording`."""
 COMMON_KEYS = ("n", "m")
 """Keys that every scheme accepts: modes and outputs; :func:`openopu.open` checks them against what the device is."""
 
@@ -102,7 +104,7 @@ def known_scheme(url: str | DeviceUrl) -> DeviceUrl:
 
 
 def open_device(url: str | DeviceUrl) -> Device:
-    """Open the device behind ``url``.
+    """Open the device behind ``url``; with ``record=FILE`` in it, all that it is asked and answers goes there, too.
 
     Raises
     ------
@@ -112,6 +114,8 @@ def open_device(url: str | DeviceUrl) -> Device:
         The device cannot be reached.
     """
     parsed = known_scheme(url)
+    record_to = parsed.parameters.get(RECORD_KEY)
+    parsed = parsed.with_parameters(**{RECORD_KEY: None})
     try:
         factory: DeviceFactory = schemes()[parsed.scheme].load()
     except ImportError as error:
@@ -120,4 +124,9 @@ def open_device(url: str | DeviceUrl) -> Device:
             str(url),
             "Install the extra that brings it, for example `pip install 'openopu[sim]'`",
         ) from error
-    return factory(parsed)
+    device = factory(parsed)
+    if record_to is None:
+        return device
+    from .recording import record  # it builds on devices
+
+    return replace(device, transport=record(device, record_to))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from openopu_rtl.protocol import Program, Record
+from openopu_rtl.protocol import Program, Record, Shot
 from openopu_rtl.protocol.shots import complement
 
 from . import layout as layouts
@@ -239,7 +239,9 @@ class Opu(OpenedDevice):
         cycles = self._exposure_cycles if exposure_cycles is None else exposure_cycles
         if bits.shape != (self.geometry.modes,):
             raise UsageError(f"expected ({self.geometry.modes},), got {bits.shape}", "pattern", "One bit for each mode")
-        return measure.capture(self, bits, whole(cycles, "exposure_cycles", 1, MOST_CYCLES))
+        shot = Shot(exposure_cycles=whole(cycles, "exposure_cycles", 1, MOST_CYCLES))
+        frame: NDArray[np.uint16] = measure.capture(self, bits[None], shot)[0]
+        return frame
 
     def matrix(self, *, measured: bool = False, repeats: int = 1) -> NDArray[np.float64]:
         """The effective matrix G, (outputs, components) in DN for one unit of error: ``y ~= errors @ G.T``.
@@ -258,11 +260,17 @@ class Opu(OpenedDevice):
         self.set_exposure(report.exposure_cycles)
         return report
 
-    def set_exposure(self, cycles: int, **registers: int) -> None:
-        """Exposure of every shot, and of later programs; with it further settings by name. All others stay."""
+    def set_exposure(self, cycles: int, *, settle_cycles: int | None = None, **registers: int) -> None:
+        """Exposure of every shot, and of later programs; with it further settings by name. All others stay.
+
+        ``settle_cycles``: of every shot of the configured program.
+        """
         whole(cycles, "exposure_cycles", 1, MOST_CYCLES)
+        times = {"exposure_cycles": cycles}
+        if settle_cycles is not None:
+            times["settle_cycles"] = whole(settle_cycles, "settle_cycles", 0, MOST_CYCLES)
         with self._lock:
-            program = self._settings.program.replace(exposure_cycles=cycles)
+            program = self._settings.program.replace(**times)
             self.apply(self._settings.replace(program=program, registers={**self._settings.registers, **registers}))
             self._exposure_cycles = cycles
 

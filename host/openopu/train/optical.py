@@ -7,12 +7,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from openopu_rtl.protocol import Record
 
 from openopu import Encoding, Opu, Pending
+from openopu.calibration import Calibration
 from openopu.encoding import generator
-from openopu.errors import DeviceError
-from openopu.measure import CALIBRATION_EXPOSURES, ExposureReport
+from openopu.errors import DeviceError, UsageError
+from openopu.measure import ExposureReport, calibrating
 
 from .checkpoint import CheckpointError
 from .feedback import Array, Key, MatrixFeedback, gains
@@ -23,8 +25,6 @@ uncertain by about 1/sqrt(2 R) where all outputs share a row's norm, as they do:
 learning rate notices."""
 PROBE_KEY = (0x0F3B,)
 """Of those vectors: the same for every run, so that a resumed one can compare."""
-PROBE_EXPOSURES = CALIBRATION_EXPOSURES + 0x0100_0000
-"""Exposure IDs of the probe: outside those of runs and of the other measurements."""
 SAME_MEDIUM = 0.9
 """Correlation of the probe's feedback now and at the run's beginning below which the medium counts as another.
 Another medium has 0, the same one with 35 % noise on both 0.89; the run itself is at 0.99 and more."""
@@ -58,6 +58,20 @@ def refuse_other_device(then: dict[str, Any], now: dict[str, Any]) -> None:
         )
 
 
+def outputs_of(calibration: Calibration | None, count: int) -> int | NDArray[np.intp]:
+    """``count`` outputs: of those that a calibration selected, or the first. Raises :class:`UsageError`."""
+    if calibration is None or "alignment" not in calibration.groups:
+        return count
+    selection = calibration.selection
+    if len(selection) < count:
+        raise UsageError(
+            f"{count} hidden units need as many outputs; the calibration found {len(selection)} good ones",
+            "--hidden",
+            "Take fewer units, a device with more outputs, or better light and a new calibration",
+        )
+    return selection[:count]
+
+
 class OpticalFeedback:
     """Direct feedback alignment with the device's matrix, encoding and noise included.
 
@@ -69,12 +83,15 @@ class OpticalFeedback:
     hidden : units of each hidden layer
     classes : length of an error
     encoding : how errors become planes
+    calibration : of this device, whose exposure, level table and outputs are used
     """
 
     teaches = streams = True
     propagates = False
 
-    def __init__(self, opu: Opu, hidden: Sequence[int], classes: int, encoding: Encoding) -> None:
+    def __init__(
+        self, opu: Opu, hidden: Sequence[int], classes: int, encoding: Encoding, calibration: Calibration | None = None
+    ) -> None:
         self._opu = opu
         self._hidden = tuple(hidden)
         self._classes = classes
@@ -85,12 +102,20 @@ class OpticalFeedback:
         self._entry_rms = 0.0
         self._probe: Array = np.zeros((0, 0), np.float32)
         self.projections = 0
-        opu.configure(components=classes, outputs=sum(hidden), encoding=encoding)
+        self._calibration = calibration
+        self._outputs = outputs_of(calibration, sum(hidden))
+        opu.configure(components=classes, outputs=self._outputs, encoding=encoding)
+        if calibration:
+            calibration.apply(opu)
 
-    def prepare(self, fill: float) -> ExposureReport:
-        """Set the exposure to a mean pixel of ``fill`` of full scale, and measure the size of the matrix."""
-        report = self._opu.expose_to(fill)
+    def prepare(self, fill: float) -> ExposureReport | None:
+        """Set the exposure as calibrated, or to a mean pixel of ``fill`` of full scale; measure the matrix's size."""
+        report = None if self._calibration else self._opu.expose_to(fill)
         self._opu.exposure_next = 0
+        self._measure_gains()
+        return report
+
+    def _measure_gains(self) -> None:
         self._probe = self._measure_probe()
         # For signs s the mean square of B s is classes times that of B's entries.
         self._entry_rms = float(np.sqrt(np.mean(np.square(self._probe, dtype=np.float64)) / self._classes))
@@ -101,16 +126,11 @@ class OpticalFeedback:
                 "Look at a frame with `Opu.capture()`: is there speckle on the crop?",
             )
         self._gains = gains(self._hidden, self._entry_rms)
-        return report
 
     def _measure_probe(self) -> Array:
         signs = np.where(generator(PROBE_KEY).random((PROBE_ROWS, self._classes)) < 0.5, -1.0, 1.0)
-        before = self._opu.exposure_next
-        self._opu.exposure_next = PROBE_EXPOSURES
-        try:
+        with calibrating(self._opu):
             return self._opu.project(signs, PROBE_KEY)
-        finally:
-            self._opu.exposure_next = before
 
     def submit(self, errors: Array, key: Key) -> None:
         pending = self._opu.submit(errors, key)
@@ -131,6 +151,7 @@ class OpticalFeedback:
             "exposure_cycles": self._opu.exposure_cycles,
             "entry_rms": self._entry_rms,
             "projections": self.projections,
+            "calibration": self._calibration.sha256 if self._calibration else None,
         }
 
     def arrays(self) -> dict[str, Array]:
@@ -138,13 +159,24 @@ class OpticalFeedback:
 
     def restore(self, state: dict[str, Any], arrays: dict[str, Array]) -> None:
         refuse_other_device(state["identity"], identity(self._opu))
-        self._opu.configure(
-            components=self._classes,
-            outputs=sum(self._hidden),
-            encoding=self._opu.encoding,
-            exposure_cycles=state["exposure_cycles"],
-        )
+        then, sha256 = state.get("calibration"), self._calibration.sha256 if self._calibration else None
+        if then is not None and sha256 is None:
+            raise CheckpointError(
+                "the run was begun with a calibration", "--resume", "Give it, or a new one, with --calibration FILE"
+            )
+        self.projections = state["projections"]
+        self._opu.exposure_next = state["exposure_next"]
+        if then != sha256:  # calibrated anew: the run goes on with the medium of now
+            self._measure_gains()
+            return
         self._probe = arrays["probe"]
+        if self._calibration is None:  # else its monitor knows better
+            self._opu.set_exposure(state["exposure_cycles"])
+            self._refuse_other_medium()
+        self._entry_rms = state["entry_rms"]
+        self._gains = gains(self._hidden, self._entry_rms)
+
+    def _refuse_other_medium(self) -> None:
         now = self._measure_probe()
         correlation = float(np.corrcoef(now.reshape(-1), self._probe.reshape(-1))[0, 1]) if now.std() else 0.0
         if not correlation > SAME_MEDIUM:
@@ -153,23 +185,26 @@ class OpticalFeedback:
                 str(self._opu.device.url),
                 "Put medium and optics back as they were, or begin another run in another folder",
             )
-        self._opu.exposure_next = state["exposure_next"]
-        self._entry_rms = state["entry_rms"]
-        self._gains = gains(self._hidden, self._entry_rms)
-        self.projections = state["projections"]
 
 
 class IdealFeedback(MatrixFeedback):
     """Exact direct feedback alignment with the matrix that the device has (measured where nobody knows it)."""
 
-    def __init__(self, opu: Opu, hidden: Sequence[int], classes: int) -> None:
+    def __init__(self, opu: Opu, hidden: Sequence[int], classes: int, calibration: Calibration | None = None) -> None:
         self._opu = opu
         self._hidden = tuple(hidden)
         self._matrix = np.zeros((classes, sum(hidden)), np.float32)
-        opu.configure(components=classes, outputs=sum(hidden))
+        self._calibration = calibration
+        opu.configure(components=classes, outputs=outputs_of(calibration, sum(hidden)))
+        if calibration:
+            calibration.apply(opu)
 
     def prepare(self, fill: float) -> ExposureReport | None:
-        """Read the matrix, or measure it at an exposure of ``fill``."""
+        """Take the calibration's matrix, read it, or measure it at an exposure of ``fill``."""
+        if self._calibration and "matrix" in self._calibration.groups:
+            modes = self._calibration.matrix[self._opu.outputs]
+            super().__init__(modes @ self._opu.layout.matrix(), self._hidden)
+            return None
         report = self._opu.expose_to(fill) if self._opu.device.exact_matrix is None else None
         super().__init__(self._opu.matrix(), self._hidden)
         return report

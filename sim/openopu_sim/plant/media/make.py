@@ -10,7 +10,7 @@ from openopu_rtl.protocol import Geometry
 from ..cells import Cells
 from .counter import Counter
 from .dense import Dense
-from .diffuser import Cascade, DiffuserMedium
+from .diffuser import LAYERS_MAX, Cascade, DiffuserMedium, medium_grid
 from .entries import BAND_LINES, BLOCK
 from .interface import KINDS, THREADS, Medium, Settings
 from .measured import Measured
@@ -39,9 +39,9 @@ def memory_needed(geometry: Geometry, settings: Settings | None = None) -> int:
     elif kind == "counter":
         needed += THREADS * 4 * (3 * BLOCK + 2 * BAND_LINES * g.camera_width)
     elif settings is not None:
-        needed += Cascade.memory_needed(
-            (down, across), (g.camera_height, g.camera_width), settings.layers, settings.oversampling
-        )
+        cells, sensor = (down, across), (g.camera_height, g.camera_width)
+        grid = medium_grid(cells, sensor, settings.oversampling)
+        needed += Cascade.memory_needed(cells, sensor, grid, max(1, min(settings.layers, LAYERS_MAX)))
     if kind == "measured" and settings is not None and Path(settings.file).is_file():
         needed += 3 * Path(settings.file).stat().st_size
     return needed
