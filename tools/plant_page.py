@@ -79,7 +79,8 @@ def _parameters() -> str:
 def _devices(devices: Mapping[str, Described[Checked]]) -> str:
     rows: list[list[object]] = []
     for name, device in devices.items():
-        rows.append([f"**`{name}`**", "", device.what])
+        size = f"{device.size[0]} x {device.size[1]} pixels" if device.size else ""
+        rows.append([f"**`{name}`**" if name else "", size, device.what])
         for f in dataclasses.fields(device.parameters):
             value = getattr(device.parameters, f.name)
             shown = f"{value:.4g}" if isinstance(value, float) else value
