@@ -35,6 +35,7 @@ from .options import (
     KEYS,
     check_size,
     geometry_of,
+    panel_of,
     parameters_of,
     plant_options,
     plant_source_of,
@@ -175,5 +176,6 @@ def open_rtl(url: DeviceUrl) -> Device:
         plant_source=PLANT_SOURCES[source],
         realtime=settings.free_running,
         time_factor=TIME_FACTOR["netlist" if netlist else settings.simulator],
+        panel=panel_of(url),
     )
     return inject(device) if source == "host" else device

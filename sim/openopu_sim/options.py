@@ -26,6 +26,7 @@ from collections.abc import Mapping
 
 from openopu.errors import UrlError
 from openopu.injection import PLANT_KEYS
+from openopu.panel import Panel
 from openopu.plants import find
 from openopu.plants.devices import refuse_too_large
 from openopu.session import check_plant
@@ -33,7 +34,8 @@ from openopu.url import DeviceUrl
 from openopu_rtl.protocol import Geometry, GeometryError
 from openopu_rtl.protocol.geometry import PRESETS
 
-from .plant import Plant, PlantParameters
+from .plant import ChipPlant, Plant, PlantParameters
+from .plant.modulator import Modulator
 from .sensor import DEFAULT_SENSOR, SensorSettings
 
 GEOMETRY_FIELDS = tuple(f.name for f in dataclasses.fields(Geometry))
@@ -103,6 +105,13 @@ def check_size(url: DeviceUrl, geometry: Geometry) -> None:
 def _name(url: DeviceUrl) -> str:
     simulated = plant_source_of(url) != "camera"
     return url.parameters.get("optics" if simulated else "plant", "dmd")
+
+
+def panel_of(url: DeviceUrl) -> Panel:
+    """The panel before the optics that a URL asks for. Raises :class:`openopu.errors.UsageError`."""
+    if plant_source_of(url) == "chip":
+        return ChipPlant.panel
+    return Modulator(parameters_of(url).modulator).panel
 
 
 def plant_of(url: DeviceUrl, geometry: Geometry, clock_hz: int = SIMULATION_CLOCK_HZ) -> Plant:
