@@ -246,7 +246,11 @@ MODULATORS: dict[str, Described[ModulatorParameters]] = {
         (1024, 768), 0.90, f"about 90 % ({_POPOFF})", DLP7000_HZ,
         "43.7 us a pattern with global reset (TI E2E 462931)",
     ),
-    "lcos": Described("nematic LCOS phase panel, driven from 0 to pi", _LCOS, _LCOS_SOURCES),
+    "lcos": Described(
+        "nematic LCOS phase panel, driven from 0 to pi; give its shots time to settle (openopu.modulators.lcos)",
+        _LCOS,
+        _LCOS_SOURCES,
+    ),
     "lcos2pi": Described(
         "the same, driven from 0 to 2 pi: calibrate its levels, or give level_on=128",
         dataclasses.replace(_LCOS, phase_max_rad=2 * math.pi),

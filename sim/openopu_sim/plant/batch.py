@@ -23,6 +23,8 @@ GEMM_ELEMENTS = 1 << 23
 """Elements of one product of a batch: large enough for the BLAS's full speed."""
 GEMM_ROWS = 512
 """Most rows of one product: beyond, they bring no speed."""
+WEIGHT_ELEMENTS = 1 << 25
+"""Elements of the weights of a product, at most: many cells make fewer rows."""
 CHUNK_PIXELS = 1 << 15
 """Pixels that one thread works on at a time: float32 buffers of them stay in the second-level cache."""
 
@@ -66,7 +68,8 @@ class Exposer:
         monitors = np.empty((count, len(shots)), dtype=np.uint16)
         exact = isinstance(self.fields.media[0], ExactMedium)
         shown = sorted({shot.plane for shot in shots if shot.plane is not None})
-        at_once = max(1, min(GEMM_ELEMENTS // self.pixels, GEMM_ROWS) // max(1, len(shown)))
+        rows = min(GEMM_ELEMENTS // self.pixels, GEMM_ROWS, WEIGHT_ELEMENTS // self.fields.cells.count)
+        at_once = max(1, rows // max(1, len(shown)))
         group = max(1, CHUNK_PIXELS // self.pixels)
         prepared = _Prepared(self, shots, before) if exact else None
         for start in range(0, count, at_once):
