@@ -8,7 +8,7 @@ import pytest
 from openopu import UsageError, cli
 from openopu.calibration import CalibrationFailed, Quantity, frames, levels, load, monitor, region, response, settle
 from openopu.calibration.calibrate import QUICK, calibrate, planned
-from openopu.measure import CALIBRATION_EXPOSURES, calibrating
+from openopu.measure import CALIBRATION_EXPOSURES, calibrating, hadamard_order, hadamard_rows
 from openopu_rtl.protocol import Shot
 
 from .conftest import URL
@@ -246,3 +246,21 @@ def test_monitor_needs_light_that_repeats(opu):
     opu.set_exposure(10)
     with pytest.raises(CalibrationFailed, match="two projections"):
         monitor.reference(opu)
+
+
+def test_a_matrix_beyond_the_memory_is_left_out_before_it_is_measured(opu, monkeypatch):
+    monkeypatch.setattr(response, "shortage", lambda needed: f"{needed} bytes; this machine has none")
+    opu.exposure_next = 7
+    with pytest.raises(CalibrationFailed, match=r"a matrix of 64 x 64 takes \d+ bytes"):
+        response.matrix(opu)
+    assert opu.exposure_next == 7
+    made = calibrate(opu, effort=QUICK)
+    assert "matrix" in made.left_out
+    assert "matrix" not in made.calibration.groups
+
+
+def test_hadamard_rows_are_orthogonal():
+    rows = hadamard_rows(0, 16, 16)
+    np.testing.assert_array_equal(rows @ rows.T, 16 * np.eye(16))
+    np.testing.assert_array_equal(hadamard_rows(5, 9, 11), rows[5:9, :11])
+    assert [hadamard_order(n) for n in (1, 2, 3, 64, 65)] == [1, 2, 4, 64, 128]
