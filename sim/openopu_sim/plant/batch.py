@@ -19,7 +19,7 @@ Whole = tuple[Reals, Reals]
 Reduce = Callable[[NDArray[np.uint16]], NDArray[np.int32]]
 """Maps crops (k, crop_height, crop_width) to (k, outputs)."""
 
-GEMM_ELEMENTS = 1 << 22
+GEMM_ELEMENTS = 1 << 23
 """Elements of one product of a batch: large enough for the BLAS's full speed."""
 GEMM_ROWS = 512
 """Most rows of one product: beyond, they bring no speed."""
@@ -39,6 +39,7 @@ class Exposer:
         self._local = threading.local()
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="plant")
         modulator = fields.modulator
+        self.settles = light.settles
         self.simple = (
             modulator.steps == 2
             and not (modulator.flickers or light.settles or light.turns or fields.crosstalk)
@@ -214,7 +215,7 @@ class _Prepared:
             self._simple(s, low, high, buffers)
         else:
             old = self._before
-            if s or low:
+            if self._exposer.settles and (s or low):
                 old = self._parts(s - 1, low, high) if s else self._parts(len(self._shots) - 1, low - 1, high - 1)
             fields = self._fields.superpose(self._parts(s, low, high), old, moments, crop=True)
             for field, buffer in zip(fields, buffers, strict=True):
