@@ -17,6 +17,7 @@ from openopu_rtl.protocol import Shot
 from openopu_rtl.protocol.registers import PLANT_SOURCES
 
 from .errors import DeviceError, LinkLost, UrlError
+from .panel import Panel
 from .url import DeviceUrl
 
 DEVICES_GROUP = "openopu.devices"
@@ -83,6 +84,8 @@ class Device:
     """Where the medium is known: (outputs, modes) matrix A in DN, for the shot's levels and exposure and the present
     laser power, so that the noiseless, unquantised difference of the two frames of a complement pair showing
     ``s`` in {-1, +1} is ``A @ s``."""
+    panel: Panel | None = None
+    """What its panel makes of levels, where that is known."""
 
 
 DeviceFactory = Callable[[DeviceUrl], Device]

@@ -31,7 +31,7 @@ from openopu_rtl.protocol.registers import PLANT_SOURCES
 
 from .bench.process import Simulation
 from .bench.settings import CAMERA_CLOCK_HZ, CLOCK_HZ, LINKS_PLAYED, SIMULATORS, SLM_CLOCK_HZ, BenchSettings
-from .options import KEYS, geometry_of, parameters_of, plant_options, plant_source_of, refuse_slow, sensor_of
+from .options import KEYS, geometry_of, panel_of, parameters_of, plant_options, plant_source_of, refuse_slow, sensor_of
 from .plant.fields import refuse_too_large
 
 BENCH_KEYS = (
@@ -165,5 +165,6 @@ def open_rtl(url: DeviceUrl) -> Device:
         plant_source=PLANT_SOURCES[source],
         realtime=settings.free_running,
         time_factor=TIME_FACTOR["netlist" if netlist else settings.simulator],
+        panel=panel_of(url),
     )
     return inject(device) if source == "host" else device

@@ -26,13 +26,15 @@ from collections.abc import Mapping
 
 from openopu.errors import UrlError
 from openopu.injection import PLANT_KEYS
+from openopu.panel import Panel
 from openopu.plants import find
 from openopu.session import check_plant
 from openopu.url import DeviceUrl
 from openopu_rtl.protocol import Geometry, GeometryError
 from openopu_rtl.protocol.geometry import PRESETS
 
-from .plant import Plant, PlantParameters
+from .plant import ChipPlant, Plant, PlantParameters
+from .plant.modulator import Modulator
 from .sensor import DEFAULT_SENSOR, SensorSettings
 
 GEOMETRY_FIELDS = tuple(f.name for f in dataclasses.fields(Geometry))
@@ -93,6 +95,13 @@ def parameters_of(url: DeviceUrl) -> PlantParameters:
     simulated = plant_source_of(url) != "camera"
     name = url.parameters.get("optics" if simulated else "plant", "dmd")
     return find(name)
+
+
+def panel_of(url: DeviceUrl) -> Panel:
+    """The panel before the optics that a URL asks for. Raises :class:`openopu.errors.UsageError`."""
+    if plant_source_of(url) == "chip":
+        return ChipPlant.panel
+    return Modulator(parameters_of(url).modulator).panel
 
 
 def plant_of(url: DeviceUrl, geometry: Geometry, clock_hz: int = SIMULATION_CLOCK_HZ) -> Plant:

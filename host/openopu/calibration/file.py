@@ -28,6 +28,8 @@ from openopu_rtl.protocol.boards import board_name
 from ..files import why_not_written, write_whole
 from ..injection import PLANT_KEYS
 from ..levels import ENTRIES
+from ..panel import Panel
+from ..plants import ModulatorKind
 from .errors import CalibrationFileError, CalibrationMismatch, CalibrationStale
 
 if TYPE_CHECKING:
@@ -203,8 +205,8 @@ class Calibration:
     def apply(self, opu: Opu) -> None:
         """Set exposure, laser power, settling time and, of a phase panel, level table and levels, as calibrated.
 
-        They are those of the configured program, and of the following ones but for settling time and levels: call it
-        after ``configure``.
+        They are those of the configured program and of the following ones. A scheme chooses its levels by the level
+        table when it is configured: call this before.
         """
         settle = (
             max(int(self.get("settle/cycles")), opu.settings.program.shots[0].settle_cycles)
@@ -213,6 +215,9 @@ class Calibration:
         )
         opu.set_exposure(self.exposure_cycles, settle_cycles=settle, laser_power=self.laser_power)
         if "levels" in self.groups:
+            if opu.panel is None:
+                level, phase = self.get("levels/level"), self.get("levels/phase")
+                opu.panel = Panel(ModulatorKind.PHASE, np.interp(np.arange(ENTRIES), level, phase))
             show_phases(opu, self.level_table)
 
     # --- whose it is -----------------------------------------------------------------------------------------

@@ -7,15 +7,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from openopu_rtl.protocol import Shot
 
 from ..errors import UsageError, whole
-from ..measure import calibrating
+from ..measure import calibrating, plain_shot
 from ..opu import Opu
 from . import region
 from .errors import CalibrationFailed, CalibrationMismatch, MediumDrifted
 from .file import AGAIN, Calibration, Group, Quantity
 from .frames import DN, ONE, random_patterns
-from .shots import all_outputs, complement_shots
+from .shots import all_outputs, kept, kept_shot, pair
 
 log = logging.getLogger("openopu")
 
@@ -35,10 +36,13 @@ def reference(opu: Opu, patterns: int = PATTERNS, repeats: int = REPEATS) -> Gro
     -------
     reference : (patterns, outputs) mean projection, DN
     reliability : correlation of one projection with another of the same pattern
+    repeats : from which the mean is
+    shot : frames, levels and times, as in ``openopu.measure.SHOWN``
 
     Raises :class:`CalibrationFailed` where projections of one pattern differ too much.
     """
-    values = _project(opu, patterns, repeats)
+    shot = plain_shot(opu)
+    values = _project(opu, shot, patterns, repeats)
     first, second = values[:, 0::2].sum(axis=1), values[:, 1::2].sum(axis=1)
     halves = likeness(first, second)
     one = halves / (repeats / 2 - (repeats / 2 - 1) * halves)
@@ -52,6 +56,7 @@ def reference(opu: Opu, patterns: int = PATTERNS, repeats: int = REPEATS) -> Gro
         "reference": Quantity((values.sum(axis=1) / repeats).astype(np.float32), DN),
         "reliability": Quantity(np.array(one), ONE),
         "repeats": Quantity(np.array(repeats), ONE),
+        "shot": kept(shot),
     }
 
 
@@ -62,9 +67,9 @@ def likeness(a: NDArray[np.generic], b: NDArray[np.generic]) -> float:
     return float(a @ b / length) if length else 0.0
 
 
-def _project(opu: Opu, patterns: int, repeats: int) -> NDArray[np.int64]:
+def _project(opu: Opu, shot: Shot, patterns: int, repeats: int) -> NDArray[np.int64]:
     """(patterns, repeats, outputs) DN."""
-    settings = all_outputs(opu, complement_shots(opu)).replace(monitors=False)
+    settings = all_outputs(opu, pair(shot)).replace(monitors=False)
     bits = np.repeat(random_patterns(opu, patterns, 5)[:, None, :], repeats, axis=0)
     with opu.using(settings):
         values = opu.project_raw(bits).values.astype(np.int64) << settings.shift
@@ -115,6 +120,8 @@ class Monitor:
         self._reference = self.calibration.get("monitor/reference").astype(np.float64)
         one = float(self.calibration.get("monitor/reliability"))
         repeats = int(self.calibration.get("monitor/repeats"))
+        # Not the configured program's, which may be of any scheme.
+        self._shot = kept_shot(self.calibration.get("monitor/shot"))
         # Correlation that nothing but noise leaves (Spearman, Brown): one look, and a mean of several.
         self._noise = float(np.sqrt(one * repeats * one / (1 + (repeats - 1) * one)))
         self._warned = False
@@ -122,7 +129,7 @@ class Monitor:
     def look(self) -> Look:
         """Expose the reference patterns once, without judging what comes."""
         with calibrating(self.opu):
-            now = _project(self.opu, len(self._reference), 1)[:, 0]
+            now = _project(self.opu, self._shot, len(self._reference), 1)[:, 0]
         flat = self._reference.reshape(-1)
         found = Look(
             self.opu.exposure_next,
@@ -176,7 +183,7 @@ class Monitor:
         opu, calibration = self.opu, self.calibration
         if "alignment" in calibration.groups:
             with calibrating(opu):
-                shift = region.shift_of(calibration.get("alignment/reference"), region.look(opu))
+                shift = region.shift_of(calibration.get("alignment/reference"), region.look(opu, self._shot))
             if shift.moved:
                 raise CalibrationMismatch(
                     f"the camera's region has moved by {shift.x} pixels to the right and {shift.y} down since the "

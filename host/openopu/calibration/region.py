@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from openopu_rtl.protocol import Shot
 
 from ..measure import capture, plain_shot
 from ..opu import Opu
@@ -69,9 +70,9 @@ def reference(opu: Opu, repeats: int = REPEATS) -> Group:
     }
 
 
-def look(opu: Opu) -> NDArray[np.float64]:
+def look(opu: Opu, shot: Shot) -> NDArray[np.float64]:
     """One frame of the reference's pattern, (camera_height, camera_width) DN."""
-    return np.asarray(capture(opu, random_patterns(opu, 1, 4), plain_shot(opu))[0], dtype=np.float64)
+    return np.asarray(capture(opu, random_patterns(opu, 1, 4), shot)[0], dtype=np.float64)
 
 
 def shift_of(reference: NDArray[np.generic], frame: NDArray[np.generic]) -> Shift:

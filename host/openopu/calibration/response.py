@@ -12,12 +12,12 @@ from .. import layout as layouts
 from ..errors import UsageError, whole
 from ..measure import hadamard_matrix, plain_shot
 from ..opu import Opu
-from ..settings import linear_weight
+from ..settings import plane_weights
 from .errors import CalibrationFailed, NotApplicable
 from .file import Group, Quantity
 from .frames import DN, ONE, random_patterns
 from .levels import level_of
-from .shots import all_outputs, complement_shots
+from .shots import all_outputs, pair
 
 Reals = NDArray[np.float64]
 
@@ -44,9 +44,9 @@ def matrix(opu: Opu, repeats: int = REPEATS) -> Group:
     where the noise is as large as the matrix.
     """
     whole(repeats, "repeats", 2)
-    if linear_weight(opu.settings.program) is None:
+    if plane_weights(opu.settings.program) is None:
         raise UsageError("the configured program is not linear in its planes", "matrix", "Configure a linear one")
-    effective, uncertainty = _mode_by_mode(opu, complement_shots(opu), repeats)
+    effective, uncertainty = _mode_by_mode(opu, pair(plain_shot(opu)), repeats)
     return {
         "effective": Quantity(effective.astype(np.float32), DN),
         "uncertainty": Quantity(uncertainty.astype(np.float32), DN),
@@ -116,7 +116,7 @@ def scale(opu: Opu, patterns: int = SCALE_PATTERNS) -> Group:
     row : (outputs,) rms of the effective matrix's row, DN for one unit on one mode
     noise : (outputs,) standard deviation of one projection, DN
     """
-    settings = all_outputs(opu, complement_shots(opu))
+    settings = all_outputs(opu, pair(plain_shot(opu)))
     bits = np.repeat(random_patterns(opu, patterns, 2)[:, None, :], 2, axis=0)
     with opu.using(settings):
         values = opu.project_raw(bits).values.astype(np.int64).reshape(patterns, 2, -1) << settings.shift

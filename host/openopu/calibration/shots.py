@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from openopu_rtl.protocol import Program
+from numpy.typing import NDArray
+from openopu_rtl.protocol import Program, Shot
 from openopu_rtl.protocol.shots import complement
 
-from ..measure import SHOWN, plain_shot
+from ..measure import SHOWN
 from ..opu import Opu
 from ..settings import Settings, lossless
+from .file import Quantity
 
 
 def all_outputs(opu: Opu, program: Program, **changes: int) -> Settings:
@@ -20,6 +22,16 @@ def all_outputs(opu: Opu, program: Program, **changes: int) -> Settings:
     )
 
 
-def complement_shots(opu: Opu) -> Program:
-    """The complement pair of one plane, at the levels and times that the device is set to."""
-    return complement(1).replace(**{n: getattr(plain_shot(opu), n) for n in SHOWN})
+def pair(shot: Shot) -> Program:
+    """The complement pair of one plane, at the levels and times of ``shot``."""
+    return complement(1).replace(**{n: getattr(shot, n) for n in SHOWN})
+
+
+def kept(shot: Shot) -> Quantity:
+    """What light comes in ``shot``, for a file."""
+    return Quantity(np.array([getattr(shot, n) for n in SHOWN], np.int64), "1")
+
+
+def kept_shot(values: NDArray[np.integer]) -> Shot:
+    """Inverse of :func:`kept`."""
+    return Shot(**dict(zip(SHOWN, values.tolist(), strict=True)))

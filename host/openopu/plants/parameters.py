@@ -174,9 +174,11 @@ class MediumParameters(Checked):
         high=16,
     )
     grain_px: float = _parameter(
-        "px", "chosen: diameter of a speckle grain on the sensor in pixels; 1: pixels are independent", 1.0, 64.0
+        "px", "chosen: root of the speckle's correlation area in pixels; 1: pixels are independent", 1.0, 64.0
     )
-    layers: int = _parameter("1", "diffuser: phase masks; two keep the memory effect", 2, 64)
+    layers: int = _parameter(
+        "1", "diffuser: 1: a thin one, with memory effect; from 2 on entries are independent (docs/media.md)", 1, 32
+    )
     oversampling: float = _parameter("1", "diffuser: points of its grid over cells or pixels", 1.0, 1024.0)
     drift_rad_per_exposure: float = _parameter(
         "rad", "measure your medium's; two moments correlate by the cosine of the angle between them", high=math.pi

@@ -14,7 +14,7 @@ from typing import Any
 from openopu_rtl.protocol import Record
 
 import openopu
-from openopu import Encoding, Opu
+from openopu import Encoding, Opu, schemes
 from openopu.calibration import Calibration, MediumDrifted
 from openopu.calibration import load as load_calibration
 from openopu.calibration.monitor import STOP, WARN, Monitor
@@ -22,7 +22,7 @@ from openopu.encoding import KINDS, ROUNDINGS
 from openopu.errors import Interrupted, UsageError
 
 from .checkpoint import RunFolder
-from .config import FEEDBACKS, TrainConfig
+from .config import AUTO, FEEDBACKS, SCHEMES, TrainConfig
 from .data import Dataset, load
 from .feedback import Backpropagation, Feedback, NoFeedback
 from .networks import ACTIVATIONS
@@ -60,9 +60,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=default.feedback,
         help="optical: through the device; ideal: its matrix in floating point; backprop; none: last layer only",
     )
+    add(
+        "--scheme",
+        choices=SCHEMES,
+        default=default.scheme,
+        help="how the device multiplies; auto: complement, of a phase panel phase",
+    )
     add("--encoding", choices=KINDS, default=default.encoding, help="values that an error takes on the modulator")
     add("--rounding", choices=ROUNDINGS, default=default.rounding, help="how errors become such values")
     add("--threshold", type=float, default=default.threshold, help="of the threshold rounding (default: %(default)s)")
+    add("--bits", type=int, default=default.bits, metavar="B", help="of the encoding bits (default: %(default)s)")
     add("--activation", choices=ACTIVATIONS, default=default.activation)
     add("--optimizer", choices=OPTIMISERS, default=default.optimiser)
     add("--learning-rate", type=float, default=default.learning_rate, help="at the beginning (default: %(default)s)")
@@ -157,10 +164,12 @@ def make_feedback(
         return NoFeedback()
     if opu is None:
         raise UsageError("there is no device", f"feedback {config.feedback}", "Give one with --device URL")
-    if config.feedback == "ideal":
-        return IdealFeedback(opu, config.hidden, classes, calibration)
-    encoding = Encoding(config.encoding, config.rounding, config.threshold)
-    return OpticalFeedback(opu, config.hidden, classes, encoding, calibration)
+    encoding = Encoding(config.encoding, config.rounding, config.threshold, config.bits)
+    if calibration:
+        calibration.apply(opu)  # first: a scheme's levels are those behind the level table
+    scheme = schemes.make(None if config.scheme == AUTO else config.scheme, encoding, opu.panel)
+    cls = IdealFeedback if config.feedback == "ideal" else OpticalFeedback
+    return cls(opu, config.hidden, classes, scheme, calibration)
 
 
 def train(
@@ -324,6 +333,7 @@ def summarise(trainer: Trainer, opu: Opu | None, warnings: list[str]) -> dict[st
         "weights_sha256": trainer.weights_sha256(),
         "feedback": trainer.config.feedback,
         "data": trainer.data.name,
+        "scheme": opu.scheme.name if opu and trainer.config.feedback == "optical" else None,
         "seed": trainer.config.seed,
         "warnings": warnings,
     }

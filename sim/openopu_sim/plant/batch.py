@@ -19,7 +19,7 @@ Whole = tuple[Reals, Reals]
 Reduce = Callable[[NDArray[np.uint16]], NDArray[np.int32]]
 """Maps crops (k, crop_height, crop_width) to (k, outputs)."""
 
-GEMM_ELEMENTS = 1 << 22
+GEMM_ELEMENTS = 1 << 23
 """Elements of one product of a batch: large enough for the BLAS's full speed."""
 GEMM_ROWS = 512
 """Most rows of one product: beyond, they bring no speed."""

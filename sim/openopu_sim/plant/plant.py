@@ -58,6 +58,7 @@ class Plant:
         self.noise_seed = noise_seed
         self.clock_hz = clock_hz
         self.modulator = Modulator(parameters.modulator)
+        self.panel = self.modulator.panel
         self.fields = Fields(g, parameters, self.modulator, seed)
         self.cells = self.fields.cells
         self.medium = medium = self.fields.media[0]

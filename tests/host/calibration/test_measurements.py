@@ -88,18 +88,19 @@ def sweep_of(constant, noise, at_once=False):
     waits = np.array([1, *(48_000 >> k for k in range(12))])
     waits.sort()
     x = np.zeros(len(waits)) if at_once else np.exp(-waits / constant)
-    final, linear, square = rng.normal(size=(3, 1, 4, 1, 64)) * 200
+    final, square, other = rng.normal(size=(3, 1, 4, 1, 64)) * 200
+    linear = 0.9 * final + 0.3 * other
     clean = final - linear * x[:, None, None, None] - square * x[:, None, None, None] ** 2
     return settle.Sweep(waits, np.rint(clean + noise * rng.normal(size=(len(waits), 4, 2, 64))).astype(np.int64))
 
 
-@pytest.mark.parametrize("wanted", [100.0, 1000.0, 20_000.0])
+@pytest.mark.parametrize("wanted", [100.0, 1000.0, 12_000.0])
 def test_time_constant_of_a_slow_panel(wanted):
     found = sweep_of(wanted, 10.0)
     constant, error = settle.time_constant(found)
     assert constant == pytest.approx(wanted, rel=0.05)
     assert error < 0.1 * wanted
-    assert found.restless == (wanted == 20_000.0)
+    assert found.restless == (wanted == 12_000.0)
 
 
 def test_a_quick_panel_has_no_time_constant():

@@ -170,3 +170,10 @@ def test_ideal_feedback_takes_the_measured_matrix(made, capsys, tmp_path):
     code, exact = train(capsys, URL, *words)
     assert measured["weights_sha256"] != exact["weights_sha256"]
     assert abs(measured["loss"] - exact["loss"]) < 0.05
+
+
+@pytest.mark.parametrize("scheme", ["anchor", "intensity"])
+def test_it_does_not_depend_on_the_configured_scheme(made, opu, scheme):
+    made.calibration.apply(opu)
+    opu.configure(scheme=scheme, components=64 if scheme == "intensity" else 10, outputs=[3, 1])
+    assert Monitor(opu, made.calibration).verify().correlation == pytest.approx(1, abs=0.01)
