@@ -139,7 +139,8 @@ def named_by_driver(report: dict[str, Any], netlist: dict[str, Any]) -> dict[str
     for name, cell in module["cells"].items():
         pin = re.fullmatch(r"(\w+_clk)(\$\d+)?\.buf\.buf0", name)
         if cell["type"] == "EHXPLLL":
-            drivers |= {bits[0]: f"{name}_{port.lower()}" for port, bits in cell["connections"].items() if bits}
+            outputs = [port for port in cell["connections"] if port.startswith("CLKO") and cell["connections"][port]]
+            drivers |= {cell["connections"][port][0]: f"{name}_{port.lower()}" for port in outputs}
         elif pin and cell["type"] == "TRELLIS_IO":
             drivers |= dict.fromkeys(cell["connections"]["O"], f"{pin[1]}_0__io")
     renamed = {}

@@ -32,6 +32,7 @@ BUILT_IN = {
     "sensor": "openopu.sensor_command",
     "budget": "openopu.budget",
     "selftest": "openopu.selftest.command",
+    "calibrate": "openopu.calibration.command",
 }
 EXIT_FAILURE = 1
 EXIT_USAGE = 2

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from numbers import Real
 from typing import TYPE_CHECKING
@@ -17,6 +19,7 @@ from .errors import LaserDark, UsageError, whole
 from .settings import linear_weight, lossless
 
 if TYPE_CHECKING:
+    from .layout import Layout
     from .opu import Opu
 
 log = logging.getLogger("openopu")
@@ -26,8 +29,17 @@ TARGET_FILL = 0.12
 pixels clip."""
 CALIBRATION_EXPOSURES = 0xF000_0000
 """Exposure IDs from here on are used by measurements, so that they leave those of a run alone."""
+CALIBRATION_SPAN = 1 << 28
+"""A measurement made at a run's exposure i begins at ``CALIBRATION_EXPOSURES`` + i modulo this. Simulated optics counts
+time in exposures, modulo the same, so that a measurement sees the medium as the run does then."""
 CALIBRATION_SEED = 20_240_917
 """Of the typical patterns; fixed, so that a calibration can be repeated."""
+SHOWN = (
+    "frames", "level_on", "level_off", "level_anchor", "level_border", "settle_cycles", "exposure_cycles",
+)  # fmt: skip
+"""Fields of a shot that say what light comes, apart from the plane."""
+BASIS_ROWS = 256
+"""Patterns of a basis that are projected at once."""
 PATTERNS = 4
 ROUNDS = 8
 FILL_TOLERANCE = 0.03
@@ -55,26 +67,47 @@ class ExposureReport:
     warnings: tuple[str, ...]
 
 
-def capture(opu: Opu, pattern: NDArray[np.generic], exposure_cycles: int) -> NDArray[np.uint16]:
-    """See :meth:`openopu.Opu.capture`."""
+@contextlib.contextmanager
+def calibrating(opu: Opu) -> Iterator[None]:
+    """Exposures within the block are a measurement's, beside the run's; afterwards the run goes on with its own IDs."""
+    before = opu.exposure_next
+    opu.exposure_next = CALIBRATION_EXPOSURES + before % CALIBRATION_SPAN
+    try:
+        yield
+    finally:
+        opu.exposure_next = before
+
+
+def plain_shot(opu: Opu, **fields: int) -> Shot:
+    """A shot of plane 0 with the levels and times of the configured program's first one; ``fields`` replace them."""
+    first = opu.settings.program.shots[0]
+    return Shot(**{n: getattr(first, n) for n in SHOWN} | fields)
+
+
+def capture(opu: Opu, patterns: NDArray[np.generic], shot: Shot) -> NDArray[np.uint16]:
+    """Raw frames (patterns, camera_height, camera_width), DN, of ``patterns`` (patterns, modes), one exposure each.
+
+    What does not depend on the pattern is as ``shot`` says. Sensors with more rows than a readout holds are read in
+    several exposures, of the same IDs.
+    """
     geometry = opu.geometry
-    if not np.isin(pattern, (0, 1)).all():
+    bits = np.asarray(patterns)
+    if not np.isin(bits, (0, 1)).all():
         raise UsageError("bits must be 0 or 1", "pattern")
-    shot = Shot(exposure_cycles=exposure_cycles)
-    frame = np.zeros((geometry.camera_height, geometry.camera_width), dtype=np.uint16)
+    frames = np.zeros((len(bits), geometry.camera_height, geometry.camera_width), dtype=np.uint16)
     base = opu.exposure_next
     row = 0
     while row < geometry.camera_height:
         first = min(row, geometry.last_raw_first_row)
         settings = opu.settings.replace(program=Program((shot,)), raw=True, raw_first_row=first, normalise=False)
-        # Every part has the same exposure ID: where noise is keyed by it, the parts are one frame.
+        # Every part has the same exposure IDs: where noise is keyed by them, the parts are one frame.
         with opu.using(settings, exposure_base=base):
-            record = opu.project_raw(pattern.reshape(1, 1, -1))
-        part = record.values[0].reshape(geometry.raw_rows, geometry.camera_width)
-        frame[first : first + geometry.raw_rows] = part
+            record = opu.project_raw(bits[:, None, :])
+        part = record.values.reshape(-1, geometry.raw_rows, geometry.camera_width)
+        frames[:, first : first + geometry.raw_rows] = part
         row = first + geometry.raw_rows
-    opu.exposure_next = base + 1
-    return frame
+    opu.exposure_next = base + len(bits)
+    return frames
 
 
 def hadamard(order: int) -> NDArray[np.float64]:
@@ -96,28 +129,47 @@ def matrix(opu: Opu, measured: bool, repeats: int) -> NDArray[np.float64]:
     if exact is not None and not measured:
         modes = np.asarray(exact(shot), dtype=np.float64)[opu.settings.selection]
         return modes @ opu.layout.matrix()
-    whole(repeats, "repeats", 1)
-    program = complement(1).replace(
-        **{n: getattr(shot, n) for n in ("exposure_cycles", "settle_cycles", "frames")},
-        **{n: getattr(shot, n) for n in ("level_on", "level_off", "level_anchor", "level_border")},
-    )
-    bits, shift = lossless(program, opu.geometry, normalise=opu.settings.normalise)
-    basis = hadamard(opu.components)
-    columns = basis[:, : opu.components]
-    planes = opu.layout.expand(columns > 0)[:, None, :]
-    total = np.zeros((len(opu.settings.selection), opu.components))
-    settings = opu.settings.replace(program=program, bits=bits, shift=shift, banks=1)
-    with opu.using(settings, exposure_base=CALIBRATION_EXPOSURES):
-        for _ in range(repeats):
-            total += (opu.project_raw(planes).values.T * 2.0**shift) @ columns / len(basis)
-    return total / repeats
+    program = complement(1).replace(**{n: getattr(shot, n) for n in SHOWN})
+    with calibrating(opu):
+        return hadamard_matrix(opu, opu.layout, program, whole(repeats, "repeats", 1))[0]
+
+
+def hadamard_matrix(
+    opu: Opu, layout: Layout, program: Program, repeats: int, banks: int = 1
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What ``program``, linear in the signs of its one plane, makes of each component: from a Hadamard basis.
+
+    Every pattern is shown ``repeats`` times in a row. Each entry is the mean of all patterns' results, each with its
+    sign, so that all entries of a row have the same standard error.
+
+    Returns
+    -------
+    matrix : (outputs x banks, components of the layout), DN for one unit
+    uncertainty : (outputs x banks,) standard error of each entry of the row, DN; NaN for a single repeat
+    """
+    bits, shift = lossless(program, opu.geometry, banks=banks, normalise=opu.settings.normalise)
+    basis = hadamard(layout.components)
+    columns = basis[:, : layout.components]
+    rows = len(opu.settings.selection) * banks
+    total, squares = np.zeros((rows, layout.components)), np.zeros(rows)
+    settings = opu.settings.replace(program=program, bits=bits, shift=shift, banks=banks)
+    with opu.using(settings):
+        for start in range(0, len(basis), BASIS_ROWS):
+            signs = columns[start : start + BASIS_ROWS]
+            planes = np.repeat(layout.expand(signs > 0)[:, None, :], repeats, axis=0)
+            values = opu.project_raw(planes).values.reshape(len(signs), repeats, -1) * 2.0**shift
+            total += values.mean(axis=1).T @ signs
+            if repeats > 1:
+                squares += values.var(axis=1, ddof=1).sum(axis=0)
+    uncertainty = np.sqrt(squares / repeats) / len(basis) if repeats > 1 else np.full(rows, np.nan)
+    return total / len(basis), uncertainty
 
 
 def monitor_reference(opu: Opu, projections: int) -> int:
     """See :meth:`openopu.Opu.refer_monitor`; does not configure anything itself."""
     settings = opu.settings.replace(monitors=True, normalise=False)
     planes = np.zeros((projections, settings.program.planes, opu.geometry.modes), dtype=np.bool_)
-    with opu.using(settings, exposure_base=CALIBRATION_EXPOSURES):
+    with calibrating(opu), opu.using(settings):
         record = opu.project_raw(planes)
     assert record.monitors is not None
     reference = round(float(record.monitors.mean()))
@@ -137,36 +189,32 @@ def expose_to(opu: Opu, target_fill: float) -> ExposureReport:
     rows = slice(geometry.crop_y, geometry.crop_y + geometry.crop_height)
     columns = slice(geometry.crop_x, geometry.crop_x + geometry.crop_width)
     patterns = generator((CALIBRATION_SEED,)).random((PATTERNS, geometry.modes)) < 0.5
-    before = opu.exposure_next
 
     def measure(cycles: int) -> tuple[float, float]:
-        opu.exposure_next = CALIBRATION_EXPOSURES
-        crops = np.stack([opu.capture(p, cycles)[rows, columns] for p in patterns])
+        with calibrating(opu):
+            crops = capture(opu, patterns, plain_shot(opu, exposure_cycles=cycles))[:, rows, columns]
         return float(crops.mean()), float((crops >= full).mean())
 
     longest = int(MAX_EXPOSURE_S * clock)
     warnings: list[str] = []
-    try:
-        # Black level: the shortest exposure there is. A pixel cannot tell it from a background of one cycle.
-        black, _ = measure(1)
-        cycles = min(max(opu.exposure_cycles, 1), longest)
-        for _ in range(ROUNDS):
-            mean, clipped = measure(cycles)
-            fill = (mean - black) / full
-            if abs(fill / target_fill - 1) < FILL_TOLERANCE:
-                break
-            # Clipped frames say too little: step down; dark ones too: step up.
-            factor = target_fill / fill if fill > 0 else 16.0
-            factor = min(max(factor, 1 / 16), 16.0)
-            proposed = min(max(round(cycles * factor), 1), longest)
-            if proposed == cycles:
-                break
-            cycles = proposed
-        else:
-            mean, clipped = measure(cycles)
-            fill = (mean - black) / full
-    finally:
-        opu.exposure_next = before
+    # Black level: the shortest exposure there is. A pixel cannot tell it from a background of one cycle.
+    black, _ = measure(1)
+    cycles = min(max(opu.exposure_cycles, 1), longest)
+    for _ in range(ROUNDS):
+        mean, clipped = measure(cycles)
+        fill = (mean - black) / full
+        if abs(fill / target_fill - 1) < FILL_TOLERANCE:
+            break
+        # Clipped frames say too little: step down; dark ones too: step up.
+        factor = target_fill / fill if fill > 0 else 16.0
+        factor = min(max(factor, 1 / 16), 16.0)
+        proposed = min(max(round(cycles * factor), 1), longest)
+        if proposed == cycles:
+            break
+        cycles = proposed
+    else:
+        mean, clipped = measure(cycles)
+        fill = (mean - black) / full
     if fill < DARK_FILL:
         message = f"frames are dark: mean fill {fill:.3f} at {cycles / clock * 1e6:.1f} us"
         if fill <= 0 and not opu.allow_dark:

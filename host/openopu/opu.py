@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from openopu_rtl.protocol import Program, Record
+from openopu_rtl.protocol import Program, Record, Shot
 from openopu_rtl.protocol.shots import complement
 
 from . import layout as layouts
@@ -239,7 +239,9 @@ class Opu(OpenedDevice):
         cycles = self._exposure_cycles if exposure_cycles is None else exposure_cycles
         if bits.shape != (self.geometry.modes,):
             raise UsageError(f"expected ({self.geometry.modes},), got {bits.shape}", "pattern", "One bit for each mode")
-        return measure.capture(self, bits, whole(cycles, "exposure_cycles", 1, MOST_CYCLES))
+        shot = Shot(exposure_cycles=whole(cycles, "exposure_cycles", 1, MOST_CYCLES))
+        frame: NDArray[np.uint16] = measure.capture(self, bits[None], shot)[0]
+        return frame
 
     def matrix(self, *, measured: bool = False, repeats: int = 1) -> NDArray[np.float64]:
         """The effective matrix G, (outputs, components) in DN for one unit of error: ``y ~= errors @ G.T``.

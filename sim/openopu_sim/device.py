@@ -32,7 +32,7 @@ from openopu_rtl.protocol.registers import PLANT_SOURCES
 from .bench.process import Simulation
 from .bench.settings import CAMERA_CLOCK_HZ, CLOCK_HZ, LINKS_PLAYED, SIMULATORS, SLM_CLOCK_HZ, BenchSettings
 from .options import KEYS, geometry_of, plant_options, plant_source_of, sensor_of
-from .plant.medium import refuse_too_large
+from .plant.media import refuse_too_large
 
 BENCH_KEYS = (
     "link",

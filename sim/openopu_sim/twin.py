@@ -67,7 +67,7 @@ def open_twin(url: DeviceUrl) -> Device:
         arms_itself=source != "chip",
         plant_source=PLANT_SOURCES[source],
         realtime=False,
-        exact_matrix=twin.exact_matrix,
+        exact_matrix=twin.exact_matrix if plant.pair_is_linear else None,
     )
 
 

@@ -122,7 +122,10 @@ class TwinDevice:
 
     def exact_matrix(self, shot: Shot) -> NDArray[np.floating]:
         """See :attr:`openopu.device.Device.exact_matrix`."""
-        return self.plant.effective_matrix(illumination(shot, self.registers), self.registers["laser_power"])
+        registers = self.registers
+        return self.plant.effective_matrix(
+            illumination(shot, registers), registers["laser_power"], registers["exposure_next"]
+        )
 
     def _packet(self, encoded: bytes) -> bytes:
         try:

@@ -104,6 +104,7 @@ def illumination(shot: Shot, registers: Registers, blank: bool = False) -> Illum
         int(table[shot.level_anchor]),
         int(table[shot.level_border]),
         shot.exposure_cycles,
+        shot.settle_cycles,
     )
 
 
@@ -221,7 +222,7 @@ def _expose_frames(
                 table=table,
             )
             frame, monitors[b, s] = plant.expose_frame(
-                levels, (first + s) & WORD, entry.shot.exposure_cycles, laser_code
+                levels, (first + s) & WORD, entry.shot.exposure_cycles, laser_code, entry.shot.settle_cycles
             )
             binned[b, s] = binner.model(g, frame)
         pixels[b] = frame[rows].ravel()

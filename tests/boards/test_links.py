@@ -240,18 +240,21 @@ def test_the_clocks_of_each_link_are_judged():
     nets = {"ft": "$glbnet$link_clk.buf.i", "usb": "$glbnet$link.device.usb_clk", "usb_io": "$glbnet$a.async_ff_clk"}
     cells = {
         "link_clk$7.buf.buf0": {"type": "TRELLIS_IO", "connections": {"B": [9], "O": [1]}},
-        "pll_usb": {"type": "EHXPLLL", "connections": {"CLKOP": [3], "CLKOS": [2], "RST": []}},
+        "pll_sync": {"type": "EHXPLLL", "connections": {"CLKOP": [5], "CLKI": [6]}},
+        "pll_usb": {"type": "EHXPLLL", "connections": {"CLKOP": [3], "CLKOS": [2], "CLKI": [5], "RST": []}},
     }
     names = {net.removeprefix("$glbnet$"): {"bits": [k + 1]} for k, net in enumerate(nets.values())}
-    netlist = {"modules": {NAME: {"cells": cells, "netnames": names | {"else": {"bits": [4]}}}}}
-    wanted = DOMAINS[Link.FT245SYNC] | DOMAINS[Link.USB]
+    names |= {"else": {"bits": [4]}, "clk": {"bits": [5]}}
+    nets |= {"sync": "$glbnet$clk"}
+    netlist = {"modules": {NAME: {"cells": cells, "netnames": names}}}
+    wanted = DOMAINS[Link.FT245SYNC] | DOMAINS[Link.USB] | {"sync": 50_000_000}
     report = {
         "fmax": {nets[name]: {"achieved": 50.0, "constraint": hz / 1e6} for name, hz in wanted.items()},
         "critical_paths": [{"from": "<async>", "to": f"posedge {nets['ft']}", "path": [{"delay": 7.5}]}],
     }
     found = _clocks(named_by_driver(report, netlist), wanted)
     assert found["ft"]["pins_in_ns"] == 7.5
-    assert {name: c["met"] for name, c in found.items()} == {"ft": False, "usb_io": True, "usb": True}
+    assert {name: c["met"] for name, c in found.items()} == {"ft": False, "usb_io": True, "usb": True, "sync": True}
 
 
 def test_which_board_has_which_link():

@@ -10,10 +10,9 @@ from openopu.errors import UsageError
 from openopu_rtl import binner, expander
 from openopu_rtl.protocol import Geometry
 from openopu_sim.plant import DMD, PHASE, Illumination, Plant
-from openopu_sim.plant import medium as medium_module
 from openopu_sim.plant.camera import Camera
 from openopu_sim.plant.cells import Cells
-from openopu_sim.plant.medium import EXACT_BELOW
+from openopu_sim.plant.media import EXACT_BELOW, memory
 from openopu_sim.plant.noise import NoiseStreams
 
 SMALL = Geometry.fitting(64, 64)
@@ -78,8 +77,8 @@ def test_a_batch_larger_than_one_product_is_the_same(monkeypatch):
     planes = np.random.default_rng(1).integers(0, 2, (9, 2, SMALL.modes)).astype(np.uint8)
     shots = [illumination(*s) for s in SHOTS]
     want, _ = batch(plant, planes, shots, range(0, 90, 10))
-    monkeypatch.setattr("openopu_sim.plant.plant.GEMM_ROWS", 4)
-    monkeypatch.setattr("openopu_sim.plant.plant.CHUNK_PIXELS", 1)
+    monkeypatch.setattr("openopu_sim.plant.batch.GEMM_ROWS", 4)
+    monkeypatch.setattr("openopu_sim.plant.batch.CHUNK_PIXELS", 1)
     got, _ = batch(plant, planes, shots, range(0, 90, 10))
     np.testing.assert_array_equal(got, want)
 
@@ -87,7 +86,7 @@ def test_a_batch_larger_than_one_product_is_the_same(monkeypatch):
 def test_field_is_that_of_exact_integer_arithmetic():
     plant = Plant(ASKEW, noise=False)
     levels = np.random.default_rng(2).integers(0, 256, (ASKEW.slm_height, ASKEW.slm_width)).astype(np.uint8)
-    sums = plant.cells.sums(plant.modulator.amplitudes(levels))
+    (sums,) = plant.fields.of_frame(levels)[1]
     assert sums.sum() == (levels >= 128).sum()
     for part in (plant.medium.real, plant.medium.imag):
         exact = sums.astype(np.int64) @ part.astype(np.int64)
@@ -127,7 +126,7 @@ def test_entries_lose_bits_where_sums_would_not_be_exact(caplog):
 
 
 def test_a_medium_too_large_for_the_machine_is_refused(monkeypatch):
-    monkeypatch.setattr(medium_module, "MEMORY_SHARE", 1e-9)
+    monkeypatch.setattr(memory, "MEMORY_SHARE", 1e-9)
     with pytest.raises(UsageError, match=r"GiB.*Take fewer modes"):
         Plant(SMALL)
 

@@ -6,14 +6,14 @@ import dataclasses
 
 import pytest
 from openopu.errors import UrlError, UsageError
+from openopu.plants import TABLES
 from openopu.url import DeviceUrl
 from openopu_rtl.protocol import Geometry
 from openopu_rtl.protocol.geometry import PRESETS
 from openopu_sim.device import settings_of
 from openopu_sim.options import geometry_of, parameters_of, plant_from_options, plant_options
 from openopu_sim.plant import DMD, NAMED, PHASE, Plant, PlantFileError, dumps, load, save
-from openopu_sim.plant import medium as medium_module
-from openopu_sim.plant.parameters import TABLES
+from openopu_sim.plant.media import memory
 
 
 @pytest.mark.parametrize("name", list(NAMED))
@@ -28,6 +28,13 @@ def test_every_parameter_has_unit_and_source():
             assert f.metadata["unit"]
             assert f.metadata["source"]
             assert f.default is dataclasses.MISSING, "an unknown is a required parameter"
+
+
+def test_a_file_keeps_any_path(tmp_path):
+    path = '"quoted" \\ \u00b5m.h5'
+    medium = dataclasses.replace(DMD.medium, kind="measured", file=path)
+    save(tmp_path / "p.toml", dataclasses.replace(DMD, medium=medium))
+    assert load(tmp_path / "p.toml").medium == medium
 
 
 def test_the_named_camera_is_derived_from_its_figures():
@@ -53,6 +60,12 @@ def change(text: str, old: str, new: str) -> str:
         ("entry_bits = 12", "entry_bits = 12.5", r"\[medium\] entry_bits must be an integer"),
         ("entry_bits = 12", "entry_bits = 30", r"entry_bits = 30 is out of range.*at most 16"),
         ('kind = "binary"', 'kind = "grey"', r"\[modulator\] kind = 'grey' is not known.*binary, phase"),
+        ("levels = 2\n", "", r"\[modulator\] lacks levels"),
+        ("levels = 2\n", "levels = 4\n", r"levels = 4 means nothing to a binary panel.*levels = 2"),
+        ('kind = "dense"', 'kind = "fog"', r"kind = 'fog' is not known.*dense, counter, diffuser, measured"),
+        ('kind = "dense"', 'kind = "measured"', r"kind = 'measured' with file = ''.*Name a calibration file"),
+        ('file = ""', "file = 3", r"file must be a text, not 3"),
+        ("grain_px = 1.0", "grain_px = 0.5", r"\[medium\] grain_px = 0.5 is out of range.*at least 1"),
         ("[photodiode]", "[diode]", r"unknown table \[diode\]"),
         ("[laser]", "[laser", r"no TOML"),
     ],
@@ -126,8 +139,8 @@ def test_sizes_that_no_machine_holds_are_refused_at_once(query, monkeypatch):
     def fail(*_):
         raise AssertionError("something was allocated")
 
-    monkeypatch.setattr(medium_module, "MEMORY_SHARE", 1e-4)
-    monkeypatch.setattr("openopu_sim.plant.plant.Cells", fail)
+    monkeypatch.setattr(memory, "MEMORY_SHARE", 1e-4)
+    monkeypatch.setattr("openopu_sim.plant.fields.Cells", fail)
     with pytest.raises(UsageError, match=r"GiB.*Take fewer modes"):
         Plant(geometry_of(url(query)))
     with pytest.raises(UsageError, match=r"GiB.*Take fewer modes"):

@@ -15,7 +15,7 @@ class Prompt:
         self.shape = (g.camera_height, g.camera_width)
         self.seen = [10] * self.LAG
 
-    def expose_frame(self, levels, exposure_id, exposure_cycles, laser_code):
+    def expose_frame(self, levels, exposure_id, exposure_cycles, laser_code, settle_cycles):
         self.seen.append(200 if (levels > 0).sum() >= 16 else 10)
         return np.full(self.shape, self.seen.pop(0), np.uint16), self.monitor_reading(exposure_id, laser_code)
 

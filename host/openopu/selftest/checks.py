@@ -13,6 +13,8 @@ from openopu_rtl.protocol.packets import RECORD_FLAGS
 from openopu_rtl.protocol.registers import PLANT_SOURCES, TRIP_CAUSES
 
 from .. import compare
+from ..calibration import CalibrationFailed
+from ..calibration import settle as settling
 from ..encoding import generator
 from ..errors import DeviceError, DeviceRefused, ProjectionFailed
 from ..opu import Opu
@@ -29,18 +31,8 @@ LINK_PACKETS = 50
 """Requests of each kind that the link check sends, one at a time."""
 WRITE_WORDS = 1024
 """Words of one of its writes, in several packets."""
-SETTLED = 0.99
-"""Share of the final change of the frame at which a pattern counts as settled."""
 TRIALS = 16
 """Random programs of the datapath check."""
-SETTLE_STEPS = 12
-SETTLE_REPEATS = 4
-SETTLE_LONGEST_S = 0.05
-"""Longest wait: longer than the slowest liquid crystal takes (1/32 s, see ``modulators.LCOS_SETTLE_S``)."""
-SETTLE_LONGEST_SIMULATED_S = 0.001
-"""The same where every clock is computed, and panels settle at once."""
-SLOT_MARGIN_CYCLES = 64
-"""Between the longest wait and the end of a pattern that the panel itself ends."""
 SHORT_HEARTBEAT_S = 0.02
 """Heartbeat of the trip check; the exposure that outlasts it is three times as long."""
 
@@ -173,50 +165,30 @@ def settle(opu: Opu) -> Check:
     given as a share of its change after the longest wait.
     """
     name = "settle"
-    g, clock = opu.geometry, opu.identity.clock_hz
-    exposure = max(1, opu.exposure_cycles // 4)
-    bits = generator((SEED, 2)).random(g.modes) < 0.5
-    longest = round((SETTLE_LONGEST_S if opu._session.realtime else SETTLE_LONGEST_SIMULATED_S) * clock)
-    if slot := opu.registers(["cycles_slm_slot"])["cycles_slm_slot"]:
-        longest = min(longest, slot - exposure - SLOT_MARGIN_CYCLES)
-        if longest < 1 << SETTLE_STEPS // 2:
-            return left_out(name, f"the panel shows a pattern for {slot} cycles only: no time to wait in")
-    waits = sorted({1, *(longest >> k for k in range(SETTLE_STEPS))})
-    response = []
-    for wait in waits:
-        # The complement first, well settled, so that every mode switches; its frame goes to the other bank.
-        before = Shot(invert=True, bank=1, exposure_cycles=exposure, settle_cycles=longest)
-        after = Shot(bank=0, exposure_cycles=exposure, settle_cycles=wait)
-        settings = opu.settings.replace(
-            program=Program((before, after)), selection=np.arange(g.outputs), banks=2, bits=16, shift=0
-        )
-        with opu.using(settings):
-            values = opu.project_raw(np.repeat(bits[None, None, :], SETTLE_REPEATS, axis=0)).values
-        response.append(values[:, 0::2] - values[:, 1::2])
-    final = response[-1].mean(axis=0)
-    power = float(final @ final)
-    if not power:
-        return failed(name, "the frames do not depend on the pattern", "Check the light's way and the exposure")
-    shares = np.array([r @ final / power for r in response])
-    share = shares.mean(axis=1).tolist()
-    # Noise of the means; the reference is as noisy as they are.
-    noise = float(shares.std(axis=1, ddof=1).mean() / np.sqrt(SETTLE_REPEATS))
-    allowed = max(1 - SETTLED, 5 * noise)
-    settled = next(w for i, w in enumerate(waits) if all(abs(1 - s) <= allowed for s in share[i:]) or w == longest)
+    clock, exposure = opu.identity.clock_hz, settling.exposure_of(opu)
+    longest = settling.longest_wait(opu, exposure)
+    if not longest:
+        slot = opu.registers(["cycles_slm_slot"])["cycles_slm_slot"]
+        return left_out(name, f"the panel shows a pattern for {slot} cycles only: no time to wait in")
+    try:
+        found = settling.sweep(opu, longest, exposure)
+    except CalibrationFailed as error:
+        return failed(name, error.what, error.next_step)
+    settled_us = found.settled_cycles / clock * 1e6
     figures = {
-        "settle_us": [w / clock * 1e6 for w in waits],
-        "share": share,
-        "noise": noise,
-        "settled_us": settled / clock * 1e6,
+        "settle_us": (found.waits / clock * 1e6).tolist(),
+        "share": found.share.tolist(),
+        "noise": found.noise,
+        "settled_us": settled_us,
     }
-    if settled == longest:
+    if found.restless:
         return failed(
             name,
             f"the pattern still changes after {longest / clock * 1e3:.0f} ms",
             "Give the shots more video frames (`frames`), or look for vibration and drift",
             **figures,
         )
-    return passed(name, f"settled to {1 - allowed:.1%} after {settled / clock * 1e6:.1f} us", **figures)
+    return passed(name, f"settled to {1 - found.allowed:.1%} after {settled_us:.1f} us", **figures)
 
 
 def interlock(opu: Opu) -> Check:

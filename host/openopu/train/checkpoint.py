@@ -7,8 +7,6 @@ pickled objects, so that reading one runs no code.
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import hashlib
 import io
 import json
@@ -21,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openopu.errors import OpenopuError
+from openopu.files import why_not_written, write_whole
 from openopu.lock import LOCK_FILE, try_lock
 
 CHECKPOINT_FILE = "checkpoint.npz"
@@ -46,38 +45,15 @@ def array_sha256(arrays: dict[str, NDArray[Any]]) -> str:
 
 def write_atomic(path: Path, content: bytes) -> None:
     """Write ``content`` to ``path`` whole, or leave what was there. Raises :class:`CheckpointError`."""
-    part = path.with_name(f".{path.name}.part")
     try:
-        with open(part, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-        _sync_folder(path.parent)
+        write_whole(path, content)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
         raise CheckpointError(f"cannot write {path}: {_reason(error)}") from error
 
 
-def _sync_folder(folder: Path) -> None:
-    # The rename itself must reach the disk. Windows cannot open folders and does this by itself.
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _reason(error: OSError) -> str:
-    kept = "; what was saved before is untouched, repeat the command with --resume afterwards"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return f"no space left ({error.strerror}): free some{kept}"
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"not allowed ({error.strerror}): take a folder that you may write, or change its permissions{kept}"
-    return f"{error.strerror or error}{kept}"
+    kept = "what was saved before is untouched, repeat the command with --resume afterwards"
+    return f"{why_not_written(error)}; {kept}"
 
 
 class RunFolder:

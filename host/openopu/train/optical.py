@@ -12,7 +12,7 @@ from openopu_rtl.protocol import Record
 from openopu import Encoding, Opu, Pending
 from openopu.encoding import generator
 from openopu.errors import DeviceError
-from openopu.measure import CALIBRATION_EXPOSURES, ExposureReport
+from openopu.measure import ExposureReport, calibrating
 
 from .checkpoint import CheckpointError
 from .feedback import Array, Key, MatrixFeedback, gains
@@ -23,8 +23,6 @@ uncertain by about 1/sqrt(2 R) where all outputs share a row's norm, as they do:
 learning rate notices."""
 PROBE_KEY = (0x0F3B,)
 """Of those vectors: the same for every run, so that a resumed one can compare."""
-PROBE_EXPOSURES = CALIBRATION_EXPOSURES + 0x0100_0000
-"""Exposure IDs of the probe: outside those of runs and of the other measurements."""
 SAME_MEDIUM = 0.9
 """Correlation of the probe's feedback now and at the run's beginning below which the medium counts as another.
 Another medium has 0, the same one with 35 % noise on both 0.89; the run itself is at 0.99 and more."""
@@ -105,12 +103,8 @@ class OpticalFeedback:
 
     def _measure_probe(self) -> Array:
         signs = np.where(generator(PROBE_KEY).random((PROBE_ROWS, self._classes)) < 0.5, -1.0, 1.0)
-        before = self._opu.exposure_next
-        self._opu.exposure_next = PROBE_EXPOSURES
-        try:
+        with calibrating(self._opu):
             return self._opu.project(signs, PROBE_KEY)
-        finally:
-            self._opu.exposure_next = before
 
     def submit(self, errors: Array, key: Key) -> None:
         pending = self._opu.submit(errors, key)

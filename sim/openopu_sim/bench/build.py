@@ -72,8 +72,9 @@ def program(settings: BenchSettings, netlist_path: Path | None = None) -> Path:
     Raises :class:`BuildError`.
     """
     source = netlist_path or netlist(settings.geometry, settings.clock_hz)
+    foreign = ["-DOPENOPU_FOREIGN"] if netlist_path else []
     if settings.simulator == "icarus":
-        return _icarus(source, settings)
+        return _icarus(source, settings, foreign)
     waves = Path(settings.waves).suffix
     trace = {".fst": ["--trace-fst"], ".vcd": ["--trace-vcd"]}.get(waves, [])
     hdl = sorted((HERE / "hdl").glob("*.v"))
@@ -82,7 +83,7 @@ def program(settings: BenchSettings, netlist_path: Path | None = None) -> Path:
         TOP,
         [HERE / "bench.vlt", HERE / "netlist.vlt", *hdl, source],
         HERE / "cpp" / "main.cpp",
-        ["--vpi", *trace],
+        ["--vpi", *trace, *foreign],
         parameters,
         cocotb_link=True,
     )
@@ -150,8 +151,8 @@ def verilate(
     return cache.obtain(top, key, make) / "simulation"
 
 
-def _icarus(source: Path, settings: BenchSettings) -> Path:
-    arguments = ["-g2005", "-DOPENOPU_HDL_CLOCKS", "-s", TOP]
+def _icarus(source: Path, settings: BenchSettings, options: Sequence[str]) -> Path:
+    arguments = ["-g2005", "-DOPENOPU_HDL_CLOCKS", *options, "-s", TOP]
     arguments += [f"-P{TOP}.{name}={value}" for name, value in settings.parameters.items()]
     sources = [*sorted((HERE / "hdl").glob("*.v")), source]
     if settings.waves:

@@ -17,7 +17,7 @@ class Canned:
         self.frame = pixels.astype(np.uint16).reshape(g.camera_height, g.camera_width)
 
     def expose_frame(
-        self, levels: NDArray[np.uint8], exposure_id: int, exposure_cycles: int, laser_code: int
+        self, levels: NDArray[np.uint8], exposure_id: int, exposure_cycles: int, laser_code: int, settle_cycles: int
     ) -> tuple[NDArray[np.uint16], int]:
         return self.frame, self.monitor_reading(exposure_id, laser_code)
 

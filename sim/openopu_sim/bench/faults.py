@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -105,7 +106,12 @@ class Faults:
     @classmethod
     def parse(cls, text: str) -> Faults:
         """Read a schedule. Raises :class:`openopu.errors.UsageError`."""
-        return cls([_parse_one(part) for part in text.split(",") if part])
+        faults = [_parse_one(part) for part in text.split(",") if part]
+        for exposure, count in Counter(fault.exposure for fault in faults).items():
+            if count > 1:
+                name = "*" if exposure is None else exposure
+                raise UsageError(f"exposure `{name}` has {count} faults", "fault", "Give each one, and `*` one")
+        return cls(faults)
 
     def at(self, exposure: int) -> Fault | None:
         """The fault of this exposure; one of its own happens once, so the exposure repeated is whole."""

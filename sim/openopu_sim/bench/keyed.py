@@ -20,7 +20,7 @@ class Keyed:
         self._bits = g.pixel_bits
 
     def expose_frame(
-        self, levels: NDArray[np.uint8], exposure_id: int, exposure_cycles: int, laser_code: int
+        self, levels: NDArray[np.uint8], exposure_id: int, exposure_cycles: int, laser_code: int, settle_cycles: int
     ) -> tuple[NDArray[np.uint16], int]:
         key = zlib.crc32(levels.tobytes()) << 32 | exposure_id
         # A multiplicative hash of (key, pixel): its upper bits are as good as random.

@@ -67,7 +67,7 @@ class LawBroken(Exception):
 
 class PlantLike(Protocol):
     def expose_frame(
-        self, levels: NDArray[np.uint8], exposure_id: int, exposure_cycles: int, laser_code: int
+        self, levels: NDArray[np.uint8], exposure_id: int, exposure_cycles: int, laser_code: int, settle_cycles: int
     ) -> tuple[NDArray[np.uint16], int]: ...
 
     def monitor_reading(self, exposure_id: int | None, laser_code: int) -> int: ...
@@ -82,7 +82,7 @@ class NoOptics:
         self._temperature = temperature
 
     def expose_frame(
-        self, levels: NDArray[np.uint8], exposure_id: int, exposure_cycles: int, laser_code: int
+        self, levels: NDArray[np.uint8], exposure_id: int, exposure_cycles: int, laser_code: int, settle_cycles: int
     ) -> tuple[NDArray[np.uint16], int]:
         raise LawBroken(f"exposure {exposure_id} triggered the camera, whose light is simulated")
 
@@ -221,7 +221,7 @@ class Bench:
         code = self._laser_code(laser_on)
         height, width = self._shape
         levels = np.frombuffer(os.pread(self._levels, height * width, 0), dtype=np.uint8).reshape(self._shape)
-        frame, _ = self.plant.expose_frame(levels, exposure, cycles, code)
+        frame, _ = self.plant.expose_frame(levels, exposure, cycles, code, signals.get("exposed_settle"))
         os.pwrite(self._frame, frame.astype(">u2").tobytes(), 0)
         signals.put("ahead_light", self.plant.monitor_reading((exposure + 1) & 0xFFFFFFFF, code))
         if code != self._ahead_code:

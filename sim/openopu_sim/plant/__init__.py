@@ -1,7 +1,6 @@
 """The plant: what stands between the panel's pins and the camera's, as a physical model in SI units."""
 
-from .chip import ChipPlant
-from .parameters import (
+from openopu.plants import (
     DMD,
     NAMED,
     PHASE,
@@ -17,7 +16,10 @@ from .parameters import (
     load,
     save,
 )
-from .plant import Illumination, Plant
+
+from .chip import ChipPlant
+from .light import Illumination
+from .plant import Plant
 
 __all__ = [
     "DMD",

@@ -13,7 +13,8 @@ from openopu_rtl.protocol import Geometry
 
 
 class Cells:
-    """Attributes: ``count``; ``order`` (count,) raster index of each cell, the signal's modes first, in their order."""
+    """Attributes: ``shape`` (down, across); ``count``; ``order`` (count,) raster index of each cell, the signal's modes
+    first, in their order."""
 
     def __init__(self, geometry: Geometry) -> None:
         g, k = geometry, geometry.macropixel
@@ -21,6 +22,7 @@ class Cells:
         self._columns = _membership(g.slm_width, g.signal_x % k, k)
         self._rows = _membership(g.slm_height, g.signal_y % k, k)
         across, down = self._columns.shape[1], self._rows.shape[1]
+        self.shape: tuple[int, int] = (down, across)
         self.count = across * down
         first_x, first_y = -(-g.signal_x // k), -(-g.signal_y // k)
         raster = np.arange(self.count).reshape(down, across)

@@ -10,7 +10,7 @@ from openopu_rtl import chip_medium, panel_probe
 from openopu_rtl.protocol import Geometry
 from openopu_rtl.protocol.patterns import LIT_FROM
 
-from .plant import Illumination
+from .light import Illumination
 
 Reals = NDArray[np.float32]
 
@@ -29,9 +29,14 @@ class ChipPlant:
         self._all: tuple[Reals, Reals] = (self._parts[0].sum(axis=1), self._parts[1].sum(axis=1))
 
     def expose_frame(
-        self, levels: NDArray[np.uint8], exposure_id: int, exposure_cycles: int, laser_code: int
+        self,
+        levels: NDArray[np.uint8],
+        exposure_id: int,
+        exposure_cycles: int,
+        laser_code: int,
+        settle_cycles: int = 0,
     ) -> tuple[NDArray[np.uint16], int]:
-        """Frame and photodiode reading, as of :meth:`Plant.expose_frame`; ID and laser do not matter."""
+        """Frame and photodiode reading, as of :meth:`Plant.expose_frame`; only pattern and exposure matter."""
         modes = panel_probe.model(self.geometry, levels)[0]
         lit = (modes >= LIT_FROM).astype(np.float32)
         values = self._values(self._parts[0] @ lit, self._parts[1] @ lit, exposure_cycles)
@@ -78,7 +83,9 @@ class ChipPlant:
         energy = real.astype(np.int64) ** 2 + imag.astype(np.int64) ** 2
         return np.asarray(chip_medium.pixels(self.geometry, energy, exposure_cycles))
 
-    def effective_matrix(self, shot: Illumination, laser_code: int) -> NDArray[np.float64]:
+    pair_is_linear = True
+
+    def effective_matrix(self, shot: Illumination, laser_code: int, exposure_id: int = 0) -> NDArray[np.float64]:
         """As :meth:`Plant.effective_matrix`: ``Re(conj(r) T)``, with ``r`` the field of all modes lit."""
         g = self.geometry
         on, off = int(shot.level_on >= LIT_FROM), int(shot.level_off >= LIT_FROM)

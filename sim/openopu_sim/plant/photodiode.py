@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from .parameters import PhotodiodeParameters
+import math
+
+from openopu.plants import PhotodiodeParameters
 
 ADC_FULL_SCALE = 4095
 """Largest reading of the 12-bit ADC."""
+ELEMENTARY_CHARGE_C = 1.602176634e-19
+"""Exact (SI, 2019)."""
 
 
 class Photodiode:
@@ -13,6 +17,19 @@ class Photodiode:
         self.parameters = parameters
 
     def reading(self, power_w: float, draw: float = 0.0) -> int:
-        """Reading in DN at a laser power; ``draw`` is a standard normal deviate of the reading's noise."""
-        value = power_w / self.parameters.full_scale_w * ADC_FULL_SCALE + self.parameters.noise_rms_dn * draw
+        """Reading in DN at a laser power; ``draw`` is a standard normal deviate of the reading's noise, whose
+        variance is that of the electronics and of the photocurrent's shot noise together."""
+        p = self.parameters
+        share = power_w / p.full_scale_w
+        noise = math.hypot(p.noise_rms_dn, self.shot_noise_dn(share))
+        value = share * ADC_FULL_SCALE + p.offset_dn + noise * draw
         return min(max(round(value), 0), ADC_FULL_SCALE)
+
+    def shot_noise_dn(self, share: float) -> float:
+        """Rms of shot noise in DN at a share of full scale: ``sqrt(2 q I B)`` of the photocurrent I."""
+        p = self.parameters
+        return (
+            math.sqrt(2 * ELEMENTARY_CHARGE_C * p.full_scale_a * share * p.bandwidth_hz)
+            / p.full_scale_a
+            * (ADC_FULL_SCALE)
+        )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .parameters import ThermometerParameters
+from openopu.plants import ThermometerParameters
+
 from .photodiode import ADC_FULL_SCALE
 
 

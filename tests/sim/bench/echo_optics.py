@@ -13,7 +13,7 @@ class Echo:
         self.shape = (g.camera_height, g.camera_width)
         self.x, self.y = np.meshgrid(np.arange(g.slm_width), np.arange(g.slm_height))
 
-    def expose_frame(self, levels, exposure_id, exposure_cycles, laser_code):
+    def expose_frame(self, levels, exposure_id, exposure_cycles, laser_code, settle_cycles):
         right = np.array_equal(levels, (self.x + 3 * self.y + exposure_id & 0xFF).astype(np.uint8))
         pixel = exposure_id + 1 if right and exposure_cycles == 100 else 0
         return np.full(self.shape, pixel, np.uint16), self.monitor_reading(exposure_id, laser_code)

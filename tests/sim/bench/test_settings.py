@@ -44,6 +44,12 @@ def test_wrong_faults(text: str) -> None:
         Faults.parse(text)
 
 
+@pytest.mark.parametrize("text", ["1:drop,1:extra", "0x1:drop,2:cut,1:drop", "*:pauses,*:jitter"])
+def test_an_exposure_has_one_fault(text: str) -> None:
+    with pytest.raises(UsageError, match=r"exposure `(1|\*)` has 2 faults"):
+        Faults.parse(text)
+
+
 def test_every_fault_changes_what_is_played() -> None:
     g = Geometry()
     usual = Play(1, 16, g.camera_height)

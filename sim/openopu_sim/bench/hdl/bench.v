@@ -113,6 +113,7 @@ module openopu_bench #(
     // Read by Python.
     reg [31:0] status;                 // see below
     reg [31:0] exposed_id;
+    reg [31:0] exposed_settle;         // clocks that the shot has settled for, without what it waited for the camera
     reg [31:0] broken;                 // laws that the device broke, or the bench itself
     reg [31:0] cycles;
     wire [31:0] exposed_cycles;
@@ -218,6 +219,13 @@ module openopu_bench #(
         .broken(thermometer_broken)
     );
 
+    // No pin tells it. A device of another make shows nothing of its inside: its panel is an instant one.
+`ifdef OPENOPU_FOREIGN
+    wire [31:0] settle_now = 0;
+`else
+    wire [31:0] settle_now = dut.opu.exposer.\now.shot.settle_cycles ;
+`endif
+
     // Light on the photodiode. Python is asked at the begin of an exposure only if it could not foresee it.
     wire [11:0] code_now = laser_enable ? dac_code : 12'd0;
     wire        begins = cam_trigger && !trigger_before;
@@ -258,7 +266,7 @@ module openopu_bench #(
         divisor_now = 4; adc_now = 0; tick_now = 16;
         light_now = 0; light_set_now = 0; light_set_before = 0; light_exposure_now = 0; light_code_now = 0; lit_code = 0; ahead_light_now = 0;
         ahead_code_now = 13'h1fff; temperature_now = 0;
-        status = 0; exposed_id = 0; broken = 0; cycles = 0; rst = 1; reset_left = 31;
+        status = 0; exposed_id = 0; exposed_settle = 0; broken = 0; cycles = 0; rst = 1; reset_left = 31;
         empty_before = 1; id_broken = 0; trigger_before = 0; rest = 0; ticks = 0;
     end
 
@@ -270,6 +278,7 @@ module openopu_bench #(
         trigger_before <= cam_trigger;
         if (cam_trigger) begin
             exposed_id <= exposure_id;
+            exposed_settle <= settle_now;
             if (!exposure_active || (trigger_before && exposed_id != exposure_id)) id_broken <= 1;
         end
         rest <= !at_rest ? 0 : rest == REST ? REST : rest + 1;

@@ -1,0 +1,100 @@
+"""The plant file: TOML with one table per part, in which every field must be given. :func:`save` writes a complete one,
+with units and sources as comments, to start from."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from .named import NAMED
+from .parameters import (
+    CameraParameters,
+    Checked,
+    LaserParameters,
+    MediumParameters,
+    ModulatorParameters,
+    PhotodiodeParameters,
+    PlantFileError,
+    PlantParameters,
+    ThermometerParameters,
+)
+
+TABLES: dict[str, type[Checked]] = {
+    table.TABLE: table
+    for table in (
+        LaserParameters,
+        ModulatorParameters,
+        MediumParameters,
+        CameraParameters,
+        PhotodiodeParameters,
+        ThermometerParameters,
+    )
+}
+"""The parts of a plant by the name of their table."""
+
+
+def load(path: str | Path) -> PlantParameters:
+    """Read a plant file. Raises :class:`PlantFileError` that names the table and the field."""
+    where = str(path)
+    step = "Write a complete one with `openopu.plants.save(path, openopu.plants.DMD)` and change it"
+    try:
+        with Path(path).open("rb") as file:
+            tables = tomllib.load(file)
+    except OSError as error:
+        what = f"the plant file cannot be read ({error.strerror or error})"
+        raise PlantFileError(what, where, f"Named plants: {', '.join(NAMED)}. {step}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise PlantFileError(f"the plant file is no TOML: {error}", where, step) from None
+    for name in tables:
+        if name not in TABLES:
+            raise PlantFileError(f"unknown table [{name}]", where, f"Known: {', '.join(TABLES)}")
+    parts: dict[str, Any] = {name: _read_table(where, name, cls, tables.get(name)) for name, cls in TABLES.items()}
+    return PlantParameters(**parts)
+
+
+def _read_table(where: str, name: str, cls: type[Checked], values: Any) -> Checked:
+    if not isinstance(values, dict):
+        raise PlantFileError(f"the table [{name}] is missing", where, "Every table and field must be given")
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    for key in values:
+        if key not in fields:
+            raise PlantFileError(f"[{name}] has no field {key}", where, f"It has: {', '.join(fields)}")
+    for key, f in fields.items():
+        if key not in values:
+            raise PlantFileError(
+                f"[{name}] lacks {key}", where, f"Give it in {f.metadata['unit']}; there is no default on purpose"
+            )
+    floats = {k: float(v) if isinstance(v, int) and fields[k].type == "float" and not isinstance(v, bool) else v
+              for k, v in values.items()}  # fmt: skip
+    try:
+        return cls(**floats)
+    except PlantFileError as error:
+        raise PlantFileError(f"[{error.where}] {error.what}", where, error.next_step) from None
+
+
+def dumps(parameters: PlantParameters) -> str:
+    """The text of a plant file, with unit and source of each field as comments."""
+    lines = ["# Plant of an optical processing unit. SI units; every field is required.", ""]
+    for table in TABLES:
+        part = getattr(parameters, table)
+        lines.append(f"[{table}]")
+        for f in dataclasses.fields(part):
+            value = getattr(part, f.name)
+            # A JSON string is a TOML string.
+            text = json.dumps(str(value), ensure_ascii=False) if isinstance(value, str) else repr(value)
+            lines += [f"# [{f.metadata['unit']}] {f.metadata['source']}", f"{f.name} = {text}"]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def save(path: str | Path, parameters: PlantParameters) -> None:
+    """Write a plant file that :func:`load` reads back. Raises :class:`PlantFileError`."""
+    try:
+        Path(path).write_text(dumps(parameters), encoding="utf-8")
+    except OSError as error:
+        raise PlantFileError(
+            f"the plant file cannot be written ({error.strerror or error})", str(path), "Name a folder you may write to"
+        ) from None

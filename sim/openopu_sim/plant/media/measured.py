@@ -1,0 +1,115 @@
+"""A transmission matrix that was measured, from a calibration file."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+from openopu.errors import UsageError
+from openopu_rtl.protocol import Geometry
+
+from ..cells import Cells
+from .dense import Stored
+from .entries import MEDIUM_STREAM, TURN_STREAM
+from .interface import EXACT_BELOW, Reals
+
+Matrix = NDArray[np.float64]
+STEP = "Measure one with this geometry: openopu calibrate"
+
+
+class Measured(Stored):
+    """Group ``matrix`` of a file: datasets ``real`` and ``imag``, (rows, columns), each with an attribute ``unit``.
+
+    Rows are the crop's pixels in raster order, or outputs, each of whose pixels then has its output's field.
+    Columns are the signal's modes, or all cells. Of pixels and cells that were not measured the field is
+    zero. Entries are rounded to integers of at most ``entry_bits`` bits, with the largest at their limit.
+
+    Raises :class:`UsageError` for a file that cannot be read, holds no matrix, or one of another geometry.
+    """
+
+    def __init__(self, geometry: Geometry, cells: Cells, path: str | Path, entry_bits: int, seed: int = 1) -> None:
+        super().__init__(geometry, cells)
+        self._geometry, self._seed = geometry, seed
+        real, imag = _read(str(path), geometry, cells)
+        largest = max(float(np.abs(part).max()) for part in (real, imag))
+        if largest == 0.0:
+            raise UsageError("every entry of the matrix is zero", str(path), STEP)
+        for self.bits in range(entry_bits, 2, -1):
+            scale = ((1 << (self.bits - 1)) - 1) / largest
+            parts = [np.rint(part * scale).astype(np.float32) for part in (real, imag)]
+            # Of the larger part, so that the medium that this one turns into is exact too.
+            bound = np.maximum(np.abs(parts[0]), np.abs(parts[1])).sum(axis=1, dtype=np.float64).max()
+            if geometry.macropixel**2 * bound < EXACT_BELOW:
+                break
+        else:
+            raise UsageError("fewer than 3 bits are left to an entry", str(path), "Take smaller macropixels")
+        self.power = float(np.mean([np.mean(part.astype(np.float64) ** 2) for part in parts])) * 2
+        self._measured = parts[0].shape[1]
+        self.real, self.imag = (self._spread(part) for part in parts)
+
+    def _spread(self, part: Reals) -> Reals:
+        """(cells, pixels) of a part (rows, columns)."""
+        g = self._geometry
+        if len(part) != self.crop_pixels:
+            outputs = part.reshape(g.outputs_y, g.outputs_x, -1)
+            part = outputs.repeat(g.bin, axis=0).repeat(g.bin, axis=1).reshape(self.crop_pixels, -1)
+        spread = np.zeros((self.cells.count, self.pixels), dtype=np.float32)
+        spread[: part.shape[1], : self.crop_pixels] = part.T
+        return spread
+
+    def turned(self) -> Measured:
+        """The measured columns in another order, each entry turned by a random multiple of pi/2: each pixel
+        keeps its power."""
+        other = copy.copy(self)
+        rng = np.random.Generator(np.random.Philox(key=np.array([self._seed, MEDIUM_STREAM + TURN_STREAM], np.uint64)))
+        order = np.arange(self.cells.count)
+        order[: self._measured] = rng.permutation(self._measured)
+        quarter = rng.integers(0, 4, self.real.shape, dtype=np.uint8)
+        real, imag = self.real[order], self.imag[order]
+        swap = quarter % 2 == 1
+        signs = 1.0 - 2.0 * (quarter >= 2)
+        other.real = (np.where(swap, -imag, real) * signs).astype(np.float32)
+        other.imag = (np.where(swap, real, imag) * signs).astype(np.float32)
+        return other
+
+
+def _read(path: str, geometry: Geometry, cells: Cells) -> tuple[Matrix, Matrix]:
+    """Both parts of a file's matrix, float64, checked."""
+    g = geometry
+    try:
+        with h5py.File(path, "r") as file:
+            parts = []
+            for name in ("matrix/real", "matrix/imag"):
+                data = file.get(name)
+                if not isinstance(data, h5py.Dataset):
+                    raise UsageError(f"there is no dataset {name}", path, f"It is no file of a complex matrix. {STEP}")
+                if data.ndim != 2 or data.dtype.kind not in "fiu" or "unit" not in data.attrs:
+                    raise UsageError(
+                        f"{name} is {data.dtype} of shape {data.shape}"
+                        + ("" if "unit" in data.attrs else " without a unit"),
+                        path,
+                        f"It must hold real numbers (rows, columns) and an attribute `unit`. {STEP}",
+                    )
+                parts.append(np.asarray(data[()], dtype=np.float64))
+    except OSError as error:
+        raise UsageError(
+            f"the calibration cannot be read ({error})", path, f"Name an HDF5 file that is whole. {STEP}"
+        ) from None
+    shapes = [part.shape for part in parts]
+    rows = {g.crop_width * g.crop_height: "pixels of the crop", g.outputs: "outputs"}
+    columns = {g.modes: "modes", cells.count: "cells"}
+    if shapes[0] != shapes[1] or shapes[0][0] not in rows or shapes[0][1] not in columns:
+        raise UsageError(
+            f"the matrix is {shapes[0]} and {shapes[1]}; this geometry has "
+            + " or ".join(f"{count} {what}" for count, what in rows.items())
+            + ", and "
+            + " or ".join(f"{count} {what}" for count, what in columns.items()),
+            path,
+            f"Open the device with the geometry of the calibration. {STEP}",
+        )
+    if not all(np.isfinite(part).all() for part in parts):
+        raise UsageError("the matrix holds NaN or infinity", path, STEP)
+    return parts[0], parts[1]

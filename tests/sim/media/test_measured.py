@@ -1,0 +1,185 @@
+"""Media from calibration files, and the choice of a medium by a plant file's fields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import h5py
+import numpy as np
+import pytest
+from openopu.errors import UsageError
+from openopu_rtl.protocol import Geometry
+from openopu_sim.plant.cells import Cells
+from openopu_sim.plant.media import (
+    Counter,
+    Dense,
+    DiffuserMedium,
+    Measured,
+    make,
+    memory,
+    memory_needed,
+    refuse_too_large,
+)
+
+GEOMETRY = Geometry.fitting(64, 64)
+CELLS = Cells(GEOMETRY)
+PIXELS = GEOMETRY.crop_width * GEOMETRY.crop_height
+
+
+@dataclass(frozen=True)
+class Table:
+    """Fields of ``[medium]`` that media read."""
+
+    kind: str = "dense"
+    file: str = ""
+    entry_bits: int = 12
+    grain_px: float = 1.0
+    layers: int = 3
+    oversampling: float = 2.0
+
+
+def write(path, matrix, unit="DN**0.5", names=("real", "imag")):
+    with h5py.File(path, "w") as file:
+        for name in names:
+            data = file.create_dataset(f"matrix/{name}", data=getattr(matrix, name))
+            if unit is not None:
+                data.attrs["unit"] = unit
+    return str(path)
+
+
+def matrix_of(rng, rows, columns):
+    return rng.standard_normal((rows, columns)) + 1j * rng.standard_normal((rows, columns))
+
+
+def test_measured_entries_are_those_of_the_file(tmp_path, rng):
+    matrix = matrix_of(rng, PIXELS, 64)
+    medium = make(GEOMETRY, CELLS, Table("measured", write(tmp_path / "c.h5", matrix)), 1)
+    assert isinstance(medium, Measured)
+    entries = medium.columns(0, 64)
+    scale = np.abs(entries.real).max() / np.abs(matrix.real).max()
+    assert max(np.abs(entries.real).max(), np.abs(entries.imag).max()) == 2047
+    np.testing.assert_allclose(entries.T / scale, matrix, atol=1.5 / scale)
+    assert medium.power == pytest.approx(np.mean(np.abs(entries) ** 2))
+    # Nothing else was measured: other cells and pixels are dark.
+    assert not medium.real[64:].any()
+    assert not medium.imag[:, PIXELS:].any()
+    weights = rng.integers(0, 10, (3, 64)).astype(np.float32)
+    np.testing.assert_array_equal(medium.products(weights)[1], weights @ entries.imag)
+
+
+def test_outputs_spread_over_their_pixels(tmp_path, rng):
+    g = GEOMETRY
+    assert g.bin > 1
+    matrix = matrix_of(rng, g.outputs, CELLS.count)
+    medium = Measured(g, CELLS, write(tmp_path / "c.h5", matrix), 12)
+    entries = medium.columns(0, CELLS.count).reshape(-1, g.outputs_y, g.bin, g.outputs_x, g.bin)
+    np.testing.assert_array_equal(entries, np.broadcast_to(entries[:, :, :1, :, :1], entries.shape))
+    correlation = np.corrcoef(entries[:, :, 0, :, 0].reshape(CELLS.count, -1).T.ravel().real, matrix.real.ravel())
+    assert correlation[0, 1] > 0.99999
+
+
+def test_entries_lose_bits_where_sums_would_not_be_exact(tmp_path, rng):
+    geometry = replace(
+        GEOMETRY, macropixel=16, slm_width=40 * 16, slm_height=8 * 16, signal_x=0, signal_y=0,
+        anchor_x=300, anchor_y=0, anchor_width=24, anchor_height=40,
+    )  # fmt: skip
+    cells = Cells(geometry)
+    matrix = np.ones((PIXELS, cells.count)) * (1 + 0.25j)
+    medium = Measured(geometry, cells, write(tmp_path / "c.h5", matrix), 12)
+    assert medium.bits == 8
+    assert 256 * np.abs(medium.real).sum(axis=0).max() < 1 << 24
+    turned = medium.turned()
+    assert 256 * max(np.abs(p).sum(axis=0).max() for p in (turned.real, turned.imag)) < 1 << 24
+
+
+def test_turned_is_another_medium_of_the_same_power(tmp_path, rng):
+    medium = Measured(GEOMETRY, CELLS, write(tmp_path / "c.h5", matrix_of(rng, PIXELS, 64)), 12, seed=3)
+    a, b = medium.columns(0, CELLS.count), medium.turned().columns(0, CELLS.count)
+    np.testing.assert_allclose((np.abs(a) ** 2).sum(axis=0), (np.abs(b) ** 2).sum(axis=0), rtol=1e-5)
+    assert not b[64:].any()
+    assert abs(np.vdot(a, b)) / np.vdot(a, a).real < 5 / (64 * PIXELS) ** 0.5
+    np.testing.assert_array_equal(b, medium.turned().columns(0, CELLS.count))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda p, m: write(p, m, names=("real",)), "no dataset matrix/imag"),
+        (lambda p, m: write(p, m, unit=None), "without a unit"),
+        (lambda p, m: write(p, m[0]), r"shape \(64,\)"),
+        (lambda p, m: write(p, m[:, :63]), r"\(256, 63\).*64 modes or 168 cells.*geometry of the calibration"),
+        (lambda p, m: write(p, m[:7]), r"\(7, 64\).*256 pixels of the crop or 64 outputs"),
+        (lambda p, m: write(p, m * np.nan), "NaN"),
+        (lambda p, m: write(p, m * 0), "every entry of the matrix is zero"),
+        (lambda p, m: p.write_text("no HDF5"), "cannot be read"),
+        (lambda p, m: p.write_bytes(p.with_name("good.h5").read_bytes()[:5000]), "cannot be read"),
+        (lambda p, m: None, "cannot be read"),
+    ],
+    ids=["part", "unit", "shape", "modes", "rows", "nan", "zero", "foreign", "truncated", "missing"],
+)
+def test_files_that_cannot_be_used(change, message, tmp_path, rng):
+    matrix = matrix_of(rng, PIXELS, 64)
+    write(tmp_path / "good.h5", matrix)
+    change(tmp_path / "c.h5", matrix)
+    with pytest.raises(UsageError, match=message) as error:
+        Measured(GEOMETRY, CELLS, tmp_path / "c.h5", 12)
+    assert error.value.where == str(tmp_path / "c.h5")
+    assert "openopu calibrate" in error.value.next_step
+
+
+def test_kinds():
+    made = {kind: make(GEOMETRY, CELLS, Table(kind), 5) for kind in ("dense", "counter", "diffuser")}
+    assert [type(medium) for medium in made.values()] == [Dense, Counter, DiffuserMedium]
+    assert made["diffuser"].cascade.grid[0] * made["diffuser"].cascade.grid[1] >= 2 * made["diffuser"].pixels
+    for medium in made.values():
+        # The power that each claims is that of its entries.
+        entries = medium.columns(0, CELLS.count, crop=False)
+        assert np.mean(np.abs(entries) ** 2) == pytest.approx(medium.power, rel=0.03)
+    np.testing.assert_array_equal(made["dense"].columns(3, 5), made["counter"].columns(3, 5))
+    assert make(GEOMETRY, CELLS, Table(grain_px=2.0), 5).columns(0, 1).shape == (1, PIXELS)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (Table("glass"), "kind = 'glass' is not known.*dense, counter, diffuser, measured"),
+        (Table("dense", "x.h5"), "kind = 'dense' with file = 'x.h5'"),
+        (Table("measured"), "kind = 'measured' with file = ''"),
+        (Table(grain_px=0.5), "grain_px = 0.5"),
+        (Table("diffuser", layers=1), "layers = 1"),
+        (Table("diffuser", oversampling=0.0), "oversampling = 0"),
+    ],
+)
+def test_tables_that_make_no_medium(table, message):
+    with pytest.raises(UsageError, match=message):
+        make(GEOMETRY, CELLS, table, 1)
+
+
+def test_memory_is_estimated_and_refused(monkeypatch):
+    """Before anything is allocated; a dense medium that does not fit names those that do."""
+    large = Geometry.fitting(16_384, 16_384)
+    cells = (large.slm_width // large.macropixel) * (large.slm_height // large.macropixel)
+    assert memory_needed(large) > 8 * cells * large.camera_pixels
+    assert memory_needed(large, Table("counter")) < memory_needed(large) / 1000
+    assert memory_needed(large, Table("diffuser")) < memory_needed(large) / 1000
+    monkeypatch.setattr(memory, "MEMORY_SHARE", 1e-9)
+    for kind, step in (("dense", "kind = counter"), ("counter", "Take fewer"), ("diffuser", "less oversampling")):
+        with pytest.raises(UsageError, match=rf"a {kind} medium .*GiB.*{step}"):
+            refuse_too_large(large, Table(kind))
+        with pytest.raises(UsageError, match="GiB"):
+            make(large, CELLS, Table(kind), 1)
+
+
+def test_estimate_of_a_diffuser_covers_what_it_takes():
+    import tracemalloc
+
+    from openopu_sim.plant.media import Cascade, Diffuser
+
+    n, m = 90_000, 160_000
+    tracemalloc.start()
+    d = Diffuser(n, m, 1, 4, 3.0)
+    d.project(np.ones((1, n), dtype=bool))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert Cascade.memory_needed((300, 300), (400, 400), 4, 3.0) / 1.5 < peak
+    assert peak < 1.1 * Cascade.memory_needed((300, 300), (400, 400), 4, 3.0)
