@@ -127,7 +127,7 @@ def _likelihood(
     # Several maxima are possible: begin at the best of many noises, each with the black level that its dark mean has.
     mean = float(values @ counts / counts.sum())
     starts = [
-        np.array([_black_of_mean(mean, noise), np.log(noise), gain.value, *exposures])
+        np.array([black_of_mean(mean, noise), np.log(noise), gain.value, *exposures])
         for noise in np.geomspace(0.02, 1.0, 40).tolist()
     ]  # fmt: skip
     p, covariance = likelihood.maximise(max(starts, key=coarse))
@@ -139,7 +139,7 @@ def _likelihood(
     )
 
 
-def _black_of_mean(mean: float, noise: float) -> float:
+def black_of_mean(mean: float, noise: float) -> float:
     """The level whose readings, with Gaussian noise, have this mean."""
     edges = np.arange(np.floor(mean) - 5, np.floor(mean) + 7) + 0.5
     low, high = mean - 1.0, mean + 1.0

@@ -82,11 +82,11 @@ def fluctuations(series: Series, black_sum: float) -> Fluctuations:
         relative = readings / photodiode - 1
         here = relative - relative.mean(axis=2, keepdims=True)
         seen = _common(total, here)
-        best = min((noise, seen), key=lambda e: e.error)
+        # The laser's noise is in both; the frames' own is in the difference of their halves.
         dof = here.size * (frames - 1) / frames
-        variance = float((here**2).sum() / dof) * photodiode**2
-        rest = variance - (best.value * photodiode) ** 2 - 1 / 12
-        error = np.sqrt(2 / dof) * variance
+        variance, own = float(((here - total) ** 2).sum() / dof), float(((left - right) ** 2).sum() / dof) / 4
+        rest = (variance - own) * photodiode**2 - 1 / 12
+        error = np.sqrt(2 / dof) * np.hypot(variance, own) * photodiode**2
         pd_noise = root(rest, float(error), "DN")
         drift_of = relative
     drift = _trend(drift_of, series.exposure) if drift_of is not total else _camera_trend(y, series.exposure)

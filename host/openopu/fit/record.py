@@ -106,6 +106,8 @@ class Series:
     exposure: NDArray[np.float64]
     """(blocks, patterns, frames): when, in exposures from the first."""
     exposure_cycles: int
+    first: int
+    """ID of the first exposure."""
 
 
 def series(opu: Opu, blocks: int, patterns: int, frames: int, shot: Shot, outputs: int | None = None) -> Series:
@@ -119,7 +121,7 @@ def series(opu: Opu, blocks: int, patterns: int, frames: int, shot: Shot, output
     )
     length = frames + DISCARD
     planes = np.repeat(random_patterns(g.modes, patterns, 1), length, axis=0)[:, None, :]
-    values, monitors = [], []
+    values, monitors, first = [], [], opu.exposure_next
     with opu.using(settings):
         for _ in range(blocks):
             record = opu.project_raw(planes)
@@ -127,7 +129,7 @@ def series(opu: Opu, blocks: int, patterns: int, frames: int, shot: Shot, output
             values.append(record.values.reshape(patterns, length, -1)[:, DISCARD:].astype(np.float32) * 2.0**shift)
             monitors.append(record.monitors.reshape(patterns, length)[:, DISCARD:].astype(np.float64))
     when = np.arange(blocks * patterns * length, dtype=np.float64).reshape(blocks, patterns, length)[..., DISCARD:]
-    return Series(np.stack(values), np.stack(monitors), when, shot.exposure_cycles)
+    return Series(np.stack(values), np.stack(monitors), when, shot.exposure_cycles, first)
 
 
 def refuse_dark_or_saturated(opu: Opu, shot: Shot, pattern: NDArray[np.bool_]) -> None:

@@ -11,7 +11,9 @@ alike, so the settled frame itself is projected out of every difference.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +23,7 @@ from openopu import Opu
 from openopu.settings import lossless
 
 from .estimate import Estimate
-from .record import random_patterns
+from .record import LASER_OFF, permitted_dark, random_patterns
 
 Reals = NDArray[np.float64]
 
@@ -56,8 +58,7 @@ def settling(opu: Opu, shot: Shot, repeats: int = 64, longest_s: float = 0.02) -
     clock = opu.identity.clock_hz
     coarse = np.unique(np.geomspace(1, longest_s * clock, SWEEP).round().astype(np.int64))
     coarse = np.concatenate([[0], coarse])
-    first = _sweep(opu, shot, coarse, repeats)
-    found = fit_sweep(*first, coarse, shot.exposure_cycles, clock)
+    found = fit_sweep(*_sweep(opu, shot, coarse, repeats), coarse, shot.exposure_cycles, clock)
     if not found.tau.resolved:
         return found
     tau = found.tau.value * clock
@@ -66,57 +67,68 @@ def settling(opu: Opu, shot: Shot, repeats: int = 64, longest_s: float = 0.02) -
 
 
 def _sweep(opu: Opu, shot: Shot, settle: NDArray[np.int64], repeats: int) -> tuple[Reals, Reals, Reals, Reals]:
-    """Mean frames (settle times, outputs) of a pattern after its complement, the two settled frames, and the variance
-    of a mean (outputs)."""
+    """Differences (settle times, outputs) of a pattern's frame, after its complement, from the same pattern's settled
+    one right after it; the settled frame (black level taken out); the complement's difference from it; and the variance
+    of a difference (outputs)."""
     g = opu.geometry
     new = random_patterns(g.modes, 1, 2)[0]
+    planes = np.broadcast_to(np.stack([~new, new, np.zeros_like(new)]), (repeats, 3, g.modes))
     long = int(max(settle.max(), shot.settle_cycles))
 
-    def record(planes: list[NDArray[np.bool_]], settle_cycles: int, count: int) -> Reals:
-        # The first shot's frame goes to the bank that is not returned.
-        before = Shot(plane=0, bank=1, exposure_cycles=shot.exposure_cycles, settle_cycles=long, frames=shot.frames)
-        after = Shot(plane=1, exposure_cycles=shot.exposure_cycles, settle_cycles=settle_cycles, frames=shot.frames)
-        program = Program((before, after), 2)
+    def record(*shots: Shot, dark: bool = False) -> Reals:
+        program = Program(shots, 3)
         bits, shift = lossless(program, g)
         settings = opu.settings.replace(program=program, bits=bits, shift=shift, banks=1, normalise=False)
-        with opu.using(settings):
-            values = opu.project_raw(np.broadcast_to(np.stack(planes), (count, 2, g.modes))).values
+        if dark:
+            settings = settings.replace(registers={**settings.registers, **LASER_OFF})
+        with opu.using(settings), permitted_dark(opu):
+            values = opu.project_raw(planes).values
         return values.astype(np.float64) * 2.0**shift
 
-    reference = record([new, new], long, 2 * repeats)
-    old = record([~new, ~new], long, repeats).mean(axis=0)
-    frames = np.stack([record([~new, new], int(s), repeats).mean(axis=0) for s in settle])
-    return frames, reference.mean(axis=0), old, reference.var(axis=0, ddof=1) / repeats
+    def at(plane: int, settle_cycles: int = long, **fields: Any) -> Shot:
+        return dataclasses.replace(shot, plane=plane, settle_cycles=settle_cycles, **fields)
+
+    # The first shot's frame goes to the bank that is not returned.
+    before = at(0, bank=1)
+    sweep = [record(before, at(1, int(s)), at(1, negative=True)) for s in settle]
+    settled = record(before, at(1, bank=1), at(1)).mean(axis=0) - record(at(2), dark=True).mean(axis=0)
+    between = record(before, at(0), at(1, bank=1), at(1, negative=True)).mean(axis=0)
+    variance = sweep[-1].var(axis=0, ddof=1) / repeats
+    return np.stack([values.mean(axis=0) for values in sweep]), settled, between, variance
 
 
 def fit_sweep(
-    frames: Reals, new: Reals, old: Reals, variance: Reals, settle: NDArray[np.int64], exposure_cycles: int, clock: float
-) -> Settling:
-    """Fit tau to mean frames (settle times, outputs); ``variance`` (outputs) is that of one of them."""
-    weight = 1 / np.maximum(variance, 1e-9)
+    difference: Reals, settled: Reals, between: Reals, variance: Reals, settle: NDArray[np.int64],
+    exposure_cycles: int, clock: float,
+) -> Settling:  # fmt: skip
+    """Fit tau. ``difference`` (settle times, outputs): of a frame from the ``settled`` one; ``between`` (outputs): of
+    the old pattern's frame from it; ``variance`` (outputs): of a difference."""
+    # One weight for all: the laser's noise, which is projected out, is in the outputs' own variances.
+    weight = np.full(len(settled), 1 / max(float(np.median(variance)), 1e-9))
 
     def without_common(x: Reals) -> Reals:
-        return x - np.outer(x @ (weight * new), new).reshape(x.shape) / float(new @ (weight * new))
+        return x - np.multiply.outer(x @ (weight * settled), settled) / float(settled @ (weight * settled))
 
-    difference, between = without_common(frames - new), without_common(old - new)
-    noise = float((variance * weight).sum()) * 1.5  # the settled frame is the mean of twice as many
-    unexplained = (difference**2 @ weight) - noise
-    scale = float(((new - new.mean()) ** 2) @ weight)
+    difference, between = without_common(difference), without_common(between)
+    outputs = len(settled)
+    noise = float(variance @ weight)
+    unexplained = difference**2 @ weight - noise
+    scale = float(((settled - settled.mean()) ** 2) @ weight)
     share = np.maximum(unexplained, 0) / scale
-    spread = np.sqrt(2 * len(new)) * 1.5 + 1e-12
+    spread = np.sqrt(2 * outputs) * noise / outputs
 
     def chi2(tau: float) -> tuple[float, Reals]:
         eps = unsettled(settle.astype(np.float64), exposure_cycles, tau)
         base, known = eps * (1 - eps), np.outer(eps**2, between)
         norm = float(base @ base)
-        a = base @ (difference - known) / norm if norm > 0 else np.zeros_like(new)
+        a = base @ (difference - known) / norm if norm > 0 else np.zeros(outputs)
         rest = difference - known - np.outer(base, a)
         return float((rest**2 @ weight).sum()), a
 
     if unexplained[0] < 5 * spread:
         limit = max(float(settle[1]) if len(settle) > 1 else 1.0, 1.0)
         return Settling(Estimate(0.0, limit / clock, "s"), settle, share, np.zeros(len(settle)))
-    grid = np.geomspace(0.05, 20 * max(float(settle.max()), 1.0), 120)
+    grid = np.geomspace(0.05, 20 * max(float(settle.max()), 1.0), 160)
     values = np.array([chi2(t)[0] for t in grid])
     best = int(values.argmin())
     low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
@@ -127,10 +139,8 @@ def fit_sweep(
     least, slope = chi2(tau)
     step = 0.02 * tau
     curvature = (chi2(tau + step)[0] + chi2(tau - step)[0] - 2 * least) / step**2
-    freedom = max(difference.size - len(new) - 1, 1)
+    freedom = max(difference.size - outputs - 1, 1)
     error = np.sqrt(2 / max(curvature, 1e-30) * max(least / freedom, 1.0))
     eps = unsettled(settle.astype(np.float64), exposure_cycles, tau)
     model = np.outer(eps * (1 - eps), slope) + np.outer(eps**2, between)
-    return Settling(
-        Estimate(tau / clock, float(error) / clock, "s"), settle, share, (model**2 @ weight) / scale
-    )
+    return Settling(Estimate(tau / clock, float(error) / clock, "s"), settle, share, (model**2 @ weight) / scale)

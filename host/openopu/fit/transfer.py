@@ -31,7 +31,8 @@ USED_SHARE = 0.7
 BINS = 24
 """Groups of pixels by their mean, for each exposure."""
 FEWEST_PIXELS = 20
-SMOOTH_DN2 = 0.3
+SMOOTH_DN2 = 0.15
+"""Variance from which on rounding adds its twelfth wherever the mean lies between two steps."""
 COARSE_DN = 0.6
 """Noise below which an ADC's steps show: pixels must then be spread over several of them."""
 
@@ -156,14 +157,21 @@ def photon_transfer(bursts: Sequence[Burst], black: float, full: int, dark_sigma
             "Is the noise of a simulation switched off, or the camera denoising?",
         )  # fmt: skip
     columns = np.stack([mean, np.ones_like(mean), 2 * mean * level], axis=1)
+    values, covariance = _least_squares(columns, variance, error)
     for _ in range(3):
-        values, covariance = _least_squares(columns, variance, error)
-        # Errors of the model's variance, not of the measured: a group that is low by chance would weigh more.
+        # Errors by the model's variance, not the measured: a group that is low by chance would weigh more.
         predicted = np.maximum(columns @ values, 1e-3)
-        error = np.array([p.error for p in points]) * (predicted + ROUNDING) / (np.maximum(variance, 1e-6) + ROUNDING)
-        if dark_sigma < COARSE_DN:
-            # Rounded noise much smaller than a step depends on how evenly the means are spread: leave it out.
-            error[predicted < SMOOTH_DN2] *= 1e3
+        weight = error * (predicted + ROUNDING) / (np.maximum(variance, 1e-6) + ROUNDING)
+        # Rounded noise much smaller than a step depends on how evenly the means are spread.
+        kept = (predicted > SMOOTH_DN2) | (dark_sigma > COARSE_DN)
+        if kept.sum() < 6:
+            raise FitError(
+                "too few pixels have noise beyond a step of the ADC", "photon transfer",
+                "Expose longer, raise the camera's gain, or read it with more bits",
+            )  # fmt: skip
+        values, covariance = _least_squares(columns[kept], variance[kept], weight[kept])
+    points = [p for p, k in zip(points, kept.tolist(), strict=True) if k]
+    columns, variance, error, mean = columns[kept], variance[kept], weight[kept], mean[kept]
     residual = (variance - columns @ values) / error
     freedom = max(len(points) - len(values), 1)
     chi2 = float(residual @ residual / freedom)

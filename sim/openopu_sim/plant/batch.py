@@ -146,14 +146,15 @@ class Exposer:
     def regions(self) -> list[list[list[Whole]]]:
         """Fields (pixels,) of modes, anchor and border, wholly lit: [region][medium][layer]."""
         if self._regions is None:
-            self._regions = []
+            made: list[list[list[Whole]]] = []
             for weights in self._fields.regions:
                 media: list[list[Whole]] = []
                 for medium in self._fields.media:
                     assert isinstance(medium, ExactMedium)
                     real, imag = medium.products(weights, True)
                     media.append([(real[i], imag[i]) for i in range(len(weights))])
-                self._regions.append(media)
+                made.append(media)
+            self._regions = made  # whole: another thread may be asking
         return self._regions
 
     def products(self, weights: Reals) -> list[list[Whole]]:
