@@ -256,7 +256,11 @@ def estimate(opu: Opu, shot: Shot, r: Recording, settled: Settling) -> Fit:
     # Dark signal: the level of long exposures above that of short ones.
     long_mean = float(r.long_dark.frames[:, good].mean(dtype=np.float64))
     seconds = r.long_dark.exposure_cycles / opu.identity.clock_hz
-    level = black_of_mean(long_mean, read_dn) if sigma < 1 else long_mean
+    level = long_mean
+    if sigma < 1:
+        for _ in range(ROUNDS):  # its own shot noise blurs the steps, too
+            noise_dn = math.sqrt(read_dn**2 + k.value * max(level - black, 0.0))
+            level = black_of_mean(long_mean, noise_dn)
     level_error = np.hypot(dark.black.error, sigma / np.sqrt(r.long_dark.frames[:, good].size))
     dark_signal = Estimate(
         (level - black) / k.value / seconds, float(max(level_error, 1e-4)) / k.value / seconds, "e-/s"

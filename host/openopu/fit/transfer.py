@@ -177,7 +177,9 @@ def photon_transfer(bursts: Sequence[Burst], black: float, full: int, dark_sigma
     chi2 = float(residual @ residual / freedom)
     # Motion that is not there costs precision of the gain: leave it out where it is not seen.
     motion = root(values[2], np.sqrt(covariance[2, 2]), "rad")
+    motion_term = float(values[2])
     if values[2] < 3 * np.sqrt(covariance[2, 2]):
+        motion_term = 0.0
         values, covariance = _least_squares(columns[:, :2], variance, error)
     gain, offset = values[0], values[1]
     if not gain > 0:
@@ -189,7 +191,7 @@ def photon_transfer(bursts: Sequence[Burst], black: float, full: int, dark_sigma
     return Transfer(
         Estimate(float(gain), float(widen * np.sqrt(covariance[0, 0])), "DN/e-"),
         Estimate(float(offset), float(widen * np.sqrt(covariance[1, 1])), "DN^2"),
-        motion, chi2, _exponent(mean, variance - offset, error), tuple(points),
+        motion, chi2, _exponent(mean, variance - offset - (motion_term * columns[:, 2]), error), tuple(points),
     )  # fmt: skip
 
 

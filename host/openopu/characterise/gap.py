@@ -1,0 +1,210 @@
+"""Model against device on patterns that neither was fitted to."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from openopu_rtl.protocol import Program
+from openopu_rtl.protocol.shots import intensity
+
+from openopu import Opu
+from openopu.encoding import generator
+from openopu.errors import UsageError, whole
+from openopu.plants import PlantParameters
+from openopu.settings import lossless
+
+from .whiteness import Whiteness, whiteness
+
+Reals = NDArray[np.float64]
+
+HELD_OUT = (20_261_124, 99)
+"""Key of the patterns: another than those of calibrations and fits."""
+FEWEST_ROWS = 32
+LEVEL_ROWS = 16
+"""Projections that tell the mean signal of each output."""
+PACKET_ROWS = 256
+
+
+@dataclass(frozen=True)
+class Gap:
+    rows: int
+    outputs: int
+    components: int
+    model: str
+    correlation: float
+    """Of the device's projections with the model's."""
+    slope: float
+    """Of the device's on the model's: 1 where the model's gain is right."""
+    slope_error: float
+    offset: float
+    """Mean of the device's less the model's, over the model's rms."""
+    angle_degrees: float
+    """Between the two feedback vectors of a row (the alignment of direct feedback alignment), the mean over rows."""
+    noise: float
+    """rms of the residual over the signal's, the slope taken out."""
+    expected_noise: float | None
+    """The same from the plant file's camera, laser and medium; None without one."""
+    chi2: float | None
+    """Variance of the residuals over that expected, the frames' common mode taken out; None without a plant."""
+    whiteness: Whiteness
+    device: Reals
+    """(rows, outputs), DN for one unit of the errors."""
+    predicted: Reals
+    residual: Reals
+    """(rows, outputs), over the standard deviation expected of each output, common mode taken out."""
+
+    def as_json(self) -> dict[str, Any]:
+        out: dict[str, Any] = {
+            f.name: getattr(self, f.name) for f in dataclasses.fields(self)
+            if f.name not in ("whiteness", "device", "predicted", "residual")
+        }  # fmt: skip
+        return out | {"whiteness": self.whiteness.as_json()}
+
+
+def gap(
+    opu: Opu, model: Opu | None = None, plant: PlantParameters | None = None, *, rows: int = 256, components: int = 10,
+    repeats: int = 4,
+) -> Gap:  # fmt: skip
+    """Project held-out vectors on a device at its exposure, and compare with a model.
+
+    Parameters
+    ----------
+    opu : the device
+    model : a device that plays it, such as ``twin:?plant=FILE&noise=off``; it gets the device's exposure, laser power
+        and exposure IDs. None: the device's own effective matrix, measured with ``repeats`` Hadamard bases.
+    plant : whose noise to expect
+    rows, components : how many vectors, and of what length
+    """
+    whole(rows, "rows", FEWEST_ROWS)
+    whole(components, "components", 1, opu.geometry.modes)
+    if model is not None and model.geometry.outputs != opu.geometry.outputs:
+        raise UsageError(
+            f"the model has {model.geometry.outputs} outputs, the device {opu.geometry.outputs}", "--model",
+            "Give both the same geometry (n=, m=, geometry=)",
+        )  # fmt: skip
+    errors = generator(HELD_OUT).standard_normal((rows, components))
+    opu.configure(components=components)
+    base = opu.exposure_next
+    if model is None:
+        matrix = opu.matrix(measured=True, repeats=repeats)
+        y = _project(opu, errors)
+        exact = opu.encoding.encode(errors, HELD_OUT).decoded()
+        predicted = exact @ matrix.T
+        basis = 1 << (components - 1).bit_length()
+        extra = (exact**2).sum(axis=1).mean() / (basis * repeats)
+        name = f"its own matrix, measured with {basis} x {repeats} pairs"
+    else:
+        y = _project(opu, errors)
+        model.configure(components=components, exposure_cycles=opu.exposure_cycles,
+                        laser_power=opu.settings.registers["laser_power"])  # fmt: skip
+        model.exposure_next = base
+        predicted = _project(model, errors)
+        extra, name = 0.0, str(model.device.url)
+    mean_signal, spread = _levels(opu)
+    sigma = None
+    scale = opu.encoding.encode(errors, HELD_OUT).scale
+    if plant is not None:
+        sigma = _sigma(opu, plant, mean_signal, spread, matrix_share=extra, rounded_model=model is not None)
+    return compare(
+        y, predicted, common=mean_signal, row_scale=scale, sigma=sigma, components=components, model=name,
+        shape=(opu.geometry.outputs_y, opu.geometry.outputs_x),
+    )  # fmt: skip
+
+
+def _project(opu: Opu, errors: Reals) -> Reals:
+    return opu.project(errors, HELD_OUT).astype(np.float64)
+
+
+def _levels(opu: Opu) -> tuple[Reals, Reals]:
+    """Mean signal of each output above the dark, DN, and its variance over patterns."""
+    g = opu.geometry
+    shot = opu.settings.program.shots[0]
+    program: Program = intensity(exposure_cycles=shot.exposure_cycles, settle_cycles=shot.settle_cycles,
+                                 frames=shot.frames)  # fmt: skip
+    bits, shift = lossless(program, g)
+    settings = opu.settings.replace(program=program, bits=bits, shift=shift, banks=1, normalise=False)
+    planes = generator((*HELD_OUT, 1)).random((LEVEL_ROWS, 1, g.modes)) < 0.5
+    before, opu.allow_dark = opu.allow_dark, True
+    try:
+        with opu.using(settings):
+            lit = opu.project_raw(planes).values.astype(np.float64) * 2.0**shift
+        dark = settings.replace(registers={**settings.registers, "laser_power": 0, "laser_bias": 0})
+        with opu.using(dark):
+            black = opu.project_raw(planes).values.mean() * 2.0**shift
+    finally:
+        opu.allow_dark = before
+    return lit.mean(axis=0) - black, lit.var(axis=0, ddof=1)
+
+
+def _sigma(
+    opu: Opu, plant: PlantParameters, signal: Reals, spread: Reals, *, matrix_share: float, rounded_model: bool
+) -> Reals:
+    """Standard deviation expected of each output for one unit of the errors' scale, DN, common mode left out."""
+    g, camera = opu.geometry, plant.camera
+    full = (1 << g.pixel_bits) - 1
+    k = camera.analog_gain * full * (1 - camera.black_level_share) / camera.full_well_e
+    pixels = g.bin**2
+    shots = opu.settings.program.shots
+    shot_variance = k * np.maximum(signal, 0) + pixels * ((k * camera.read_noise_e) ** 2 + 1 / 12)
+    if rounded_model:
+        shot_variance = shot_variance + pixels / 12
+    # Vibration moves the speckle; the laser's noise is common but for what the frame differs from the mean one.
+    shot_variance = shot_variance + 2 * plant.medium.vibration_rad_rms**2 * signal * signal.mean() / pixels
+    shot_variance = shot_variance + plant.laser.relative_noise_rms**2 * spread
+    total = shot_variance * sum(4.0**s.shift for s in shots)
+    factor = 1 / (opu.encoding.planes * (sum(1 << s.shift for s in shots) / (2 * opu.encoding.planes)))
+    # The matrix's own error, per unit of the errors' square: pairs of one plane.
+    matrix_variance = 2 * shot_variance * matrix_share
+    return np.asarray(np.sqrt(total * factor**2 + matrix_variance))
+
+
+def compare(
+    device: Reals, predicted: Reals, *, common: Reals, row_scale: Reals | None = None, sigma: Reals | None = None,
+    components: int = 0, model: str = "", shape: tuple[int, int] | None = None,
+) -> Gap:  # fmt: skip
+    """The comparison itself.
+
+    Parameters
+    ----------
+    device, predicted : (rows, outputs)
+    common : (outputs,) a frame's mean signal: what changes all of a frame alike goes along it
+    row_scale : (rows,) by which the noise of a row grows, of its encoding; None: 1
+    sigma : (outputs,) standard deviation expected at a scale of 1; None: as measured
+    """
+    if device.shape != predicted.shape or device.ndim != 2 or len(device) < FEWEST_ROWS:
+        raise UsageError(
+            f"cannot compare {device.shape} with {predicted.shape}", "gap", f"Give {FEWEST_ROWS} rows or more of both"
+        )
+    power = float((predicted**2).sum())
+    if not power > 0 or not float(device.std()) > 0:
+        raise UsageError("projections without any variance", "gap", "Does light reach the camera? Look at `capture()`")
+    slope = float((device * predicted).sum() / power)
+    rest = device - slope * predicted
+    lengths = np.linalg.norm(device, axis=1) * np.linalg.norm(predicted, axis=1)
+    cosine = np.clip((device * predicted).sum(axis=1) / np.where(lengths > 0, lengths, 1.0), -1, 1)
+    correlation = float(np.corrcoef(device.ravel(), predicted.ravel())[0, 1])
+    rms = math.sqrt(power / predicted.size)
+    scale = np.ones(len(device)) if row_scale is None else row_scale
+    scaled = (device - predicted) / scale[:, None]
+    # The frames' common mode: along a mean frame, and along the prediction (a change of the whole pair's light).
+    bare = np.empty_like(scaled)
+    for i, row in enumerate(scaled):
+        basis = np.stack([common, predicted[i]], axis=1)
+        bare[i] = row - basis @ np.linalg.lstsq(basis, row, rcond=None)[0]
+    expected = sigma if sigma is not None else np.maximum(bare.std(axis=0), 1e-12)
+    z = bare / expected
+    freedom = 1 - 2 / device.shape[1]
+    return Gap(
+        rows=len(device), outputs=device.shape[1], components=components, model=model, correlation=correlation,
+        slope=slope, slope_error=float(rest.std() / math.sqrt(power)), offset=float((device - predicted).mean()) / rms,
+        angle_degrees=float(np.degrees(np.arccos(cosine)).mean()), noise=float(rest.std()) / (abs(slope) * rms),
+        expected_noise=None if sigma is None
+        else float(np.sqrt((scale[:, None] ** 2 * sigma**2).mean())) / rms,
+        chi2=None if sigma is None else float((z**2).mean() / freedom),
+        whiteness=whiteness(z, shape), device=device, predicted=predicted, residual=z,
+    )  # fmt: skip
