@@ -56,7 +56,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         raise UsageError(
             f"the folder cannot be written ({error.strerror or error})", args.out, "Name another with --out"
         ) from None
-    say = (lambda _: None) if args.json else (lambda text: print(f"{text} ...", flush=True))
+
+    def say(text: str) -> None:
+        if not args.json:
+            print(f"{text} ...", flush=True)
+
     with contextlib.ExitStack() as stack:
         opu = stack.enter_context(openopu.open(args.device, arm=args.arm))
         model = stack.enter_context(open_model(args.model)) if args.model else None
@@ -108,7 +112,9 @@ def _summary(found: Fit, matched: gaps.Gap, loss: Loss) -> Section:
     else:
         text += "\nNo drift of the medium was seen over the series."
     if seen(found.settling.tau):
-        text += f"\nThe panel settles with {found.settling.tau}: wait five times that, or calibrate with the same program."
+        text += (
+            f"\nThe panel settles with {found.settling.tau}: wait five times that, or calibrate with the same program."
+        )
     text += (
         f"\nHeld-out projections correlate with the model by {matched.correlation:.4f}; a relative noise of "
         f"{matched.noise:.1%} is expected to cost {loss.interpolated:.2f} points of accuracy."
@@ -183,8 +189,8 @@ def _match(found: Fit, matched: gaps.Gap, loss: Loss) -> Section:
         f"{matched.outputs} outputs. Model: {matched.model}."
     )
     warnings = [] if matched.whiteness.white else [
-        "The residuals are not white: model and bench differ by more than noise. Look for drift (calibrate more often), "
-        "an unsettled panel (raise settle_cycles), or a model of another program."
+        "The residuals are not white: model and bench differ by more than noise. Look for drift (calibrate more "
+        "often), an unsettled panel (raise settle_cycles), or a model of another program."
     ]  # fmt: skip
     return Section("Match with the model", text, gap_rows(matched, loss), plots.match(matched), (8.0, 6.0), warnings)
 

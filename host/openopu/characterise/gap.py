@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from openopu_rtl.protocol import Program
-from openopu_rtl.protocol.shots import intensity
 
 from openopu import Opu
 from openopu.encoding import generator
 from openopu.errors import UsageError, whole
+from openopu.fit.record import LASER_OFF, permitted_dark
 from openopu.plants import PlantParameters
 from openopu.settings import lossless
 
@@ -27,7 +26,6 @@ HELD_OUT = (20_261_124, 99)
 FEWEST_ROWS = 32
 LEVEL_ROWS = 16
 """Projections that tell the mean signal of each output."""
-PACKET_ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,7 @@ def gap(
         model.exposure_next = base
         predicted = _project(model, errors)
         extra, name = 0.0, str(model.device.url)
-    mean_signal, spread = _levels(opu)
+    mean_signal, spread = _levels(opu, errors)
     sigma = None
     scale = opu.encoding.encode(errors, HELD_OUT).scale
     if plant is not None:
@@ -120,25 +118,23 @@ def _project(opu: Opu, errors: Reals) -> Reals:
     return opu.project(errors, HELD_OUT).astype(np.float64)
 
 
-def _levels(opu: Opu) -> tuple[Reals, Reals]:
-    """Mean signal of each output above the dark, DN, and its variance over patterns."""
+def _levels(opu: Opu, errors: Reals) -> tuple[Reals, Reals]:
+    """Mean signal of each output and shot above the dark, DN, and its variance over vectors, that of pairs left out.
+
+    Of the program that is configured, its frames added instead of subtracted: the panel goes through the same patterns.
+    """
     g = opu.geometry
-    shot = opu.settings.program.shots[0]
-    program: Program = intensity(exposure_cycles=shot.exposure_cycles, settle_cycles=shot.settle_cycles,
-                                 frames=shot.frames)  # fmt: skip
+    program = opu.settings.program.replace(negative=False)
     bits, shift = lossless(program, g)
     settings = opu.settings.replace(program=program, bits=bits, shift=shift, banks=1, normalise=False)
-    planes = generator((*HELD_OUT, 1)).random((LEVEL_ROWS, 1, g.modes)) < 0.5
-    before, opu.allow_dark = opu.allow_dark, True
-    try:
-        with opu.using(settings):
-            lit = opu.project_raw(planes).values.astype(np.float64) * 2.0**shift
-        dark = settings.replace(registers={**settings.registers, "laser_power": 0, "laser_bias": 0})
-        with opu.using(dark):
-            black = opu.project_raw(planes).values.mean() * 2.0**shift
-    finally:
-        opu.allow_dark = before
-    return lit.mean(axis=0) - black, lit.var(axis=0, ddof=1)
+    planes = opu.layout.expand(opu.encoding.encode(errors[:LEVEL_ROWS], HELD_OUT).planes)
+    with opu.using(settings), permitted_dark(opu):
+        lit = opu.project_raw(planes).values.astype(np.float64)
+    with opu.using(settings.replace(registers={**settings.registers, **LASER_OFF})), permitted_dark(opu):
+        black = float(opu.project_raw(planes).values.mean())
+    weight = sum(1 << s.shift for s in program)
+    lit = (lit - black) * 2.0**shift / weight
+    return lit.mean(axis=0), lit.var(axis=0, ddof=1) * len(program.shots)
 
 
 def _sigma(

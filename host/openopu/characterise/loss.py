@@ -18,8 +18,8 @@ from openopu.train.trainer import Trainer
 Array = NDArray[Any]
 
 MEASURED = ((0.0, 0.0), (0.35, 0.09), (0.64, 0.44))
-"""Relative noise of the feedback, and test error that it adds, in points: 784-256-256-256-10 on Fashion-MNIST, stochastic
-ternary errors, 20 epochs, exact matrix (measured for this project's design)."""
+"""Relative noise of the feedback, and test error that it adds, in points: 784-256-256-256-10 on Fashion-MNIST,
+stochastic ternary errors, 20 epochs, exact matrix (measured for this project's design)."""
 
 
 class NoisyFeedback(MatrixFeedback):

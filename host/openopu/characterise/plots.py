@@ -42,6 +42,7 @@ def photon_transfer(fit: Fit) -> Draw:
         motion = fit.transfer.motion.value if fit.transfer.motion.resolved else 0.0
         left.errorbar(mean, variance, error, fmt=".", ms=3, lw=0.8, color=BLUE, label="groups of pixels")
         x = np.geomspace(max(mean.min(), 1e-2), mean.max(), 100)
+        left.set_ylim(min(ROUNDING, float(variance.min())) / 3, float(variance.max()) * 20)
         floor = fit.transfer.offset_dn2.value
         left.plot(x, k * x, color=GREEN, lw=1, label=f"shot noise: {k:.4g} DN/e-")
         left.plot(x, k * x + floor + 2 * motion**2 * x * level.max(), color=ORANGE, lw=1, label="model, brightest")
@@ -85,6 +86,7 @@ def noise_budget(fit: Fit) -> Draw:
         left.set_xscale("log")
         left.set_yscale("log")
         left.set_ylim(1e-5, 1e2)
+        left.set_xlim(signal[0] / full, 1)
         left.set_xlabel("signal over full scale")
         left.set_ylabel("noise over signal")
         left.legend(frameon=False, ncols=2)
@@ -113,7 +115,7 @@ def changes(fit: Fit) -> Draw:
         left.plot(f.exposure[::step], 100 * (f.power[::step] - 1), ".", ms=1.5, color=BLUE, rasterized=True)
         left.set_xlabel("exposure of the series")
         left.set_ylabel("frame's sum from its mean / %")
-        left.set_title(f"laser noise {fit.laser_noise.value:.2e} rms, drift {f.laser_drift.value:.1e} per exposure")
+        left.set_title(f"laser noise {fit.laser_noise.value:.2e} rms")
         right.plot(f.lag, f.correlation, "o", ms=3.5, color=BLUE, label="reference patterns")
         x = np.linspace(0, f.lag.max(), 100)
         drift = f.medium_drift.value if f.medium_drift.resolved else 0.0
@@ -122,7 +124,7 @@ def changes(fit: Fit) -> Draw:
         right.set_ylim(low - 0.1 * (1 - low) - 1e-4, 1 + 0.1 * (1 - low) + 1e-4)
         right.set_xlabel("lag / exposures")
         right.set_ylabel("correlation of intensities")
-        right.set_title(f"medium drift {f.medium_drift} ")
+        right.set_title(f"medium drift {f.medium_drift}")
         right.legend(frameon=False)
         for axes in (left, right):
             _plain(axes)
@@ -213,7 +215,7 @@ def match(gap: Gap) -> Draw:
         second.set_ylabel("density")
         if gap.chi2 is not None:
             second.set_title(f"variance over expected {gap.chi2:.3f}")
-        second.legend(frameon=False, loc="lower center")
+        second.legend(loc="lower center")
         w = gap.whiteness
         frequency = np.arange(1, len(w.spectrum) + 1) / (2 * len(w.spectrum))
         third.plot(frequency, w.spectrum, color=BLUE, lw=0.8)

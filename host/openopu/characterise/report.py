@@ -21,6 +21,7 @@ Draw = Callable[["FigureBase"], None]
 
 PAGE_INCHES = (8.27, 11.69)
 """A4, upright."""
+SIDE, TOP = 0.6, 0.9
 LINE_INCHES = 0.19
 LINE_CHARACTERS = 92
 STYLE = """
@@ -39,7 +40,7 @@ class Section:
     """Names and values."""
     draw: Draw | None = None
     """Draws into a figure, or a part of one."""
-    inches: tuple[float, float] = (8.0, 3.8)
+    inches: tuple[float, float] = (8.0, 3.3)
     """Width and height of the plot."""
     warnings: Sequence[str] = ()
 
@@ -120,7 +121,7 @@ def _height(section: Section) -> float:
 
 
 def _plot_height(section: Section) -> float:
-    return section.inches[1] * (PAGE_INCHES[0] - 1.2) / section.inches[0] + 0.15
+    return section.inches[1] * (PAGE_INCHES[0] - 2 * SIDE) / section.inches[0] + 0.15
 
 
 def _pages(sections: Sequence[Section]) -> list[list[Section]]:
@@ -140,30 +141,32 @@ def _pages(sections: Sequence[Section]) -> list[list[Section]]:
 def _page(sections: Sequence[Section], title: str, number: int) -> Any:
     from matplotlib.figure import Figure
 
-    made = Figure(figsize=PAGE_INCHES)
+    made = Figure(figsize=PAGE_INCHES, layout="constrained")
     width, height = PAGE_INCHES
-    made.text(0.6 / width, 1 - 0.5 / height, title, size=8, color="0.4")
-    made.text(1 - 0.6 / width, 1 - 0.5 / height, str(number), size=8, color="0.4", ha="right")
+    made.text(SIDE / width, 1 - 0.5 / height, title, size=8, color="0.4")
+    made.text(1 - SIDE / width, 1 - 0.5 / height, str(number), size=8, color="0.4", ha="right")
     looks: dict[str, dict[str, Any]] = {
         "title": {"size": 13, "weight": "bold"},
         "text": {"size": 9},
         "warning": {"size": 9, "color": "#b03000"},
         "row": {"size": 8, "family": "monospace"},
     }
-    top = height - 0.9
+    # Rows of a grid over the whole page, in inches: what is between the plots, and the plots.
+    heights, drawn = [TOP], []
     for section in sections:
         for kind, line in _lines(section):
-            made.text(0.6 / width, top / height, line, va="top", **looks[kind])
-            top -= LINE_INCHES * (1.5 if kind == "title" else 1)
+            made.text(SIDE / width, 1 - sum(heights) / height, line, va="top", **looks[kind])
+            heights[-1] += LINE_INCHES * (1.5 if kind == "title" else 1)
         if section.draw is not None:
-            tall = _plot_height(section)
-            part = made.add_gridspec(
-                1, 1, left=0.6 / width, right=1 - 0.6 / width, bottom=(top - tall) / height, top=top / height
-            )
-            sub = made.add_subfigure(part[0])
-            _scaled(section.draw)(sub)
-            top -= tall
-        top -= LINE_INCHES
+            heights += [_plot_height(section), 0.0]
+            drawn.append((len(heights) - 2, section.draw))
+        heights[-1] += LINE_INCHES
+    heights[-1] += height - sum(heights)
+    grid = made.add_gridspec(
+        len(heights), 3, height_ratios=heights, width_ratios=(SIDE, width - 2 * SIDE, SIDE), hspace=0, wspace=0
+    )
+    for row, draw in drawn:
+        _scaled(draw)(made.add_subfigure(grid[row, 1]))
     return made
 
 

@@ -23,7 +23,7 @@ from .record import Burst
 from .rounding import ROUNDING, normal_cdf
 from .transfer import COARSE_DN, USED_SHARE, relative_error, temporal
 
-Reals = NDArray[np.float64]
+Reals = NDArray[np.floating]
 
 NEAR_DN = 8.0
 MOST_READINGS = 150_000
@@ -203,9 +203,7 @@ class _Likelihood:
         columns = [by_mean, by_variance * 2 * np.exp(2 * p[1]), by_variance * signal]
         for i in range(self._scales):
             mine = r.scale == i
-            columns.append(
-                mine * (by_mean * r.rate + by_variance * (p[2] * r.rate + 2 * scale * r.rate_variance))
-            )
+            columns.append(mine * (by_mean * r.rate + by_variance * (p[2] * r.rate + 2 * scale * r.rate_variance)))
         g = np.stack(columns)
         information = (g * r.weight) @ g.T
         information[2, 2] += self._prior

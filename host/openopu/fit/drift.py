@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from .estimate import Estimate, FitError, root
 from .record import Series
 
-Reals = NDArray[np.float64]
+Reals = NDArray[np.floating]
 
 FEWEST_EXPOSURES = 64
 FAR = 0.3
@@ -102,7 +102,7 @@ def fluctuations(series: Series, black_sum: float) -> Fluctuations:
 def _relative(y: Reals) -> Reals:
     """(blocks, patterns, frames) deviation of each frame's sum from the mean of its burst, relative."""
     total = y.sum(axis=3)
-    return total / total.mean(axis=2, keepdims=True) - 1
+    return np.asarray(total / total.mean(axis=2, keepdims=True) - 1)
 
 
 def _common(a: Reals, b: Reals) -> Estimate:
@@ -123,7 +123,7 @@ def _trend(relative: Reals, when: Reals) -> Estimate:
 
 
 def _camera_trend(y: Reals, when: Reals) -> Estimate:
-    """Of the frames' sums, where there is no photodiode: the medium's drift, which changes them too, is in the error."""
+    """Of the frames' sums, where there is no photodiode: the medium's drift changes them too, and is in the error."""
     total = y.sum(axis=3)
     slopes = [_trend((total[:, p] / total[:, p].mean() - 1), when[:, p]).value for p in range(total.shape[1])]
     spread = float(np.std(slopes, ddof=1) / np.sqrt(len(slopes))) if len(slopes) > 1 else float("inf")
@@ -162,9 +162,7 @@ def _medium(y: Reals, when: Reals) -> tuple[Estimate, Reals, Reals]:
         if not far.any():
             return float("nan")
         # arccos of the root, squared; smooth through zero, where noise makes a correlation exceed 1.
-        angle2 = np.where(
-            values < 1, np.arccos(np.sqrt(np.clip(values, 0, 1))) ** 2, 1 - values
-        )
+        angle2 = np.where(values < 1, np.arccos(np.sqrt(np.clip(values, 0, 1))) ** 2, 1 - values)
         weight = distance**2 * far
         # Errors of angle**2 are about the same at every lag while it is small, and grow with it later.
         weight = weight / (1e-6 + angle2.clip(0)) if (angle2[far] > 0.01).any() else weight

@@ -20,17 +20,22 @@ class Estimate:
     """Standard error (one sigma), in the same unit."""
     unit: str
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "value", float(self.value))
+        object.__setattr__(self, "error", float(self.error))
+
     def __str__(self) -> str:
+        unit = "" if self.unit == "1" else f" {self.unit}"
         if not math.isfinite(self.error) or self.error <= 0:
-            return f"{self.value:.4g} {self.unit}"
+            return f"{self.value:.4g}{unit}"
         # Two digits of the error, and as many of the value.
         digits = 1 - math.floor(math.log10(self.error))
         if abs(self.value) >= 1e5 or 0 < max(abs(self.value), self.error) < 1e-2:
             power = math.floor(math.log10(max(abs(self.value), self.error)))
             places = max(0, digits + power)
-            return f"({self.value / 10**power:.{places}f} +- {self.error / 10**power:.{places}f})e{power} {self.unit}"
+            return f"({self.value / 10**power:.{places}f} +- {self.error / 10**power:.{places}f})e{power}{unit}"
         places = max(0, digits)
-        return f"{self.value:.{places}f} +- {self.error:.{places}f} {self.unit}"
+        return f"{self.value:.{places}f} +- {self.error:.{places}f}{unit}"
 
     @property
     def resolved(self) -> bool:

@@ -39,6 +39,7 @@ class Plan:
     frames: int = 32
     """Of a burst."""
     flat: tuple[float, ...] = (0.125, 0.25, 0.5, 1.0, 1.7)
+    other_patterns: int = 4
     dim: tuple[float, ...] = (0.01, 0.03, 0.08)
     dark_frames: int = 64
     dark_exposure_s: float = 0.1
@@ -64,6 +65,9 @@ class Recording:
     long_dark: Burst
     dim: list[Burst]
     flat: list[Burst]
+    """Of the same pattern as ``dim``."""
+    other: list[Burst]
+    """Of other patterns, at the same exposures as ``flat``."""
     series: Series
 
 
@@ -229,14 +233,18 @@ def record_all(opu: Opu, plan: Plan, shot: Shot, say: Said = lambda _: None) -> 
     cycles = max(1, round(plan.dark_exposure_s * opu.identity.clock_hz))
     long_dark = record.dark_burst(opu, plan.dark_frames, dataclasses.replace(shot, exposure_cycles=cycles))
     say("photon transfer")
-    dim, flat = [], []
+    dim: list[Burst] = []
+    flat: list[Burst] = []
+    other: list[Burst] = []
     # Up and down, so that what drifts has the same mean at every exposure.
     for ladder in (sorted((*plan.dim, *plan.flat)), sorted((*plan.dim, *plan.flat), reverse=True)):
         for factor in ladder:
             (dim if factor in plan.dim else flat).append(record.burst(opu, pattern, plan.frames, at(factor)))
+    for another in record.random_patterns(opu.geometry.modes, plan.other_patterns, 3):
+        other += [record.burst(opu, another, plan.frames, at(factor)) for factor in plan.flat]
     say("series")
     series = record.series(opu, plan.blocks, plan.patterns, plan.burst, shot)
-    return Recording(dark, long_dark, dim, flat, series)
+    return Recording(dark, long_dark, dim, flat, other, series)
 
 
 def estimate(opu: Opu, shot: Shot, r: Recording, settled: Settling) -> Fit:
@@ -247,7 +255,7 @@ def estimate(opu: Opu, shot: Shot, r: Recording, settled: Settling) -> Fit:
     sigma = dark_sigma(r.dark[0])
     black = float(np.concatenate([b.frames for b in r.dark]).mean(dtype=np.float64))
     for _ in range(ROUNDS):
-        transfer = photon_transfer(r.flat, black, full, sigma)
+        transfer = photon_transfer([*r.flat, *r.other], black, full, sigma)
         dark = black_and_read_noise(r.dark, r.dim, r.flat, transfer.gain, full, black)
         black = dark.black.value
     good = ~dark.hot

@@ -51,9 +51,7 @@ def window_of(opu: Opu) -> Window:
     g = opu.geometry
     first = min(g.crop_y, g.last_raw_first_row)
     top = g.crop_y - first
-    return Window(
-        first, slice(top, min(top + g.crop_height, g.raw_rows)), slice(g.crop_x, g.crop_x + g.crop_width)
-    )
+    return Window(first, slice(top, min(top + g.crop_height, g.raw_rows)), slice(g.crop_x, g.crop_x + g.crop_width))
 
 
 def random_patterns(modes: int, count: int, key: int = 0) -> NDArray[np.bool_]:

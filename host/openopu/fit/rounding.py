@@ -16,7 +16,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-Reals = NDArray[np.float64]
+Reals = NDArray[np.floating]
 
 ROUNDING = 1 / 12
 """Variance of a rounding error, in squared steps."""
@@ -35,7 +35,7 @@ def rounded_variance(variance: Reals | float) -> Reals:
     # At v = 0 the sum of 1/k**2 cancels the twelfth; what the cut series lacks there is added evenly.
     whole = np.pi**2 / 6
     out: Reals = v[..., 0] + ROUNDING * (1 - series / whole)
-    return np.where(v[..., 0] < 1e-9, 0.0, out)
+    return np.asarray(np.where(v[..., 0] < 1e-9, 0.0, out))
 
 
 _ROUNDED = rounded_variance(_SIGMAS**2)
@@ -43,15 +43,16 @@ _ROUNDED = rounded_variance(_SIGMAS**2)
 
 def true_variance(rounded: Reals | float) -> Reals:
     """Inverse of :func:`rounded_variance`; zero where there is none."""
-    out = np.interp(np.asarray(rounded, dtype=np.float64), _ROUNDED, _SIGMAS)
-    return out**2
+    sigma = np.interp(np.asarray(rounded, dtype=np.float64), _ROUNDED, _SIGMAS)
+    return np.square(sigma)
 
 
 def true_slope(rounded: Reals | float) -> Reals:
     """Derivative of :func:`true_variance`."""
     at = np.asarray(rounded, dtype=np.float64)
     step = 1e-3 * np.maximum(at, 1e-3)
-    return (true_variance(at + step) - true_variance(at - step)) / (2 * step)
+    slope: Reals = (true_variance(at + step) - true_variance(at - step)) / (2 * step)
+    return slope
 
 
 def normal_cdf(z: Reals) -> Reals:

@@ -25,7 +25,7 @@ from openopu.settings import lossless
 from .estimate import Estimate
 from .record import LASER_OFF, permitted_dark, random_patterns
 
-Reals = NDArray[np.float64]
+Reals = NDArray[np.floating]
 
 SWEEP = 16
 """Settle times of one sweep."""
@@ -50,7 +50,7 @@ def unsettled(settle_cycles: Reals, exposure_cycles: int, tau_cycles: float) -> 
     if tau_cycles <= 0:
         return np.zeros_like(np.asarray(settle_cycles, dtype=np.float64))
     share = tau_cycles / exposure_cycles * -np.expm1(-exposure_cycles / tau_cycles)
-    return np.exp(-np.asarray(settle_cycles, dtype=np.float64) / tau_cycles) * share
+    return np.asarray(np.exp(-np.asarray(settle_cycles, dtype=np.float64) / tau_cycles) * share)
 
 
 def settling(opu: Opu, shot: Shot, repeats: int = 64, longest_s: float = 0.02) -> Settling:

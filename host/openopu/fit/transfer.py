@@ -5,9 +5,9 @@ cancel. Of electrons with Poisson statistics behind a gain of K DN/e-, in DN (EM
 
     variance = K**2 read_noise**2 + K (mean - black) + rounding.
 
-The laser's noise is common to a frame; it is estimated by the frame's sum and taken out. What moves the speckle (vibration
-of the medium by v rad rms) adds ``2 v**2 (mean - black) <mean - black>``, with the mean over pixels, which is told from
-shot noise by its growth with the exposure.
+The laser's noise is common to a frame; it is estimated by the frame's sum and taken out. What moves the speckle
+(vibration of the medium by v rad rms) adds ``2 v**2 (mean - black) <mean - black>``, <> the mean over pixels; it is told
+from shot noise by its growth with the exposure.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .estimate import Estimate, FitError, root
 from .record import Burst
 from .rounding import ROUNDING, true_slope, true_variance
 
-Reals = NDArray[np.float64]
+Reals = NDArray[np.floating]
 
 FEWEST_FRAMES = 8
 USED_SHARE = 0.7
@@ -108,7 +108,12 @@ def points_of(bursts: Sequence[Burst], black: float, full: int, dark_sigma: floa
         if used.sum() < FEWEST_PIXELS:
             continue
         # Whole steps, from half to half: within one, the mean of rounded readings is drawn to its middle.
-        edges = np.unique(np.floor(np.quantile(mean[used] + black, np.linspace(0, 1, BINS + 1))) + 0.5)
+        edges = np.unique(
+            np.floor(
+                np.quantile(mean[used] + black, np.linspace(0, 1, min(BINS, int(used.sum()) // FEWEST_PIXELS) + 1))
+            )
+            + 0.5
+        )
         group = np.searchsorted(edges, mean + black, side="right") - 1
         for k in range(len(edges) - 1):
             chosen = used & (group == k)
@@ -131,7 +136,7 @@ def photon_transfer(bursts: Sequence[Burst], black: float, full: int, dark_sigma
 
     Parameters
     ----------
-    bursts : of one pattern, at exposures that span a factor of four or more
+    bursts : at exposures that span a factor of four or more; of several patterns where the speckle may move
     black : DN
     full : largest DN
     dark_sigma : rms of a pixel without light, rounding included, DN
@@ -151,6 +156,7 @@ def photon_transfer(bursts: Sequence[Burst], black: float, full: int, dark_sigma
     level = np.array([p.frame_mean for p in points])
     variance = np.array([p.variance for p in points])
     error = np.array([p.error for p in points])
+    count = np.array([p.pixels for p in points])
     if not variance.max() > 1e-4:
         raise FitError(
             "frames at one exposure do not differ: there is no noise to measure", "photon transfer",
@@ -162,6 +168,8 @@ def photon_transfer(bursts: Sequence[Burst], black: float, full: int, dark_sigma
         # Errors by the model's variance, not the measured: a group that is low by chance would weigh more.
         predicted = np.maximum(columns @ values, 1e-3)
         weight = error * (predicted + ROUNDING) / (np.maximum(variance, 1e-6) + ROUNDING)
+        # How much motion changes a pixel has one draw for each pixel, not for each frame.
+        weight = np.hypot(weight, max(values[2], 0.0) * columns[:, 2] * np.sqrt(2 / count))
         # Rounded noise much smaller than a step depends on how evenly the means are spread.
         kept = (predicted > SMOOTH_DN2) | (dark_sigma > COARSE_DN)
         if kept.sum() < 6:
