@@ -44,7 +44,8 @@ _ROUNDED = rounded_variance(_SIGMAS**2)
 def true_variance(rounded: Reals | float) -> Reals:
     """Inverse of :func:`rounded_variance`; zero where there is none."""
     sigma = np.interp(np.asarray(rounded, dtype=np.float64), _ROUNDED, _SIGMAS)
-    return np.square(sigma)
+    variance: Reals = np.square(sigma)
+    return variance
 
 
 def true_slope(rounded: Reals | float) -> Reals:
@@ -57,4 +58,5 @@ def true_slope(rounded: Reals | float) -> Reals:
 
 def normal_cdf(z: Reals) -> Reals:
     """Standard normal distribution function to 1e-7, from a table."""
-    return np.interp(z, _CDF_AT, _CDF)
+    probability: Reals = np.interp(z, _CDF_AT, _CDF)
+    return probability

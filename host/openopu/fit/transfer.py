@@ -6,8 +6,8 @@ cancel. Of electrons with Poisson statistics behind a gain of K DN/e-, in DN (EM
     variance = K**2 read_noise**2 + K (mean - black) + rounding.
 
 The laser's noise is common to a frame; it is estimated by the frame's sum and taken out. What moves the speckle
-(vibration of the medium by v rad rms) adds ``2 v**2 (mean - black) <mean - black>``, <> the mean over pixels; it is told
-from shot noise by its growth with the exposure.
+(vibration of the medium by v rad rms) adds ``2 v**2 (mean - black) <mean - black>``, <> the mean over pixels; it is
+told from shot noise by its growth with the exposure.
 """
 
 from __future__ import annotations
