@@ -5,6 +5,6 @@
 """
 
 from .estimate import Estimate, FitError
-from .fitting import Fit, Plan, Recording, estimate, fit
+from .fitting import Fit, Plan, Recording, estimate, fit, trimmed
 
-__all__ = ["Estimate", "Fit", "FitError", "Plan", "Recording", "estimate", "fit"]
+__all__ = ["Estimate", "Fit", "FitError", "Plan", "Recording", "estimate", "fit", "trimmed"]

@@ -163,10 +163,12 @@ def _medium(y: Reals, when: Reals) -> tuple[Estimate, Reals, Reals]:
             return float("nan")
         # arccos of the root, squared; smooth through zero, where noise makes a correlation exceed 1.
         angle2 = np.where(values < 1, np.arccos(np.sqrt(np.clip(values, 0, 1))) ** 2, 1 - values)
-        weight = distance**2 * far
-        # Errors of angle**2 are about the same at every lag while it is small, and grow with it later.
-        weight = weight / (1e-6 + angle2.clip(0)) if (angle2[far] > 0.01).any() else weight
-        return float((weight * angle2).sum() / (weight * distance**2).sum())
+        # Errors of angle**2 are about the same at every lag while it is small, and grow with it later. What does not
+        # grow with the lag is no drift: vibration within a burst.
+        weight = far / (1e-4 + angle2.clip(0))
+        x = distance**2
+        middle = (weight * x).sum() / weight.sum()
+        return float((weight * (x - middle) * angle2).sum() / (weight * (x - middle) ** 2).sum())
 
     everything = correlations(np.ones(outputs, np.bool_))
     if blocks < 3:

@@ -21,12 +21,13 @@ from .drift import Fluctuations, fluctuations
 from .estimate import Estimate, FitError
 from .record import Burst, Series
 from .settling import Settling, settling
-from .transfer import Transfer, photon_transfer
+from .transfer import COARSE_DN, Transfer, photon_transfer
 
 PLANCK_J_S, LIGHT_M_PER_S, DAC_FULL_SCALE = 6.62607015e-34, 299_792_458.0, 4095
 ELEMENTARY_CHARGE_C = 1.602176634e-19
 TIME_MODULUS = 1 << 28
 """Time is the exposure's ID modulo this."""
+FEW = 4
 ROUNDS = 3
 """Of gain and black level, which need each other."""
 Said = Callable[[str], None]
@@ -197,6 +198,23 @@ class Fit:
         return self.signal.value / electrons
 
 
+def trimmed(plant: PlantParameters, recording: Recording, model: Opu) -> PlantParameters:
+    """``plant`` with a throughput at which the model's frames are as bright as the recorded ones.
+
+    A few patterns through one medium are not its average. ``model`` plays ``plant`` with the bench's own medium, such as
+    ``twin:?plant=FILE&noise=off`` with a measured matrix; it gets the exposure of the series.
+    """
+    series = recording.series
+    model.set_exposure(series.exposure_cycles, laser_power=series.laser_power)
+    model.exposure_next = series.first
+    shot = dataclasses.replace(model.settings.program.shots[0], plane=0, invert=False, negative=False, bank=0, shift=0)
+    bright = record.series(model, 1, series.outputs.shape[1], FEW, shot)
+    black = plant.camera.black_level_share * ((1 << model.geometry.pixel_bits) - 1) * model.geometry.bin**2
+    ratio = float((series.outputs[0].mean(dtype=np.float64) - black) / (bright.outputs.mean(dtype=np.float64) - black))
+    medium = dataclasses.replace(plant.medium, throughput=plant.medium.throughput * ratio)
+    return dataclasses.replace(plant, medium=medium)
+
+
 def _seen(estimate: Estimate) -> float:
     return estimate.value if estimate.resolved else 0.0
 
@@ -277,7 +295,7 @@ def estimate(opu: Opu, shot: Shot, r: Recording, settled: Settling) -> Fit:
     pattern = float(((means[0] - means[0].mean()) * (means[1] - means[1].mean())).mean())
     noise = float(np.sqrt(means[0].var() * means[1].var() / good.sum()))
     dsnu_dn = math.sqrt(max(pattern, 0.0))
-    if sigma < 0.4:  # an ADC's step hides it
+    if sigma < COARSE_DN:  # an ADC's step hides it, and it counts as read noise
         dsnu = Estimate(0.0, 0.29 / k.value, "e-")
     else:
         dsnu = Estimate(dsnu_dn / k.value, noise / (2 * max(dsnu_dn, math.sqrt(noise))) / k.value, "e-")
@@ -304,4 +322,4 @@ def estimate(opu: Opu, shot: Shot, r: Recording, settled: Settling) -> Fit:
     )  # fmt: skip
 
 
-__all__ = ["Fit", "FitError", "Plan", "Recording", "estimate", "fit", "record_all"]
+__all__ = ["Fit", "FitError", "Plan", "Recording", "estimate", "fit", "record_all", "trimmed"]

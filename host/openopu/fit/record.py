@@ -106,6 +106,8 @@ class Series:
     exposure_cycles: int
     first: int
     """ID of the first exposure."""
+    laser_power: int
+    """Code of the DAC."""
 
 
 def series(opu: Opu, blocks: int, patterns: int, frames: int, shot: Shot, outputs: int | None = None) -> Series:
@@ -127,7 +129,9 @@ def series(opu: Opu, blocks: int, patterns: int, frames: int, shot: Shot, output
             values.append(record.values.reshape(patterns, length, -1)[:, DISCARD:].astype(np.float32) * 2.0**shift)
             monitors.append(record.monitors.reshape(patterns, length)[:, DISCARD:].astype(np.float64))
     when = np.arange(blocks * patterns * length, dtype=np.float64).reshape(blocks, patterns, length)[..., DISCARD:]
-    return Series(np.stack(values), np.stack(monitors), when, shot.exposure_cycles, first)
+    return Series(
+        np.stack(values), np.stack(monitors), when, shot.exposure_cycles, first, opu.settings.registers["laser_power"]
+    )
 
 
 def refuse_dark_or_saturated(opu: Opu, shot: Shot, pattern: NDArray[np.bool_]) -> None:

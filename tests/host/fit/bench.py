@@ -60,5 +60,5 @@ class Bench:
         shape = (blocks, patterns, frames)
         return Series(
             np.array(sums, np.float32).reshape(*shape, -1), np.array(readings).reshape(shape),
-            np.array(when, float).reshape(shape), 1000, 0,
+            np.array(when, float).reshape(shape), 1000, 0, 2048,
         )  # fmt: skip
