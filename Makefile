@@ -5,7 +5,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 OUT ?= build
 BOARD ?= ulx3s
 
-.PHONY: help setup demo test lint sim bench faults fuzz mutants formal bitstream netlist docs clean
+.PHONY: help setup demo test lint sim bench media faults fuzz mutants formal bitstream netlist docs clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -32,6 +32,10 @@ fuzz: setup ## damaged packets in both directions, a million corrupted bytes
 
 bench: setup ## the measurements of docs/results.md, in build/bench/summary.json
 	@$(PY) tools/bench.py --out $(OUT)/bench
+
+media: setup ## statistics of the optical media beside theory, and their speed, in build/media
+	@$(PY) tools/media.py --out $(OUT)/media
+	@$(PY) tools/speed_of_media.py --out $(OUT)/media
 
 docs: setup ## reference pages from the declaration, timing diagrams from simulation, wiring from the boards' pins
 	@$(PY) tools/reference.py

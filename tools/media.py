@@ -19,12 +19,12 @@ import matplotlib
 import numpy as np
 from openopu_rtl.protocol import Geometry
 from openopu_sim.plant.cells import Cells
-from openopu_sim.plant.media import Counter, Dense, Diffuser, DiffuserMedium, Measured, Medium, statistics
+from openopu_sim.plant.media import Cascade, Counter, Dense, Diffuser, DiffuserMedium, Measured, Medium, statistics
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-COLOURS = {"dense": "#0072b2", "counter": "#56b4e9", "measured": "#cc79a7", "diffuser": "#d55e00", "2 masks": "#009e73"}
+COLOURS = {"dense": "#0072b2", "counter": "#56b4e9", "measured": "#cc79a7", "diffuser": "#d55e00", "thin": "#009e73"}
 DOCS = Path(__file__).parents[1] / "docs"
 BEGIN, END = "<!-- made by tools/media.py: {} -->", "<!-- end -->"
 
@@ -53,8 +53,8 @@ def media(geometry: Geometry, seed: int, oversampling: float) -> dict[str, Mediu
         "dense": Dense(geometry, cells, seed, 12),
         "counter": Counter(geometry, cells, seed, 12),
         "measured": measured,
-        "diffuser": DiffuserMedium(geometry, cells, seed, 3, oversampling),
-        "2 masks": DiffuserMedium(geometry, cells, seed, 2, oversampling),
+        "diffuser": DiffuserMedium(geometry, cells, seed, 2, oversampling),
+        "thin": DiffuserMedium(geometry, cells, seed, 1, oversampling),
     }
 
 
@@ -117,7 +117,7 @@ def grains(seed: int, quick: bool) -> list[dict[str, float]]:
         found = {}
         for name, medium in (
             ("dense", Dense(geometry, cells, seed, 12, grain)),
-            ("diffuser", DiffuserMedium(geometry, cells, seed, 3, 4.0, grain)),
+            ("diffuser", DiffuserMedium(geometry, cells, seed, 2, 4.0, grain)),
         ):
             found[name] = statistics.grain(medium.columns(0, inputs).reshape(inputs, side, side))
         rows.append({"asked": grain, **found})
@@ -125,10 +125,10 @@ def grains(seed: int, quick: bool) -> list[dict[str, float]]:
 
 
 def spectra(seed: int, quick: bool) -> list[dict[str, float]]:
-    """Spectra of diffusers of more and more masks and oversampling."""
+    """Spectra of diffusers of more and more layers and oversampling."""
     n, m = (60, 150) if quick else (400, 1000)
     rows = []
-    for layers in (2, 3, 4):
+    for layers in (1, 2, 3):
         for oversampling in (1.5, 2.0, 4.0, 8.0, 16.0):
             d = Diffuser(n, m, seed, layers, oversampling)
             entries = d.field(np.eye(n, dtype=np.float32)).T
@@ -153,9 +153,8 @@ def spectra(seed: int, quick: bool) -> list[dict[str, float]]:
 
 def memory_curves(seed: int) -> dict[str, list[float]]:
     curves = {}
-    for name, layers in (("2 masks", 2), ("3 masks", 3)):
-        d = Diffuser(256, 128 * 128, seed, layers, 4.0)
-        fields = d.field(np.eye(256, dtype=np.float32)[:16]).reshape(16, 128, 128)
+    for name, layers in (("thin", 1), ("diffuser", 2)):
+        fields = Cascade((16, 16), (128, 128), (256, 256), seed, layers).entries(0, 16)
         curves[name] = statistics.memory_effect(np.abs(fields) ** 2).tolist()
     return curves
 
@@ -165,7 +164,7 @@ def memory_curves(seed: int) -> dict[str, list[float]]:
 
 def _save(figure: Any, folder: Path, name: str) -> None:
     figure.tight_layout()
-    figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+    figure.savefig(folder / f"{name}.png", dpi=110, metadata={"Software": None})
     plt.close(figure)
 
 
@@ -196,25 +195,28 @@ def plot_entries(samples: dict[str, Sample], folder: Path) -> None:
 
 def plot_spectra(samples: dict[str, Sample], share: float, seed: int, folder: Path) -> None:
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.4))
-    for name in ("dense", "measured", "diffuser", "2 masks"):
+    for name in ("dense", "measured", "diffuser", "thin"):
         entries = samples[name].entries
         values = statistics.spectrum(entries.T)
         axes[0].step(values, np.arange(1, len(values) + 1) / len(values), color=COLOURS[name], lw=1, label=name)
     ratio = len(entries) / entries.shape[1]
     x = np.linspace(0, 2.2, 400)
     axes[0].plot(x, statistics.marchenko_pastur(x, ratio), "k--", lw=1, label="Marchenko-Pastur")
-    axes[0].set(xlabel="squared singular value / mean", ylabel="share below", title=f"{len(entries)} inputs")
+    axes[0].set(
+        xlabel="squared singular value / mean",
+        ylabel="share below",
+        title=f"{len(entries)} inputs, {entries.shape[1]} pixels",
+    )
     n = m = 400
     for oversampling, colour in ((2.0, "#e69f00"), (4.0, "#d55e00"), (16.0, "#7f3b08")):
-        d = Diffuser(n, m, seed, 3, oversampling)
+        d = Diffuser(n, m, seed, 2, oversampling)
         values = statistics.spectrum(d.field(np.eye(n, dtype=np.float32)).T)
         share = m / (d.cascade.grid[0] * d.cascade.grid[1])
         label = f"oversampling {oversampling:g}"
         axes[1].step(values, np.arange(1, n + 1) / n, color=colour, lw=1.5, label=label)
-        if share < 0.499:
-            axes[1].plot(x * 2, statistics.unitary_block(x * 2, 1.0, share), "k:", lw=1)
+        axes[1].plot(x * 2, statistics.unitary_block(x * 2, 1.0, share), "k:", lw=1)
     axes[1].plot(x * 2, statistics.marchenko_pastur(x * 2, 1.0), "k--", lw=1, label="Marchenko-Pastur")
-    axes[1].set(xlabel="squared singular value / mean", title="square, 3 masks; dotted: block of a unitary matrix")
+    axes[1].set(xlabel="squared singular value / mean", title="square, 2 layers; dotted: block of a unitary matrix")
     for axis in axes:
         axis.legend(fontsize=7)
     _save(figure, folder, "spectra")
@@ -241,8 +243,8 @@ def plot_lengths(rows: list[dict[str, float]], curves: dict[str, list[float]], f
     for name, marker in (("dense", "o"), ("diffuser", "x")):
         axes[0].plot(asked, [r[name] for r in rows], marker, color=COLOURS[name], label=name)
     axes[0].set(xlabel="grain asked for, pixels", ylabel="grain found, pixels", title="speckle grain")
-    for (name, curve), colour in zip(curves.items(), (COLOURS["2 masks"], COLOURS["diffuser"]), strict=True):
-        axes[1].plot(curve, ".-", color=colour, label=name)
+    for name, curve in curves.items():
+        axes[1].plot(curve, ".-", color=COLOURS[name], label=name)
     axes[1].set(xlabel="inputs apart", ylabel="correlation", ylim=(-0.1, 1.1), title="memory effect")
     for axis in axes:
         axis.legend(fontsize=7)
@@ -286,7 +288,7 @@ def tables(result: dict[str, Any]) -> dict[str, str]:
              "to exponential", "to Marchenko-Pastur", "to block of unitary"], media_rows,
         ),
         "spectra": table(
-            ["masks", "oversampling", "variance / Gaussian", "1 - 1/oversampling", "to Marchenko-Pastur",
+            ["layers", "oversampling", "variance / Gaussian", "1 - 1/oversampling", "to Marchenko-Pastur",
              "to block of unitary", "intensities to exponential", "kurtosis (2)"], spectra_rows,
         ),
         "kernel": table(["cosine", *names], kernel_rows),
@@ -323,15 +325,13 @@ def measure(seed: int, quick: bool) -> tuple[dict[str, Any], dict[str, Sample], 
         name: product(s.entries, s.power) for name, s in samples.items() if name in ("dense", "measured")
     }
     projections["diffuser"] = Diffuser(n, outputs, seed).project
-    projections["2 masks"] = Diffuser(n, outputs, seed, layers=2).project
+    projections["thin"] = Diffuser(n, outputs, seed, layers=1).project
     result = {
         "seed": seed,
         "modes": n,
         "pixels": geometry.crop_width * geometry.crop_height,
         "same": bool(np.array_equal(samples["dense"].entries, samples["counter"].entries)),
-        "media": {
-            name: figures_of(s, share if name in ("diffuser", "2 masks") else 0.0) for name, s in samples.items()
-        },
+        "media": {name: figures_of(s, share if name in ("diffuser", "thin") else 0.0) for name, s in samples.items()},
         "spectra": spectra(seed, quick),
         "kernels": {name: kernels_of(project, n, seed) for name, project in projections.items()},
         "grains": grains(seed, quick),
@@ -347,9 +347,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--quick", action="store_true", help="small samples")
     parser.add_argument("--page", action="store_true", help="plots and tables into docs/media.md")
     args = parser.parse_args(arguments)
-    plt.rcParams.update(
-        {"svg.hashsalt": "openopu", "font.size": 8, "axes.spines.top": False, "axes.spines.right": False}
-    )
+    plt.rcParams.update({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False})
     plots = DOCS / "media" if args.page else args.out
     for folder in (args.out, plots):
         folder.mkdir(parents=True, exist_ok=True)

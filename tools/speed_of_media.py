@@ -1,20 +1,23 @@
 """How fast media are, as ratios of things measured in turns in one process; the figures of docs/media.md.
 
 Parts: ``fft`` (one projection of the size of the real machine beside the bare FFTs that it needs), ``dense`` (the
-plant, from planes to integers, beside one complex product) and ``others`` (n = 1,000, m = 10,000, beside other
-simulations). FFT libraries and other simulations are taken where Python finds them: put them on PYTHONPATH.
+plant, from planes to integers, beside one complex product), ``counter`` (the matrix that is not stored beside the one
+that is) and ``others`` (n = 1,000, m = 10,000, beside other simulations). FFT libraries and other simulations are taken
+where Python finds them: put them on PYTHONPATH.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import json
 import platform
 import resource
 import statistics
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -26,7 +29,8 @@ import threadpoolctl
 from openopu_rtl import binner
 from openopu_rtl.protocol import Geometry
 from openopu_sim.plant import DMD, Illumination, Plant
-from openopu_sim.plant.media import THREADS, Diffuser
+from openopu_sim.plant.cells import Cells
+from openopu_sim.plant.media import THREADS, Counter, Dense, Diffuser
 
 TARGETS = {
     "fft_ratio": ("<=", 3.0),
@@ -39,23 +43,26 @@ TARGETS = {
 Run = Callable[[], Any]
 
 
-def times_of(runs: dict[str, Run], rounds: int) -> dict[str, float]:
-    """Median seconds of each, measured in turns; each ran once before."""
+def times_of(runs: dict[str, Run], rounds: int, of_cpu: bool = False) -> dict[str, float]:
+    """Median seconds of each, measured in turns; each ran once before.
+
+    ``of_cpu``: seconds of all threads on a processor, which depend less on what else the machine does.
+    """
     for run in runs.values():
         run()
+    clock = time.process_time if of_cpu else time.perf_counter
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for i in range(rounds):
         for name in sorted(runs, reverse=bool(i % 2)):
-            begin = time.perf_counter()
+            begin = clock()
             runs[name]()
-            seconds[name].append(time.perf_counter() - begin)
+            seconds[name].append(clock() - begin)
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
 def bare_ffts(shape: tuple[int, int]) -> dict[str, Run]:
     """One complex64 transform of ``shape`` by each library that is there, at its best settings, by name."""
     rng = np.random.default_rng(1)
-    # Values do not matter, but they must not grow: each transform keeps the power.
     field = rng.standard_normal((*shape, 2), dtype=np.float32).view(np.complex64)[..., 0]
     runs: dict[str, Run] = {
         "numpy": lambda: np.fft.fft2(field, norm="ortho"),
@@ -69,9 +76,8 @@ def bare_ffts(shape: tuple[int, int]) -> dict[str, Run]:
         for effort in ("FFTW_MEASURE", "FFTW_PATIENT"):
             buffer = pyfftw.empty_aligned(shape, dtype="complex64")
             plan = pyfftw.FFTW(buffer, buffer, axes=(0, 1), threads=THREADS, flags=(effort,), planning_timelimit=60.0)
-            buffer[:] = field
-            runs[f"pyfftw, {effort}"] = lambda plan=plan: plan(normalise_idft=False) and None
-            buffer *= 0
+            buffer[:] = 0  # what it holds does not matter, but must not grow
+            runs[f"pyfftw, {effort}"] = plan.execute
     try:
         mkl_fft = import_module("mkl_fft")
     except ImportError:
@@ -100,12 +106,12 @@ def projection_vs_fft(quick: bool) -> dict[str, Any]:
     diffuser.project(x, out)
     # Of this process so far, Python and libraries included.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    grid, layers = diffuser.cascade.grid, len(diffuser.cascade.masks)
+    grid, ffts = diffuser.cascade.grid, diffuser.cascade.ffts
     seconds = times_of({"projection": lambda: diffuser.project(x, out), **bare_ffts(grid)}, rounds)
     projection = seconds.pop("projection")
     best = min(seconds, key=lambda name: seconds[name])
     return {
-        "fft_ratio": projection / (layers * seconds[best]),
+        "fft_ratio": projection / (ffts * seconds[best]),
         "fft_peak_gib": peak,
         "projection_s": projection,
         "made_s": made_s,
@@ -114,7 +120,7 @@ def projection_vs_fft(quick: bool) -> dict[str, Any]:
         "n": n,
         "m": m,
         "grid": grid,
-        "ffts": layers,
+        "ffts": ffts,
     }
 
 
@@ -154,6 +160,40 @@ def dense_vs_gemm(quick: bool) -> dict[str, Any]:
         "n": n,
         "pixels": pixels,
     }
+
+
+def counter_vs_dense(quick: bool) -> dict[str, Any]:
+    """Memory of a counter medium as the matrix grows, and the time of its products over those of a dense one."""
+    sizes = ((64, 64), (256, 64)) if quick else ((1_024, 4_096), (4_096, 4_096), (16_384, 4_096))
+    rows, sets = 64, []
+    for n, m in sizes:
+        geometry = Geometry.fitting(n, m)
+        cells = Cells(geometry)
+        tracemalloc.start()
+        counter = Counter(geometry, cells, 1, 12)
+        weights = np.random.default_rng(1).integers(0, 10, (rows, n)).astype(np.float32)
+        real, imag = counter.products(weights)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        entry = {
+            "n": n,
+            "cells": cells.count,
+            "pixels": counter.crop_pixels,
+            "matrix_mib": 8 * cells.count * counter.pixels / 2**20,
+            "peak_mib": peak / 2**20,
+            "inputs_and_outputs_mib": (real.nbytes + imag.nbytes + weights.nbytes) / 2**20,
+        }
+        if n == sizes[0][0]:
+            dense = Dense(geometry, cells, 1, 12)
+            want = dense.products(weights)
+            entry["identical"] = bool(np.array_equal(want[0], real) and np.array_equal(want[1], imag))
+            runs = {
+                "dense": functools.partial(dense.products, weights),
+                "counter": functools.partial(counter.products, weights),
+            }
+            entry["seconds"] = times_of(runs, 3)
+        sets.append(entry)
+    return {"sizes": sets, "rows": rows}
 
 
 def lightonml_opu(n: int, m: int, shown: Any) -> tuple[str, Run]:
@@ -205,7 +245,7 @@ def beside_others(quick: bool) -> dict[str, Any]:
     """``|Tx|**2`` of binary inputs, n = 1,000, m = 10,000, in batches, without noise."""
     n, m, rows, rounds = (200, 1_000, 20, 2) if quick else (1_000, 10_000, 512, 7)
     shown = np.random.default_rng(1).integers(0, 2, (rows, n), dtype=np.uint8)
-    diffuser, thin = Diffuser(n, m), Diffuser(n, m, layers=2)
+    diffuser, thin = Diffuser(n, m), Diffuser(n, m, layers=1)
     # One pixel an output, and a panel that is all signal: the same size.
     geometry = _fitting(n, m)
     plant = Plant(geometry, noise=False)
@@ -235,22 +275,25 @@ def beside_others(quick: bool) -> dict[str, Any]:
         "dense": dense,
         "dense, to the camera's integers": exposed,
         "diffuser": lambda: diffuser.project(shown, out),
-        "diffuser, 2 masks": lambda: thin.project(shown, out),
+        "diffuser, thin": lambda: thin.project(shown, out),
     }
     structured = deepinv_operator(n, m, shown)
     if structured:
         runs["deepinv"] = structured[1]
-    seconds = times_of(runs, rounds)
+    seconds, cpu = times_of(runs, rounds), times_of(runs, rounds, of_cpu=True)
     plant.close()
     result = {
         "dense_vs_lightonml": seconds["lightonml"] / seconds["dense"],
         "exposed_vs_lightonml": seconds["lightonml"] / seconds["dense, to the camera's integers"],
         "diffuser_vs_lightonml": seconds["lightonml"] / seconds["diffuser"],
-        "thin_diffuser_vs_lightonml": seconds["lightonml"] / seconds["diffuser, 2 masks"],
+        "thin_diffuser_vs_lightonml": seconds["lightonml"] / seconds["diffuser, thin"],
+        "dense_vs_lightonml_cpu": cpu["lightonml"] / cpu["dense"],
+        "diffuser_vs_lightonml_cpu": cpu["lightonml"] / cpu["diffuser"],
         "lightonml": kind,
         "seconds": seconds,
+        "cpu_seconds": cpu,
         "projections_per_s": {name: rows / value for name, value in seconds.items()},
-        "grids": {"diffuser": diffuser.cascade.grid, "2 masks": thin.cascade.grid},
+        "grids": {"diffuser": diffuser.cascade.grid, "thin": thin.cascade.grid},
         "n": n,
         "m": m,
         "rows": rows,
@@ -258,7 +301,7 @@ def beside_others(quick: bool) -> dict[str, Any]:
     if structured:
         result["deepinv"] = structured[0]
         result["diffuser_vs_deepinv"] = seconds["deepinv"] / seconds["diffuser"]
-        result["thin_diffuser_vs_deepinv"] = seconds["deepinv"] / seconds["diffuser, 2 masks"]
+        result["thin_diffuser_vs_deepinv"] = seconds["deepinv"] / seconds["diffuser, thin"]
     return result
 
 
@@ -277,6 +320,7 @@ def _fitting(n: int, m: int) -> Geometry:
 PARTS: dict[str, Callable[[bool], dict[str, Any]]] = {
     "fft": projection_vs_fft,
     "dense": dense_vs_gemm,
+    "counter": counter_vs_dense,
     "others": beside_others,
 }
 

@@ -26,7 +26,9 @@ from .errors import (
 )
 from .measure import ExposureReport
 from .opu import Opu, open
+from .panel import Panel
 from .pending import Pending
+from .schemes import Scheme
 from .url import DeviceUrl
 
 __all__ = [
@@ -43,11 +45,13 @@ __all__ = [
     "LinkLost",
     "OpenopuError",
     "Opu",
+    "Panel",
     "Pending",
     "PortBusy",
     "PortDenied",
     "PortNotFound",
     "ProjectionFailed",
+    "Scheme",
     "Transport",
     "UrlError",
     "UsageError",

@@ -26,6 +26,7 @@ from .encoding import KINDS, ROUNDINGS, Encoding, generator
 from .errors import UsageError
 from .opu import Opu
 from .opu import open as open_opu
+from .schemes import Complement
 from .settings import Settings, lossless
 from .url import DeviceUrl
 
@@ -62,7 +63,7 @@ class Trial:
     planes: np.ndarray
     """(rows, planes, modes) bool; empty where ``errors`` are projected."""
     errors: np.ndarray | None = None
-    encoding: Encoding | None = None
+    scheme: Complement | None = None
     key: tuple[int, ...] = ()
 
 
@@ -93,14 +94,14 @@ def draw(
     kind = kinds[number] if number < len(kinds) else str(rng.choice(kinds, p=list(KINDS_OF_TRIAL.values())))
     rows = 1 if kind == "raw" else rows
     timing = {"exposure_cycles": _exposure(rng), "settle_cycles": int(rng.integers(0, 200))}
-    errors = encoding = None
+    errors = scheme = None
     if kind == "complement":
         program = complement(int(rng.integers(1, 5)), **timing)
     elif kind in ("intensity", "raw"):
         program = intensity(**timing)
     elif kind == "encoded":
-        encoding = Encoding(KINDS[int(rng.integers(2))], ROUNDINGS[int(rng.integers(2))])
-        program = complement(encoding.planes, **timing)
+        scheme = Complement(Encoding(KINDS[int(rng.integers(2))], ROUNDINGS[int(rng.integers(2))]))
+        program = scheme.program(None, **timing)
         components = int(rng.integers(1, min(geometry.modes, 64) + 1))
         errors = rng.normal(size=(rows, components)) * (rng.random((rows, 1)) < 0.9)
     elif kind == "saturated":
@@ -156,7 +157,7 @@ def draw(
         },
     )
     key = (int(rng.integers(1 << 30)),)
-    return Trial(kind, settings, planes, errors, encoding, key)
+    return Trial(kind, settings, planes, errors, scheme, key)
 
 
 def _shot(rng: np.random.Generator, planes: int) -> Shot:
@@ -187,7 +188,7 @@ def _exposure(rng: np.random.Generator) -> int:
 
 def perform(opu: Opu, trial: Trial) -> Record:
     """Run a trial on one device."""
-    if trial.errors is None or trial.encoding is None:
+    if trial.errors is None or trial.scheme is None:
         opu.apply(trial.settings.replace(registers={**trial.settings.registers, **opu.device.registers}))
         return opu.project_raw(trial.planes)
     s = trial.settings
@@ -197,7 +198,8 @@ def perform(opu: Opu, trial: Trial) -> Record:
         outputs=s.selection,
         bits=s.bits,
         shift=s.shift,
-        encoding=trial.encoding,
+        scheme=trial.scheme,
+        encoding=None,
         layout_seed=trial.key[0],
         normalise=s.normalise,
         monitors=s.monitors,

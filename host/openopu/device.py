@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
 
 import numpy as np
@@ -17,10 +17,13 @@ from openopu_rtl.protocol import Shot
 from openopu_rtl.protocol.registers import PLANT_SOURCES
 
 from .errors import DeviceError, LinkLost, UrlError
+from .panel import Panel
 from .url import DeviceUrl
 
 DEVICES_GROUP = "openopu.devices"
 
+RECORD_KEY = "record"
+"""Key of any URL: a file for :mod:`openopu.recording`."""
 COMMON_KEYS = ("n", "m")
 """Keys that every scheme accepts: modes and outputs; :func:`openopu.open` checks them against what the device is."""
 
@@ -81,6 +84,8 @@ class Device:
     """Where the medium is known: (outputs, modes) matrix A in DN, for the shot's levels and exposure and the present
     laser power, so that the noiseless, unquantised difference of the two frames of a complement pair showing
     ``s`` in {-1, +1} is ``A @ s``."""
+    panel: Panel | None = None
+    """What its panel makes of levels, where that is known."""
 
 
 DeviceFactory = Callable[[DeviceUrl], Device]
@@ -102,7 +107,7 @@ def known_scheme(url: str | DeviceUrl) -> DeviceUrl:
 
 
 def open_device(url: str | DeviceUrl) -> Device:
-    """Open the device behind ``url``.
+    """Open the device behind ``url``; with ``record=FILE`` in it, all that it is asked and answers goes there, too.
 
     Raises
     ------
@@ -112,6 +117,8 @@ def open_device(url: str | DeviceUrl) -> Device:
         The device cannot be reached.
     """
     parsed = known_scheme(url)
+    record_to = parsed.parameters.get(RECORD_KEY)
+    parsed = parsed.with_parameters(**{RECORD_KEY: None})
     try:
         factory: DeviceFactory = schemes()[parsed.scheme].load()
     except ImportError as error:
@@ -120,4 +127,9 @@ def open_device(url: str | DeviceUrl) -> Device:
             str(url),
             "Install the extra that brings it, for example `pip install 'openopu[sim]'`",
         ) from error
-    return factory(parsed)
+    device = factory(parsed)
+    if record_to is None:
+        return device
+    from .recording import record  # it builds on devices
+
+    return replace(device, transport=record(device, record_to))

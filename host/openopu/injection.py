@@ -27,6 +27,7 @@ from openopu_rtl.protocol.registers import PLANT_SOURCES
 
 from .device import Device, Transport
 from .errors import DeviceError, UrlError
+from .panel import Panel
 from .session import BITS_PER_BYTE, Session
 from .url import DeviceUrl
 
@@ -56,6 +57,9 @@ class ModelError(DeviceError):
 
 
 class OpticalModel(Protocol):
+    panel: Panel
+    """What its panel makes of levels."""
+
     def expose_frame(
         self, levels: NDArray[np.uint8], exposure_id: int, exposure_cycles: int, laser_code: int
     ) -> tuple[Frame, int]:
@@ -289,6 +293,7 @@ def inject(device: Device) -> Device:
         device,
         transport=InjectingTransport(device.transport, g, model, str(device.url)),
         plant_source=PLANT_SOURCES["host"],
+        panel=model.panel,
         arms_itself=False,
         rows_per_packet=1,
         registers={"frame_timeout_cycles": min(round((ANSWER_S + line_s) * identity.clock_hz), (1 << 32) - 1)},

@@ -61,14 +61,7 @@ def balanced(components: int, modes: int, seed: int = 0) -> Layout:
     seed
         Of the permutation that scatters the copies over the panel.
     """
-    if not 1 <= components <= modes:
-        raise UsageError(
-            f"{components} components do not fit the device's {modes} modes",
-            "components",
-            f"Take 1 to {modes}, or a device with more modes (`twin:?n={max(components, 1)}`)",
-        )
-    # Sorting random doubles rather than Generator.permutation, whose stream NumPy does not promise to keep.
-    order = np.argsort(np.random.Generator(np.random.Philox(seed)).random(modes), kind="stable")
+    order = _copies(components, modes, seed)
     slot = np.arange(modes)
     component = np.empty(modes, dtype=np.intp)
     inverted = np.empty(modes, dtype=np.bool_)
@@ -76,6 +69,26 @@ def balanced(components: int, modes: int, seed: int = 0) -> Layout:
     # Alternating by copy and by component: with an odd number of copies the surplus is shared between both kinds.
     inverted[order] = (slot // components + slot % components) % 2 == 1
     return Layout(component, inverted, components)
+
+
+def replicated(components: int, modes: int, seed: int = 0) -> Layout:
+    """As :func:`balanced`, but no copy is inverted: a component that is 0 is dark, as intensities need it."""
+    order = _copies(components, modes, seed)
+    component = np.empty(modes, dtype=np.intp)
+    component[order] = np.arange(modes) % components
+    return Layout(component, np.zeros(modes, dtype=np.bool_), components)
+
+
+def _copies(components: int, modes: int, seed: int) -> NDArray[np.intp]:
+    """The modes in the order in which they are dealt to the components. Raises :class:`UsageError`."""
+    if not 1 <= components <= modes:
+        raise UsageError(
+            f"{components} components do not fit the device's {modes} modes",
+            "components",
+            f"Take 1 to {modes}, or a device with more modes (`twin:?n={max(components, 1)}`)",
+        )
+    # Sorting random doubles rather than Generator.permutation, whose stream NumPy does not promise to keep.
+    return np.argsort(np.random.Generator(np.random.Philox(seed)).random(modes), kind="stable")
 
 
 def plain(modes: int) -> Layout:

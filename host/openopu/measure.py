@@ -1,4 +1,4 @@
-"""What can be measured through any device: raw frames, the effective matrix, the right exposure."""
+"""What can be measured through any device: raw frames, the photodiode, the right exposure."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 from openopu_rtl.protocol import Program, Shot
-from openopu_rtl.protocol.shots import complement
 
 from .encoding import generator
-from .errors import LaserDark, UsageError, whole
-from .settings import linear_weight, lossless
+from .errors import LaserDark, UsageError
+from .settings import lossless
 
 if TYPE_CHECKING:
     from .layout import Layout
@@ -116,22 +115,6 @@ def hadamard(order: int) -> NDArray[np.float64]:
     while len(h) < order:
         h = np.block([[h, h], [h, -h]])
     return h
-
-
-def matrix(opu: Opu, measured: bool, repeats: int) -> NDArray[np.float64]:
-    """See :meth:`openopu.Opu.matrix`."""
-    shot = opu.settings.program.shots[0]
-    if linear_weight(opu.settings.program) is None:
-        raise UsageError(
-            "the configured program is not linear in its planes", "matrix", "Use `configure()` without a program"
-        )
-    exact = opu.device.exact_matrix
-    if exact is not None and not measured:
-        modes = np.asarray(exact(shot), dtype=np.float64)[opu.settings.selection]
-        return modes @ opu.layout.matrix()
-    program = complement(1).replace(**{n: getattr(shot, n) for n in SHOWN})
-    with calibrating(opu):
-        return hadamard_matrix(opu, opu.layout, program, whole(repeats, "repeats", 1))[0]
 
 
 def hadamard_matrix(

@@ -8,24 +8,28 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from openopu_rtl.protocol import Program, Record, Shot
-from openopu_rtl.protocol.shots import complement
+from openopu_rtl.protocol import PanelKind, Program, Record, Shot
 
-from . import layout as layouts
-from . import measure, sensor_setup
+from . import measure, schemes, sensor_setup
 from .device import Device, open_device
 from .encoding import Encoding, Key, array_of, check_errors, check_planes
 from .errors import UsageError, whole
+from .layout import Layout
 from .measure import ExposureReport
 from .opened import OpenedDevice
-from .pending import Pending
+from .panel import Panel
+from .pending import Decoder, Pending
 from .pipeline import Job
+from .plants import ModulatorKind
+from .schemes import LinearScheme, Scheme
+from .schemes.matrix import matrix
 from .sensor_setup import SensorReport
-from .settings import Settings, linear_weight, lossless, selection_of
+from .settings import Settings, lossless, selection_of
 from .url import DeviceUrl
 
 MOST_CYCLES = (1 << 32) - 1
-"""Longest exposure of the shot table."""
+"""Longest exposure, and longest settling, of the shot table."""
+MOST_FRAMES = 255
 LARGEST_ERROR = 1e28
 """Times the largest sum of a device, this is still a float32."""
 
@@ -35,17 +39,48 @@ class Opu(OpenedDevice):
 
     def __init__(self, device: Device, *, arm: bool = False, exposure_base: int = 0, allow_dark: bool = False) -> None:
         super().__init__(device, arm=arm, exposure_base=exposure_base, allow_dark=allow_dark)
-        self._encoding = Encoding()
-        self._layout = layouts.balanced(self.geometry.modes, self.geometry.modes)
-        self._exposure_cycles = self._settings.program.shots[0].exposure_cycles
+        self._scheme: Scheme = schemes.Complement()
+        self._reference: NDArray[Any] | None = None
+        self._referred: Any = None
+        """What the reference was measured under."""
+        self._layout = self._scheme.layout(self.geometry.modes, self.geometry.modes)
+        first = self._settings.program.shots[0]
+        self._timing: dict[str, int] = {n: getattr(first, n) for n in ("exposure_cycles", "settle_cycles", "frames")}
+        """Of the shots of programs that :meth:`configure` makes."""
 
     @property
-    def layout(self) -> layouts.Layout:
+    def layout(self) -> Layout:
         return self._layout
 
     @property
+    def scheme(self) -> Scheme:
+        """How vectors become shots, and their frames results; see :mod:`openopu.schemes`."""
+        return self._scheme
+
+    @property
+    def panel(self) -> Panel | None:
+        """What the panel makes of a program's levels, level table included; None: of unknown kind.
+
+        Simulations know it. Of a bench it can be set, before :meth:`configure`, to what its bare panel does, such as a
+        measured curve.
+        """
+        known = self.device.panel
+        if known is None and self.geometry.panel_kind in (PanelKind.PACKED_PLANES, PanelKind.ROW_BUS):
+            known = Panel(ModulatorKind.BINARY)
+        return known and known.through(self._level_table)
+
+    @panel.setter
+    def panel(self, panel: Panel | None) -> None:
+        if not isinstance(panel, Panel | None):
+            raise UsageError(f"{panel!r} is none", "panel", "Give an openopu Panel")
+        self.device.panel = panel
+
+    @property
     def encoding(self) -> Encoding:
-        return self._encoding
+        """How vectors become planes. Raises :class:`UsageError` where the scheme takes bits as they are."""
+        if not isinstance(self._scheme, LinearScheme):
+            raise UsageError(f"the scheme {self._scheme.name} takes bits as they are", "encoding")
+        return self._scheme.encoding
 
     @property
     def components(self) -> int:
@@ -60,20 +95,23 @@ class Opu(OpenedDevice):
     @property
     def exposure_cycles(self) -> int:
         """Exposure of the programs that :meth:`configure` makes, in system clock cycles."""
-        return self._exposure_cycles
+        return self._timing["exposure_cycles"]
 
     def configure(
         self,
         program: Program | None = None,
         *,
+        scheme: str | Scheme | None = None,
+        encoding: Encoding | None = None,
         components: int | None = None,
         outputs: int | ArrayLike | None = None,
         bits: int | None = None,
         shift: int | None = None,
-        banks: int = 1,
-        encoding: Encoding | None = None,
+        banks: int | None = None,
         layout_seed: int = 0,
         exposure_cycles: int | None = None,
+        settle_cycles: int | None = None,
+        frames: int | None = None,
         normalise: bool | None = None,
         monitors: bool | None = None,
         **registers: int,
@@ -83,22 +121,29 @@ class Opu(OpenedDevice):
         Parameters
         ----------
         program
-            The shots; None: the complement program of the encoding, at :attr:`exposure_cycles`.
+            Other shots than the scheme's, which only have to compute the same for :meth:`project`; None: the
+            scheme's, at :attr:`exposure_cycles`.
+        scheme
+            How vectors become shots, and frames results: a name or an object of :mod:`openopu.schemes`; None: that
+            which is recommended for the panel (`complement`, of a phase panel `phase`).
+        encoding
+            How vectors become planes; None: the scheme's own, by default stochastic ternary.
         components
-            Length of the error vectors, spread over all modes by balanced replication; None: one for each mode.
+            Length of the vectors, spread over all modes by balanced replication; None: one for each mode.
         outputs
             How many outputs to return, or which (indices); None: all.
         bits, shift
             Bits of the returned integers (8, 12, 16) and their division by 2**shift; None: the fewest bits,
             and the smallest shift, with which nothing can saturate.
         banks
-            Accumulator banks to return.
-        encoding
-            How errors become planes; None: stochastic ternary.
+            Accumulator banks to return; None: as many as the scheme reads.
         layout_seed
             Of the layout's permutation.
         exposure_cycles
             Exposure of every shot, kept for later programs; None: as calibrated, or as ``program`` says.
+        settle_cycles, frames
+            Time for the panel to settle, and video frames in which it is sent a pattern, of every shot, kept for later
+            programs; see :meth:`openopu.modulators.Modulator.shot_fields`. None: as before, or as ``program`` says.
         normalise
             Weight each frame by ``monitor_reference`` over its photodiode reading; None: as before, at first not.
             Set the reference with :meth:`refer_monitor`.
@@ -113,19 +158,29 @@ class Opu(OpenedDevice):
         UsageError
             A value that this device cannot take.
         """
-        new_encoding = Encoding() if encoding is None else encoding
-        for name, value, kind in (("encoding", new_encoding, Encoding), ("program", program, Program)):
+        for name, value, kind in (("encoding", encoding, Encoding), ("program", program, Program)):
             if not isinstance(value, kind | None):
                 raise UsageError(f"{value!r} is none", name, f"Give an openopu {kind.__name__}")
-        if exposure_cycles is not None:
-            whole(exposure_cycles, "exposure_cycles", 1, MOST_CYCLES)
-        cycles = exposure_cycles if exposure_cycles is not None else self._exposure_cycles
+        panel = self.panel
+        new_scheme = schemes.make(scheme, encoding, panel)
+        given = {
+            name: whole(value, name, low, high)
+            for name, value, low, high in (
+                ("exposure_cycles", exposure_cycles, 1, MOST_CYCLES),
+                ("settle_cycles", settle_cycles, 0, MOST_CYCLES),
+                ("frames", frames, 1, MOST_FRAMES),
+            )
+            if value is not None
+        }
+        timing = {**self._timing, **given}
         if program is None:
-            program = complement(new_encoding.planes, exposure_cycles=cycles)
-        elif exposure_cycles is not None:
-            program = program.replace(exposure_cycles=exposure_cycles)
+            new_scheme.check(self.geometry, panel)
+            program = new_scheme.program(panel, **timing)
+        elif given:
+            program = program.replace(**given)
+        banks = new_scheme.banks if banks is None else banks
         count = self.geometry.modes if components is None else whole(components, "components")
-        layout = layouts.balanced(count, self.geometry.modes, whole(layout_seed, "layout_seed", 0))
+        layout = new_scheme.layout(count, self.geometry.modes, whole(layout_seed, "layout_seed", 0))
         for name, number in (("bits", bits), ("shift", shift), ("banks", banks)):
             if number is not None:
                 whole(number, name)
@@ -146,12 +201,12 @@ class Opu(OpenedDevice):
         )
         with self._lock:
             self.apply(settings)
-            self._encoding, self._layout, self._exposure_cycles = new_encoding, layout, cycles
+            self._scheme, self._layout, self._timing = new_scheme, layout, timing
 
     # Projections
 
-    def project(self, errors: ArrayLike, key: Key | None = None) -> NDArray[np.float32]:
-        """Project a batch of error vectors: ``errors @ matrix().T``, up to encoding and noise.
+    def project(self, errors: ArrayLike, key: Key | None = None) -> NDArray[Any]:
+        """Project a batch of vectors: ``errors @ matrix().T``, up to encoding and noise, where the scheme is linear.
 
         Parameters
         ----------
@@ -162,7 +217,8 @@ class Opu(OpenedDevice):
 
         Returns
         -------
-        (rows, outputs) float32 in DN, summed over an output's pixels, for one unit of the errors.
+        (rows, outputs) in the scheme's unit (DN, summed over an output's pixels) for one unit of the vectors: float32,
+        of the scheme ``stepping`` complex64.
         """
         return self.submit(errors, key).result()
 
@@ -174,19 +230,47 @@ class Opu(OpenedDevice):
         e = check_errors(errors, self.components)
         if e.size and max(e.max(), -e.min()) > LARGEST_ERROR:
             raise UsageError(f"the errors reach beyond {LARGEST_ERROR:g}", "errors", "Divide them by a scale")
-        program = self._settings.program
-        weight = linear_weight(program)
-        if weight is None or program.planes != self._encoding.planes:
-            raise UsageError(
-                f"the configured program does not multiply vectors of {self._encoding.planes} sign planes",
-                "project",
-                "Use `configure()` without a program, or `project_raw`",
-            )
         with self._lock:
-            encoded = self._encoding.encode(e, (0, self._next) if key is None else key)
+            weight = self._scheme.weight(self._settings.program)
+            if weight is None or self._settings.banks < self._scheme.banks:
+                raise UsageError(
+                    f"the configured program does not compute the scheme {self._scheme.name} of vectors of "
+                    f"{self._scheme.planes} planes",
+                    "project",
+                    "Use `configure()` without a program, or `project_raw`",
+                )
+            reference = self.reference
+            encoded = self._scheme.encode(e, (0, self._next) if key is None else key)
             future = self._submit(self._layout.expand(encoded.planes))
-        factor = 2.0**self._settings.shift / (program.planes * weight)
-        return Pending(self, future, encoded, factor, len(self._settings.selection), self._settings.banks)
+            decoder = Decoder(self._scheme, encoded, 2.0**self._settings.shift / weight, reference,
+                              len(self._settings.selection), self._settings.banks)  # fmt: skip
+        return Pending(self, future, decoder)
+
+    @property
+    def reference(self) -> NDArray[Any] | None:
+        """What the scheme had to measure, (outputs,) in DN: the anchor's intensity, or the black level. None: nothing.
+
+        Measured by the first projection, or here, and again after settings that it depends on were changed. It can be
+        set, as to go on with a run.
+        """
+        with self._lock:
+            if self._referred != (under := self._reference_depends_on()):
+                self._reference = self._scheme.measure(self)
+                self._referred = under
+            return self._reference
+
+    @reference.setter
+    def reference(self, values: ArrayLike) -> None:
+        with self._lock:
+            array, outputs = array_of(values, "reference"), len(self._settings.selection)
+            if array.shape != (outputs,) or array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+                raise UsageError(f"expected ({outputs},) finite numbers, got {array.dtype} {array.shape}", "reference")
+            self._reference, self._referred = array.astype(np.float64), self._reference_depends_on()
+
+    def _reference_depends_on(self) -> Any:
+        s = self._settings
+        light = (s.normalise, s.registers["laser_power"], s.registers["monitor_reference"])
+        return (self._scheme, s.program, s.selection.tobytes(), light, self._level_table.tobytes())
 
     def project_raw(self, planes: ArrayLike, program: Program | None = None) -> Record:
         """Run a program on bit planes, and return what the device sends.
@@ -236,20 +320,21 @@ class Opu(OpenedDevice):
         in several exposures, of the same ID.
         """
         bits = np.ones(self.geometry.modes) if pattern is None else array_of(pattern, "pattern")
-        cycles = self._exposure_cycles if exposure_cycles is None else exposure_cycles
+        cycles = self.exposure_cycles if exposure_cycles is None else exposure_cycles
         if bits.shape != (self.geometry.modes,):
             raise UsageError(f"expected ({self.geometry.modes},), got {bits.shape}", "pattern", "One bit for each mode")
         shot = Shot(exposure_cycles=whole(cycles, "exposure_cycles", 1, MOST_CYCLES))
         frame: NDArray[np.uint16] = measure.capture(self, bits[None], shot)[0]
         return frame
 
-    def matrix(self, *, measured: bool = False, repeats: int = 1) -> NDArray[np.float64]:
-        """The effective matrix G, (outputs, components) in DN for one unit of error: ``y ~= errors @ G.T``.
+    def matrix(self, *, measured: bool = False, repeats: int = 1) -> NDArray[Any]:
+        """The effective matrix G, (outputs, components) in the scheme's unit for one unit of error: ``errors @ G.T``.
 
         Exact where the device knows its medium, else (or with ``measured``) measured with
         sign vectors of a Hadamard basis, ``repeats`` times, with the exposure and layout that are configured.
+        Raises :class:`UsageError` where the scheme, or the program, is not linear.
         """
-        return measure.matrix(self, measured, repeats)
+        return matrix(self, measured, repeats)
 
     def expose_to(self, target_fill: float = measure.TARGET_FILL) -> ExposureReport:
         """Set the exposure so that the mean pixel of the crop, above black, is ``target_fill`` of full scale.
@@ -260,13 +345,19 @@ class Opu(OpenedDevice):
         self.set_exposure(report.exposure_cycles)
         return report
 
-    def set_exposure(self, cycles: int, **registers: int) -> None:
-        """Exposure of every shot, and of later programs; with it further settings by name. All others stay."""
+    def set_exposure(self, cycles: int, *, settle_cycles: int | None = None, **registers: int) -> None:
+        """Exposure of every shot, and of later programs; with it further settings by name. All others stay.
+
+        ``settle_cycles``: of every shot too.
+        """
         whole(cycles, "exposure_cycles", 1, MOST_CYCLES)
+        times = {"exposure_cycles": cycles}
+        if settle_cycles is not None:
+            times["settle_cycles"] = whole(settle_cycles, "settle_cycles", 0, MOST_CYCLES)
         with self._lock:
-            program = self._settings.program.replace(exposure_cycles=cycles)
+            program = self._settings.program.replace(**times)
             self.apply(self._settings.replace(program=program, registers={**self._settings.registers, **registers}))
-            self._exposure_cycles = cycles
+            self._timing = {**self._timing, **times}
 
     def refer_monitor(self, projections: int = 16) -> int:
         """Set ``monitor_reference`` to the mean photodiode reading of the configured program's shots; returns it.

@@ -149,13 +149,8 @@ class Settings:
         }
 
 
-def lossless(
-    program: Program, geometry: Geometry, bits: int | None = None, banks: int = 1, normalise: bool = False
-) -> tuple[int, int]:
-    """Return the fewest (bits, result_shift) with which no result of ``program`` can saturate.
-
-    With ``bits`` given, only the shift is chosen. Frames that are normalised may weigh nearly twice as much.
-    """
+def largest_sum(program: Program, geometry: Geometry, banks: int = 1, normalise: bool = False) -> int:
+    """The largest sum, of either sign, that ``program`` can make of an output: all its frames at full scale."""
     pixel = ((1 << geometry.pixel_bits) - 1) * geometry.bin**2
     if normalise:
         pixel = (pixel * WEIGHT_MAX + (1 << WEIGHT_FRACTION_BITS - 1)) >> WEIGHT_FRACTION_BITS
@@ -164,6 +159,17 @@ def lossless(
         for negative in (False, True):
             weight = sum(1 << s.shift for s in program if s.bank == bank and s.negative == negative)
             largest = max(largest, weight * pixel)
+    return largest
+
+
+def lossless(
+    program: Program, geometry: Geometry, bits: int | None = None, banks: int = 1, normalise: bool = False
+) -> tuple[int, int]:
+    """Return the fewest (bits, result_shift) with which no result of ``program`` can saturate.
+
+    With ``bits`` given, only the shift is chosen. Frames that are normalised may weigh nearly twice as much.
+    """
+    largest = largest_sum(program, geometry, banks, normalise)
     choices = RESULT_BITS if bits is None else (bits,)
     for candidate in choices:
         if largest < 1 << (candidate - 1):
@@ -190,19 +196,17 @@ def selection_of(outputs: int | ArrayLike | None, available: int) -> NDArray[np.
     return np.arange(int(chosen)) if chosen.ndim == 0 else chosen.astype(np.intp)
 
 
-def linear_weight(program: Program) -> int | None:
-    """Weight w with which ``program`` computes ``w * A @ (sum of its sign planes)``, or None where it does not.
+def plane_weights(program: Program) -> NDArray[np.float64] | None:
+    """Weights w, (planes,), with which ``program`` computes ``A @ (sum of w_p s_p)``, or None where it does not.
 
-    True where every plane is shown with total weight w, its complement with -w, all with the same
+    True where every plane p is shown with total weight w_p, its complement with -w_p, all with the same
     levels and exposure, in bank 0.
     """
     first = program.shots[0]
-    weights = {(plane, inverted): 0 for plane in range(program.planes) for inverted in (False, True)}
+    weights = np.zeros((program.planes, 2))
     for s in program:
         levels = ("level_on", "level_off", "level_anchor", "level_border", "exposure_cycles")
         if s.bank or any(getattr(s, n) != getattr(first, n) for n in levels):
             return None
-        weights[s.plane, s.invert] += (-1 if s.negative else 1) << s.shift
-    weight = weights[0, False]
-    fits = all(w == (-weight if inverted else weight) for (_, inverted), w in weights.items())
-    return weight if fits and weight else None
+        weights[s.plane, int(s.invert)] += (-1 if s.negative else 1) << s.shift
+    return weights[:, 0] if (weights[:, 0] == -weights[:, 1]).all() and weights[:, 0].all() else None

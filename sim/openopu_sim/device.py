@@ -31,8 +31,8 @@ from openopu_rtl.protocol.registers import PLANT_SOURCES
 
 from .bench.process import Simulation
 from .bench.settings import CAMERA_CLOCK_HZ, CLOCK_HZ, LINKS_PLAYED, SIMULATORS, SLM_CLOCK_HZ, BenchSettings
-from .options import KEYS, geometry_of, plant_options, plant_source_of, sensor_of
-from .plant.media import refuse_too_large
+from .options import KEYS, geometry_of, panel_of, parameters_of, plant_options, plant_source_of, refuse_slow, sensor_of
+from .plant.fields import refuse_too_large
 
 BENCH_KEYS = (
     "link",
@@ -59,7 +59,7 @@ def settings_of(url: DeviceUrl) -> BenchSettings:
     waves = url.parameters.get("waves", "")
     geometry = geometry_of(url)
     if plant_source_of(url, geometry) != "chip":
-        refuse_too_large(geometry)  # before minutes of building
+        refuse_too_large(geometry, parameters_of(url))  # before minutes of building
     return BenchSettings(
         simulator=simulator,
         geometry=geometry,
@@ -149,6 +149,8 @@ def open_rtl(url: DeviceUrl) -> Device:
     settings = settings_of(url)
     source = plant_source_of(url)
     netlist = netlist_of(url)
+    if netlist and source == "camera":
+        refuse_slow(url, "a netlist")
     simulation = Simulation(settings, netlist)
     try:
         transport = RtlTransport(simulation, str(url), settings.reset_baud)
@@ -163,5 +165,6 @@ def open_rtl(url: DeviceUrl) -> Device:
         plant_source=PLANT_SOURCES[source],
         realtime=settings.free_running,
         time_factor=TIME_FACTOR["netlist" if netlist else settings.simulator],
+        panel=panel_of(url),
     )
     return inject(device) if source == "host" else device

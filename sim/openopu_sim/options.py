@@ -8,10 +8,10 @@ bits           bits of a sensor pixel: 8, 10 or 12
 geometry       a named geometry instead of ``n`` and ``m``: see ``openopu_rtl.protocol.geometry.PRESETS``
 any field of   that field of the geometry, as an integer: ``store_bytes=65536``
 ``Geometry``
-plant          the optics: a named plant (``dmd``, the default, or ``phase``) or a plant file; or where frames come
-               from without optics: ``chip``, the medium in the gateware, or (``rtl:``) ``host``, see
-               :mod:`openopu.injection`
-optics         with ``plant=host``: the named plant or plant file
+plant          the optics: a named plant (``dmd``, the default, or ``phase``), named parts (``dlp4500+imx255``,
+               see :mod:`openopu.plants.devices`) or a plant file; or where frames come from without optics:
+               ``chip``, the medium in the gateware, or (``rtl:``) ``host``, see :mod:`openopu.injection`
+optics         with ``plant=host``: the plant, as above
 noise          on (default) or off: mean values, still rounded by the ADC
 seed           of the medium, default 1
 noise_seed     of the noise, default 1
@@ -26,12 +26,15 @@ from collections.abc import Mapping
 
 from openopu.errors import UrlError
 from openopu.injection import PLANT_KEYS
+from openopu.panel import Panel
+from openopu.plants import find
 from openopu.session import check_plant
 from openopu.url import DeviceUrl
 from openopu_rtl.protocol import Geometry, GeometryError
 from openopu_rtl.protocol.geometry import PRESETS
 
-from .plant import NAMED, Plant, PlantParameters, load
+from .plant import ChipPlant, Plant, PlantParameters
+from .plant.modulator import Modulator
 from .sensor import DEFAULT_SENSOR, SensorSettings
 
 GEOMETRY_FIELDS = tuple(f.name for f in dataclasses.fields(Geometry))
@@ -91,7 +94,14 @@ def parameters_of(url: DeviceUrl) -> PlantParameters:
     """The plant's parameters that a URL asks for. Raises :class:`UrlError` or :class:`PlantFileError`."""
     simulated = plant_source_of(url) != "camera"
     name = url.parameters.get("optics" if simulated else "plant", "dmd")
-    return NAMED[name] if name in NAMED else load(name)
+    return find(name)
+
+
+def panel_of(url: DeviceUrl) -> Panel:
+    """The panel before the optics that a URL asks for. Raises :class:`openopu.errors.UsageError`."""
+    if plant_source_of(url) == "chip":
+        return ChipPlant.panel
+    return Modulator(parameters_of(url).modulator).panel
 
 
 def plant_of(url: DeviceUrl, geometry: Geometry, clock_hz: int = SIMULATION_CLOCK_HZ) -> Plant:
@@ -107,8 +117,22 @@ def plant_of(url: DeviceUrl, geometry: Geometry, clock_hz: int = SIMULATION_CLOC
 
 
 def optical_model(geometry: Geometry, options: Mapping[str, str], clock_hz: int) -> Plant:
-    """The optics of a device whose frames come from the host; see :mod:`openopu.injection`."""
-    return plant_of(DeviceUrl("plant", "", {"plant": "host", **options}), geometry, clock_hz)
+    """The optics of a device whose frames come from the host; see :mod:`openopu.injection`.
+
+    Raises :class:`UrlError` for a slow panel: patterns come without the time that they have settled for.
+    """
+    url = DeviceUrl("plant", "", {"plant": "host", **options})
+    refuse_slow(url, "a device that asks the host for its frames")
+    return plant_of(url, geometry, clock_hz)
+
+
+def refuse_slow(url: DeviceUrl, who: str) -> None:
+    """Raise :class:`UrlError` where ``url`` asks for a panel that is slow, and ``who`` cannot know its time."""
+    if settle_s := parameters_of(url).modulator.settle_s:
+        raise UrlError(
+            f"{who} does not tell how long a pattern has settled", str(url),
+            f"Take a plant with settle_s = 0 (this one has {settle_s:g}), or twin: or rtl: without `netlist=`",
+        )  # fmt: skip
 
 
 def plant_options(url: DeviceUrl) -> dict[str, str]:

@@ -68,6 +68,7 @@ def open_twin(url: DeviceUrl) -> Device:
         plant_source=PLANT_SOURCES[source],
         realtime=False,
         exact_matrix=twin.exact_matrix if plant.pair_is_linear else None,
+        panel=plant.panel,
     )
 
 

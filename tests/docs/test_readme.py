@@ -36,7 +36,19 @@ def test_commands_run(line, tmp_path):
 
 def test_every_command_has_help():
     assert any(SERVES in line for line in COMMANDS)
-    for name in ("train", "compare", "doctor", "selftest", "sensor", "budget", "cosim", "demo", "bitstream", "flash"):
+    for name in (
+        "train",
+        "compare",
+        "doctor",
+        "selftest",
+        "calibrate",
+        "sensor",
+        "budget",
+        "cosim",
+        "demo",
+        "bitstream",
+        "flash",
+    ):
         done = subprocess.run(
             [sys.executable, "-m", "openopu.cli", name, "--help"],
             capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "100"},

@@ -8,7 +8,7 @@ from openopu import UsageError
 from openopu.encoding import KINDS, ROUNDINGS, Encoding, generator
 from openopu.layout import balanced, plain
 
-ALL = [Encoding(k, r) for k in KINDS for r in ROUNDINGS]
+ALL = [Encoding(k, r) for k in KINDS for r in ROUNDINGS] + [Encoding("bits", bits=b) for b in (1, 2, 16)]
 seeds = st.integers(0, 2**32)
 
 
@@ -52,6 +52,13 @@ def test_decoded_vectors_are_what_the_table_says(seed, encoding, rows, n):
         zeros = kept == 0
         assert (coded.planes[:, 0] != coded.planes[:, 1])[zeros].all()
         assert (coded.planes[:, 0] == coded.planes[:, 1])[~zeros].all()
+    elif encoding.kind == "bits":
+        # On the grid of 2**bits values, at most a step away, or half of one.
+        steps = 2**encoding.bits - 1
+        grid = (kept / largest[:, None] + 1) * steps / 2
+        np.testing.assert_allclose(grid, np.rint(grid), atol=1e-9)
+        away = np.abs(kept - e) / largest[:, None] * steps / 2
+        assert (away <= (0.5 if encoding.rounding == "threshold" else 1) + 1e-9).all()
     else:
         wanted = largest if encoding.rounding == "stochastic" else np.abs(e).mean(axis=1)
         np.testing.assert_allclose(np.abs(kept), np.broadcast_to(wanted[:, None], kept.shape))
@@ -77,7 +84,16 @@ def test_extreme_magnitudes(encoding, scale):
 
 
 @pytest.mark.parametrize(
-    "bad", [{"kind": "trits"}, {"rounding": "up"}, {"threshold": float("inf")}, {"threshold": -0.1}]
+    "bad",
+    [
+        {"kind": "trits"},
+        {"rounding": "up"},
+        {"threshold": float("inf")},
+        {"threshold": -0.1},
+        {"bits": 0},
+        {"bits": 17},
+        {"bits": 2.5},
+    ],
 )
 def test_unknown_encodings(bad):
     with pytest.raises(UsageError):
@@ -104,6 +120,16 @@ def test_layout_is_balanced(seed, modes, data):
     assert (np.abs(2 * on - modes) <= (copies % 2).sum()).all()
     signs = 2.0 * bits - 1
     np.testing.assert_array_equal(layout.matrix() @ signs.T, 2.0 * layout.expand(bits).T - 1)
+
+
+@pytest.mark.parametrize(("components", "modes"), [(64, 64), (60, 64), (21, 64), (10, 256)])
+def test_zeros_light_half_of_the_modes_in_each_plane(components, modes):
+    """With one copy of a component too: what encoding and layout do about zeros must not meet."""
+    sparse = np.zeros((1, components))
+    sparse[0, 0] = 1.0
+    planes = Encoding("ternary", "threshold").encode(sparse).planes
+    lit = balanced(components, modes).expand(planes).sum(axis=2)
+    assert (np.abs(2 * lit - modes) <= 2 * (modes // components) + 4).all()
 
 
 def test_layout_depends_on_its_seed_only():

@@ -1,4 +1,4 @@
-"""Every effect of the plant: that frame and batch agree on it, whatever the parameters, and that it does what it says."""
+"""Effects of the plant: frames and batches agree on each, whatever the parameters, and each does what it says."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ SHOT = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(plants(), st.lists(SHOT, min_size=1, max_size=4), st.booleans(), st.integers(0, 2**32 - 1), st.integers(1, 9))
 def test_frames_and_batches_agree_whatever_the_parameters(parameters, shots, noise, first, macropixel):
     geometry = TINY if macropixel > 2 else Geometry.fitting(16, 16, macropixel=macropixel)
@@ -125,3 +125,200 @@ def test_frames_and_batches_agree_whatever_the_parameters(parameters, shots, noi
         np.testing.assert_array_equal(monitors, wanted)
     one.close()
     other.close()
+
+
+def stale_share(parameters, shot, clock_hz=48_000_000):
+    """Mean of exp(-t / settle_s) over the exposure, by the midpoint rule."""
+    if not parameters.modulator.settle_s:
+        return 0.0
+    begin, length = shot.settle_cycles / clock_hz, shot.exposure_cycles / clock_hz
+    times = begin + (np.arange(20_000) + 0.5) / 20_000 * length
+    return float(np.exp(-times / parameters.modulator.settle_s).mean())
+
+
+def pixel_field(parameters, levels):
+    """Field of each panel pixel, crosstalk included, in double precision."""
+    m = parameters.modulator
+    step = levels.astype(int) * m.levels // 256
+    if m.kind == "binary":
+        field = np.where(step == 1, 1.0, m.off_amplitude).astype(complex)
+    else:
+        field = np.exp(1j * m.phase_max_rad * (step / (m.levels - 1)) ** m.gamma)
+    padded = np.pad(field, 1, mode="edge")
+    neighbours = (padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]) / 4
+    return (1 - m.crosstalk) * field + m.crosstalk * neighbours
+
+
+def electrons_of(plant, parameters, levels, before, exposure, shot, code):
+    """Mean electrons of each pixel, straight from docs/plant.md."""
+    g, p = plant.geometry, parameters
+    time = exposure % 2**28
+    angle = p.medium.drift_rad_per_exposure * time
+    angle += p.modulator.warm_up_rad * (1 - math.exp(-time / p.modulator.warm_up_exposures))
+    stale = stale_share(p, shot)
+    panel = (1 - stale) * pixel_field(p, levels) + stale * pixel_field(p, before)
+    sums = np.zeros(plant.cells.count, dtype=complex)
+    for part, unit in ((panel.real, 1), (panel.imag, 1j)):
+        # Cell by cell, in double precision.
+        for y, x in np.ndindex(panel.shape):
+            sums[plant_index(plant)[y, x]] += unit * part[y, x]
+    media = [m.columns(0, plant.cells.count, crop=False).astype(complex) for m in plant.fields.media]
+    field = sums @ media[0] if len(media) == 1 else sums @ (math.cos(angle) * media[0] + math.sin(angle) * media[1])
+    c = p.laser.coherence
+    intensity = c * abs(field) ** 2 + (1 - c) * plant.medium.power * (abs(sums) ** 2).sum()
+    photons_j = 532e-9 / (6.62607015e-34 * 299_792_458)
+    power = p.laser.power_w * code / 4095 * (1 + p.laser.drift_per_exposure * time)
+    seconds = shot.exposure_cycles / 48e6
+    light = photons_j * power * seconds * p.medium.throughput * p.camera.quantum_efficiency
+    light *= p.modulator.fill_factor**2 * intensity
+    light /= plant.medium.power * g.macropixel**2 * g.slm_width * g.slm_height
+    fixed, dark = (
+        plant.camera.fixed,
+        2.0 ** ((p.camera.temperature_c - p.camera.dark_reference_c) / p.camera.dark_doubling_k),
+    )
+    light *= 1.0 if fixed.response is None else fixed.response
+    light += p.camera.dark_signal_e_per_s * dark * seconds
+    light += 0.0 if fixed.hot is None else fixed.hot * p.camera.hot_pixel_e_per_s * dark * seconds
+    return light + (0.0 if fixed.offset_e is None else fixed.offset_e)
+
+
+_INDEX: dict[int, np.ndarray] = {}
+
+
+def plant_index(plant):
+    """Cell of each panel pixel."""
+    key = id(plant.cells)
+    if key not in _INDEX:
+        g = plant.geometry
+        index = np.zeros((g.slm_height, g.slm_width), dtype=int)
+        for y, x in np.ndindex(index.shape):
+            one = np.zeros(index.shape, dtype=np.float32)
+            one[y, x] = 1
+            index[y, x] = plant.cells.sums(one).argmax()
+        _INDEX.clear()
+        _INDEX[key] = index
+    return _INDEX[key]
+
+
+@settings(max_examples=25, deadline=None)
+@given(plants(), SHOT, st.integers(0, 2**32 - 1))
+def test_a_frame_is_the_documented_formula(parameters, shot, exposure):
+    plant = Plant(TINY, parameters, seed=3, noise=False)
+    rng = np.random.default_rng(exposure)
+    pool = rng.integers(0, 256, 5).astype(np.uint8)
+    levels, before = (pool[rng.integers(0, 5, (TINY.slm_height, TINY.slm_width))] for _ in range(2))
+    plant.expose_frame(before, 7, 1, 0)
+    # A third of the well on average, so that most of it can be seen.
+    want = electrons_of(plant, parameters, levels, before, exposure, shot, 4095)
+    code = min(4095, int(4095 * 3000 / max(want.mean(), 1)))
+    want = electrons_of(plant, parameters, levels, before, exposure, shot, code)
+    frame, _ = plant.expose_frame(levels, exposure, shot.exposure_cycles, code, shot.settle_cycles)
+    seen = frame.ravel()[plant.medium.pixel_order]
+    dn = np.clip(np.clip(want, -10_700, 10_700) * plant.camera.dn_per_e + plant.camera.black_dn, 0, 1023)
+    # Half a DN of rounding, and float32.
+    assert np.abs(seen - dn).max() <= 0.51 + 1e-4 * np.abs(want).max() * plant.camera.dn_per_e
+    plant.close()
+
+
+@settings(max_examples=20, deadline=None)
+@given(plants(), LEVEL, LEVEL, LEVEL, LEVEL, st.integers(0, 2**28))
+def test_a_complement_pair_is_linear_with_every_effect(parameters, on, off, anchor, border, exposure):
+    wide = changed(parameters, full_well_e=1e5, settle_s=0.0)
+    plant = Plant(TINY, wide, seed=4, noise=False)
+    signs = np.random.default_rng(exposure).choice([-1, 1], (4, TINY.modes))
+    shot = Illumination(0, on, off, anchor, border, 1500)
+    assert plant.pair_is_linear
+    matrix = plant.effective_matrix(shot, 4095, exposure)
+    for row in signs:
+        frames = []
+        for bits in (row > 0, row < 0):
+            levels = expander.model(
+                TINY, bits.astype(np.uint8), invert=False, level_on=on, level_off=off, level_anchor=anchor,
+                level_border=border, table=TABLE,
+            )  # fmt: skip
+            frames.append(plant.expose_frame(levels, exposure, 1500, 4095)[0].astype(int))
+        if max(f.max() for f in frames) == 1023 or min(f.min() for f in frames) == 0:
+            continue  # clipped
+        difference = binner.model(TINY, frames[0].astype(np.uint16)) - binner.model(TINY, frames[1].astype(np.uint16))
+        # Four roundings of half a DN in each frame, and float32.
+        assert np.abs(difference - matrix @ row).max() <= 4 + 1e-4 * max(f.max() for f in frames)
+    plant.close()
+
+
+def test_there_is_no_matrix_where_the_pattern_before_still_shows():
+    assert not Plant(TINY, changed(DMD, settle_s=1e-5)).pair_is_linear
+    assert Plant(TINY, DMD).pair_is_linear
+
+
+@pytest.mark.parametrize("macropixel", [1, 2, 3, 4, 5])
+def test_crosstalk_of_modes_is_that_of_their_pixels(macropixel):
+    g = Geometry.fitting(16, 16, macropixel=macropixel)
+    crosstalk = Crosstalk(Cells(g))
+    bits = np.random.default_rng(5).integers(0, 2, (3, g.modes)).astype(np.float32)
+    got = crosstalk.of_modes(bits)
+    for row, sums in zip(bits, got.swapaxes(0, 1), strict=True):
+        frame = np.zeros((g.slm_height, g.slm_width), dtype=np.float32)
+        block = np.kron(row.reshape(g.modes_y, g.modes_x), np.ones((macropixel, macropixel), dtype=np.float32))
+        frame[g.signal_y : g.signal_y + g.signal_height, g.signal_x : g.signal_x + g.signal_width] = block
+        np.testing.assert_array_equal(sums, crosstalk.sums(frame))
+        # Light is neither lost nor made, and every sum of a group stays small enough for an exact field.
+        assert differences(frame).sum() == 0
+        assert np.abs(sums).max() <= macropixel**2
+
+
+def test_time_is_the_exposures_number_and_calibrations_see_the_medium_of_now():
+    plant = Plant(TINY, changed(DMD, drift_rad_per_exposure=1e-3, warm_up_rad=0.2, warm_up_exposures=50.0))
+    assert plant.light.angle(0) == 0
+    assert plant.light.angle(100) == pytest.approx(0.1 + 0.2 * (1 - math.exp(-2)))
+    assert plant.light.angle(0xF000_0000 + 100) == plant.light.angle(100)
+    assert plant.light.angle(TIME_MODULUS) == 0
+
+
+def test_two_moments_correlate_by_the_cosine_of_the_angle_between_them():
+    geometry = Geometry.fitting(64, 256)
+    plant = Plant(geometry, changed(DMD, drift_rad_per_exposure=0.01, full_well_e=1e6), noise=False)
+    levels = (np.random.default_rng(0).random((geometry.slm_height, geometry.slm_width)) < 0.5).astype(np.uint8) * 255
+    pattern = plant.fields.of_frame(levels)
+
+    def field(exposure):
+        real, imag = plant.fields.field(pattern, pattern, plant.light.moment(exposure, 1, 0, 1), crop=False)
+        return (real + 1j * imag)[0]
+
+    start = field(0)
+    for exposure in (30, 100, 157):
+        now = field(exposure)
+        correlation = np.vdot(start, now).real / np.linalg.norm(start) / np.linalg.norm(now)
+        assert correlation == pytest.approx(math.cos(0.01 * exposure), abs=0.05)
+
+
+def test_deviates_of_flicker_vibration_and_photodiode():
+    noisy = changed(
+        PHASE, levels=256, flicker_rad_rms=0.1, vibration_rad_rms=0.2, bandwidth_hz=1e7, full_scale_a=1e-6,
+        noise_rms_dn=3.0, relative_noise_rms=0.0, offset_dn=7.0,
+    )  # fmt: skip
+    light = Plant(TINY, noisy).light
+    moments = [light.moment(i, 100, 0, 2048) for i in range(4000)]
+    assert np.std([m.flicker for m in moments]) == pytest.approx(1, abs=0.05)
+    assert np.std([m.angle for m in moments]) == pytest.approx(0.2, abs=0.01)
+    share = 0.1 * 2048 / 4095 / 0.12
+    shot_dn = (2 * 1.602176634e-19 * 1e-6 * share * 1e7) ** 0.5 / 1e-6 * 4095
+    assert shot_dn > 3
+    monitors = np.array([m.monitor for m in moments])
+    assert monitors.std() == pytest.approx((shot_dn**2 + 9 + 1 / 12) ** 0.5, rel=0.05)
+    assert monitors.mean() == pytest.approx(share * 4095 + 7, abs=0.5)
+    # The phase at the top level trembles by the parameter, the one at the bottom not at all.
+    modulator = light.modulator
+    phases = [np.angle(modulator.amplitude(255, m.flicker) / modulator.amplitude(255)) for m in moments]
+    assert np.std(phases) == pytest.approx(0.1, rel=0.05)
+    assert modulator.amplitude(0, 1.0) == 1
+
+
+def test_fixed_patterns_follow_the_seed_and_not_the_crop():
+    fixed = changed(
+        DMD, prnu_rms=0.1, dsnu_e_rms=50.0, hot_pixel_share=0.1, hot_pixel_e_per_s=1e8, dead_pixel_share=0.1
+    )
+    levels = np.full((TINY.slm_height, TINY.slm_width), 255, dtype=np.uint8)
+    a = Plant(TINY, fixed, seed=1, noise=False).expose_frame(levels, 0, 900, 4095)[0]
+    moved = dataclasses.replace(TINY, crop_x=2, crop_y=1)
+    assert (a == Plant(moved, fixed, seed=1, noise=False).expose_frame(levels, 0, 900, 4095)[0]).all()
+    assert (a != Plant(TINY, fixed, seed=2, noise=False).expose_frame(levels, 0, 900, 4095)[0]).any()

@@ -6,12 +6,12 @@ import dataclasses
 
 import pytest
 from openopu.errors import UrlError, UsageError
-from openopu.plants import TABLES
+from openopu.plants import CAMERAS, LASERS, MODULATORS, PHOTODIODE, TABLES, camera_from_emva
 from openopu.url import DeviceUrl
 from openopu_rtl.protocol import Geometry
 from openopu_rtl.protocol.geometry import PRESETS
-from openopu_sim.device import settings_of
-from openopu_sim.options import geometry_of, parameters_of, plant_from_options, plant_options
+from openopu_sim.device import open_rtl, settings_of
+from openopu_sim.options import geometry_of, optical_model, parameters_of, plant_from_options, plant_options
 from openopu_sim.plant import DMD, NAMED, PHASE, Plant, PlantFileError, dumps, load, save
 from openopu_sim.plant.media import memory
 
@@ -159,3 +159,62 @@ def test_plant_keys(tmp_path):
     for bad in ("plant=/none.toml", "noise=maybe", "seed=-1", "noise_seed=x"):
         with pytest.raises(UsageError):
             plant_options(url(bad))
+
+
+def test_every_value_of_a_named_device_has_a_source():
+    for table in (CAMERAS, MODULATORS, LASERS, {"": PHOTODIODE}):
+        for device in table.values():
+            assert set(device.sources) == {f.name for f in dataclasses.fields(device.parameters)}
+            assert all(device.sources.values())
+
+
+def test_named_parts_make_a_plant(tmp_path):
+    for modulator in MODULATORS:
+        for camera in CAMERAS:
+            plant = parameters_of(url(f"plant={modulator}+{camera}"))
+            assert plant.modulator == MODULATORS[modulator].parameters
+            assert plant.camera == CAMERAS[camera].parameters
+            assert plant.laser == LASERS["opsl"].parameters
+    plant = parameters_of(url("plant=lcos%2Bimx249%2Bdiode"))
+    assert plant.laser == LASERS["diode"].parameters
+    assert plant.medium.throughput < DMD.medium.throughput
+    save(tmp_path / "p.toml", plant)
+    assert load(tmp_path / "p.toml") == plant
+    assert "from memory, unconfirmed" in dumps(parameters_of(url("plant=dlp7000+cmv2000")))
+    Plant(Geometry.fitting(16, 16), plant).close()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("dlp4500+imx", "dlp4500.imx is not known.*cameras: imx249, imx255, cmv2000"),
+        ("imx255+dlp4500", "cannot be read"),
+        ("dlp4500+imx255+diode+opsl", "is not known"),
+        ("dlp4500+imx255+sun", r"Name MODULATOR\+CAMERA or .*lasers: opsl, diode"),
+        ("dlp9000", r"cannot be read.*Named plants: dmd, phase, MODULATOR\+CAMERA.*modulators: dlp4500"),
+    ],
+)
+def test_parts_that_are_not_known(name, message):
+    with pytest.raises(PlantFileError, match=message):
+        parameters_of(url(f"plant={name}"))
+
+
+def test_a_camera_from_an_emva_data_sheet():
+    given = {"quantum_efficiency": 0.6, "dsnu_e_rms": 2.0, "prnu_rms": 0.008, "dark_signal_e_per_s": 5.0}
+    camera = camera_from_emva(snr_max_db=40.0, dr_db=70.0, temperature_c=30.0, gain_dn_per_e=0.4, **given)
+    assert camera.full_well_e == pytest.approx(10_000)
+    assert (camera.read_noise_e**2 + 1 / (12 * 0.4**2)) ** 0.5 + 0.5 == pytest.approx(10_000 / 10**3.5)
+    assert {k: getattr(camera, k) for k in given} == given
+    assert camera.dark_e_per_s() == 5.0
+    # Dark noise that would be negative: the dynamic range is not of this camera.
+    for bad in ({"dr_db": 120.0}, {"gain_dn_per_e": 0.01}):
+        with pytest.raises(PlantFileError, match=r"leave a dark noise.*one column of the data sheet"):
+            camera_from_emva(**{"snr_max_db": 40.0, "dr_db": 70.0, "temperature_c": 30.0, **given, **bad})
+
+
+def test_a_slow_panel_needs_someone_who_tells_its_time(tmp_path):
+    with pytest.raises(UrlError, match=r"does not tell how long a pattern has settled.*settle_s = 0"):
+        optical_model(Geometry.fitting(64, 64), {"optics": "lcos+imx255"}, 48_000_000)
+    (tmp_path / "n.v").touch()
+    with pytest.raises(UrlError, match="a netlist does not tell"):
+        open_rtl(DeviceUrl.parse(f"rtl:verilator?n=64&m=64&plant=lcos+imx255&netlist={tmp_path}/n.v"))

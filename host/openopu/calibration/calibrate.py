@@ -10,21 +10,19 @@ from datetime import UTC, datetime
 import numpy as np
 
 from ..errors import LaserDark, UsageError
-from ..measure import TARGET_FILL, ExposureReport, calibrating
+from ..measure import TARGET_FILL, ExposureReport, calibrating, plain_shot
 from ..opu import Opu
 from . import frames, levels, monitor, region, response, settle
-from .errors import CalibrationFailed
-from .file import Calibration, Group, identity
+from .errors import CalibrationFailed, NotApplicable
+from .file import Calibration, Group, identity, show_phases
 
-GROUPS = ("dark", "flat", "bad", "scale", "alignment", "monitor", "settle", "levels", "matrix")
+GROUPS = ("levels", "settle", "dark", "flat", "bad", "scale", "alignment", "monitor", "matrix")
 """In the order in which they are measured."""
 NEEDS: dict[str, tuple[str, ...]] = {
     "flat": ("dark",),
     "bad": ("dark", "flat"),
     "alignment": ("dark", "flat", "bad", "scale"),
 }
-OPTIONAL = ("settle", "levels")
-"""Groups that a panel may not have: left out, and said so, unless they were asked for."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class Effort:
     """Exposure of the long dark frames; None: see :func:`openopu.calibration.frames.dark`."""
 
 
-QUICK = Effort(frames=4, patterns=16, levels=16, long_dark_cycles=4096)
+QUICK = Effort(frames=12, patterns=16, levels=16, long_dark_cycles=4096)
 """Enough to try the procedure; about a fifth of the exposures."""
 
 Progress = Callable[[str], None]
@@ -94,15 +92,9 @@ def calibrate(
         Unknown names, or what this device cannot do.
     """
     names = planned(only)
-    where = str(opu.device.url)
     base = opu.exposure_next
     progress("exposure")
-    try:
-        report = opu.expose_to(fill)
-    except LaserDark as error:
-        raise CalibrationFailed(error.what, error.where, error.next_step) from error
-    if report.warnings:
-        raise CalibrationFailed(f"nothing can be calibrated: {report.warnings[0]}", where, "Then calibrate again")
+    report = _expose(opu, fill)
     found: dict[str, Group] = {}
     left_out: dict[str, str] = {}
     with calibrating(opu):
@@ -110,16 +102,21 @@ def calibrate(
             progress(name)
             try:
                 found[name] = _measure(opu, name, found, effort)
-            except CalibrationFailed as error:
-                if name not in OPTIONAL or name in only:
+            except NotApplicable as error:
+                if name in only:
                     raise
                 left_out[name] = error.what
-            if name == "levels" and name in found:
-                opu.set_level_table(found[name]["table"].values)
+                continue
+            if name == "settle" and (cycles := int(found[name]["cycles"].values)) > plain_shot(opu).settle_cycles:
+                opu.set_exposure(opu.exposure_cycles, settle_cycles=cycles)
+                report = _expose(opu, fill)
+            if name == "levels":
+                show_phases(opu, found[name]["table"].values)
+                report = _expose(opu, fill)
         if "levels" in found and "matrix" in found:
             try:
                 found["matrix"] = {**found["matrix"], **response.stepped_matrix(opu, found["levels"], effort.repeats)}
-            except CalibrationFailed as error:
+            except NotApplicable as error:
                 left_out["complex matrix"] = error.what
     calibration = Calibration(
         device=identity(opu),
@@ -133,6 +130,18 @@ def calibrate(
     if "monitor" in found:
         _refuse_unstable(opu, calibration)
     return Outcome(calibration, report, left_out)
+
+
+def _expose(opu: Opu, fill: float) -> ExposureReport:
+    try:
+        report = opu.expose_to(fill)
+    except LaserDark as error:
+        raise CalibrationFailed(error.what, error.where, error.next_step) from error
+    if report.warnings:
+        raise CalibrationFailed(
+            f"nothing can be calibrated: {report.warnings[0]}", str(opu.device.url), "Then calibrate again"
+        )
+    return report
 
 
 def _measure(opu: Opu, name: str, found: dict[str, Group], effort: Effort) -> Group:

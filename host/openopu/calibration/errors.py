@@ -21,6 +21,10 @@ class CalibrationFailed(DeviceError):
     """What the device shows makes no calibration: dark, saturated, unstable, or still."""
 
 
+class NotApplicable(CalibrationFailed):
+    """This panel has nothing of the kind to measure."""
+
+
 class MediumDrifted(DeviceError):
     """The monitor's patterns give frames that are too unlike those of the calibration: the run stops.
 

@@ -27,6 +27,9 @@ from openopu_rtl.protocol.boards import board_name
 
 from ..files import why_not_written, write_whole
 from ..injection import PLANT_KEYS
+from ..levels import ENTRIES
+from ..panel import Panel
+from ..plants import ModulatorKind
 from .errors import CalibrationFileError, CalibrationMismatch, CalibrationStale
 
 if TYPE_CHECKING:
@@ -149,7 +152,7 @@ class Calibration:
         for group in sorted(self.groups):
             for name in sorted(self.groups[group]):
                 q = self.groups[group][name]
-                array = np.ascontiguousarray(q.values)
+                array = np.asarray(q.values, order="C")
                 digest.update(f"{group}/{name} {q.unit} {array.dtype.str} {array.shape}\n".encode())
                 digest.update(array.tobytes())
         return digest.hexdigest()
@@ -182,7 +185,7 @@ class Calibration:
                 into = file.create_group(group)
                 for name in sorted(self.groups[group]):
                     q = self.groups[group][name]
-                    into.create_dataset(name, data=np.ascontiguousarray(q.values), track_times=False).attrs["unit"] = (
+                    into.create_dataset(name, data=np.asarray(q.values, order="C"), track_times=False).attrs["unit"] = (
                         q.unit
                     )
             file.flush()
@@ -199,12 +202,30 @@ class Calibration:
                 "What was there before is untouched; give another --out, or repeat the command",
             ) from error
 
+    def apply(self, opu: Opu) -> None:
+        """Set exposure, laser power, settling time and, of a phase panel, level table and levels, as calibrated.
+
+        They are those of the configured program and of the following ones. A scheme chooses its levels by the level
+        table when it is configured: call this before.
+        """
+        settle = (
+            max(int(self.get("settle/cycles")), opu.settings.program.shots[0].settle_cycles)
+            if "settle" in self.groups
+            else None
+        )
+        opu.set_exposure(self.exposure_cycles, settle_cycles=settle, laser_power=self.laser_power)
+        if "levels" in self.groups:
+            if opu.panel is None:
+                level, phase = self.get("levels/level"), self.get("levels/phase")
+                opu.panel = Panel(ModulatorKind.PHASE, np.interp(np.arange(ENTRIES), level, phase))
+            show_phases(opu, self.level_table)
+
     # --- whose it is -----------------------------------------------------------------------------------------
 
     def check(self, opu: Opu, max_age_s: float | None = None, max_exposures: int | None = None) -> None:
         """Raise if this is no calibration of ``opu``, or is too old.
 
-        Exposes nothing: :func:`openopu.calibration.monitor.look` compares the optics, too.
+        Exposes nothing: :meth:`openopu.calibration.monitor.Monitor.verify` compares the optics, too.
 
         Raises
         ------
@@ -260,6 +281,13 @@ def identity(opu: Opu) -> dict[str, Any]:
     }
 
 
+def show_phases(opu: Opu, table: NDArray[np.uint8]) -> None:
+    """Set the level table of a phase panel, and 0 and pi as the configured program's levels."""
+    opu.set_level_table(table)
+    program = opu.settings.program.replace(level_on=ENTRIES // 2, level_off=0)
+    opu.apply(opu.settings.replace(program=program))
+
+
 def _span(seconds: float) -> str:
     for unit, size in (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
         if seconds >= 2 * size:
@@ -284,7 +312,7 @@ def load(path: str | os.PathLike[str]) -> Calibration:
             attributes = {name: file.attrs[name] for name in file.attrs}
             _check_format(attributes.get("format"), where)
             groups = {
-                group: {n: Quantity(d[()], str(d.attrs["unit"])) for n, d in datasets.items()}
+                group: {n: Quantity(np.asarray(d[()]), str(d.attrs["unit"])) for n, d in datasets.items()}
                 for group, datasets in file.items()
             }
             found = Calibration(

@@ -222,7 +222,8 @@ def bad(opu: Opu, dark: Group, flat: Group) -> Group:
     hot = _beyond(dark["mean"].values, dark["variance"].values, int(dark["frames"].values))
     hot |= _beyond(dark["long_mean"].values, dark["long_variance"].values, int(dark["frames"].values))
     modulation = flat["modulation"].values
-    dead = modulation < DEAD_SHARE * np.median(modulation)
+    varies = np.sqrt(modulation.astype(np.float64) ** 2 + flat["variance"].values)
+    dead = varies < DEAD_SHARE * np.median(varies)
     return {
         "hot": Quantity(hot.astype(np.uint8), ONE),
         "dead": Quantity(dead.astype(np.uint8), ONE),

@@ -10,6 +10,7 @@ make nearly a circle; the angle on it is the phase. Without an anchor, the upper
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,15 +21,17 @@ from ..errors import UsageError, whole
 from ..levels import ENTRIES
 from ..measure import plain_shot
 from ..opu import Opu
-from .errors import CalibrationFailed
+from .errors import NotApplicable
 from .file import Group, Quantity
 from .frames import ONE
-from .response import all_outputs
+from .settle import exposure_of, longest_wait
+from .shots import all_outputs
 
 STEPS = 64
 """Levels at which frames are taken."""
 FEWEST_STEPS = 8
-REPEATS = 2
+REPEATS = 1
+"""Of two frames each."""
 NOISES = 5.0
 """Times the noise that a frame's change must exceed to count."""
 TWO_STATES = 0.1
@@ -56,12 +59,12 @@ def levels(opu: Opu, steps: int = STEPS, repeats: int = REPEATS) -> Group:
     -------
     level, phase : (steps,) and rad, from the phase of level 0 on
     uncertainty : rad, of each phase
-    table : (256,) for :meth:`openopu.Opu.set_level_table`; then phase(level) = span x level / 255
-    span : rad, that of level 255 with the table: 2 pi x 255/256, or the panel's whole range where that is less
+    table : (256,) for :meth:`openopu.Opu.set_level_table`; then phase(level) = 2 pi level / 256, up to ``span``
+    span : rad, the panel's whole range, at most 2 pi 255/256
 
     Raises
     ------
-    CalibrationFailed
+    NotApplicable
         The frames do not change with the level, or on a line only: the panel has two states, as a binary one has.
     """
     whole(steps, "steps", FEWEST_STEPS, ENTRIES)
@@ -86,16 +89,19 @@ def _frames(opu: Opu, chosen: NDArray[np.int64], repeats: int) -> tuple[NDArray[
     g = opu.geometry
     half = np.arange(g.modes) < g.modes // 2
     bits = half if not g.anchor_pixels else np.zeros(g.modes, bool)
+    # How long the panel takes is not known yet: the first exposure of a level waits for long, those after it need not.
+    wait = longest_wait(opu, exposure_of(opu)) or plain_shot(opu).settle_cycles
     found, within = [], 0.0
     for level in chosen.tolist():
         shown = {"level_anchor": level} if g.anchor_pixels else {"level_on": level}
-        fields = {"level_on": 0, "level_off": 0, "level_anchor": 0, "level_border": 0} | shown
-        settings = all_outputs(opu, Program((plain_shot(opu, **fields),)))
+        shot = plain_shot(opu, **({"level_on": 0, "level_off": 0, "level_anchor": 0, "level_border": 0} | shown))
+        program = Program((dataclasses.replace(shot, settle_cycles=wait), dataclasses.replace(shot, bank=1)))
+        settings = all_outputs(opu, program, banks=2)
         with opu.using(settings):
             values = opu.project_raw(np.repeat(bits[None, None, :], repeats, axis=0)).values.astype(np.int64)
-        found.append(values.sum(axis=0) * (2.0**settings.shift / repeats))
-        if repeats > 1:
-            within += float(values.var(axis=0, ddof=1).mean()) * 4.0**settings.shift / repeats
+        looks = values.reshape(repeats, -1, 2)
+        found.append(looks.mean(axis=(0, 2)) * 2.0**settings.shift)
+        within += float(looks.var(axis=(0, 2), ddof=1).mean()) * 4.0**settings.shift / (2 * repeats)
     return np.array(found), float(np.sqrt(within / len(chosen)))
 
 
@@ -105,13 +111,13 @@ def fit(frames: NDArray[np.float64], chosen: NDArray[np.int64], noise: float, wh
     left, sizes, _ = np.linalg.svd(centred, full_matrices=False)
     scatter = noise * np.sqrt(len(frames)) + noise * np.sqrt(frames.shape[1])  # of the largest value of noise alone
     if not sizes[0] > NOISES * scatter:
-        raise CalibrationFailed(
+        raise NotApplicable(
             "the frames do not change with the level",
             where,
             "Only a phase panel with an anchor region needs a level table; check exposure and light",
         )
     if sizes[1] < TWO_STATES * sizes[0]:
-        raise CalibrationFailed(
+        raise NotApplicable(
             "the frames change between two states only",
             where,
             "A binary panel, or one whose phase range is far below 2 pi, needs no level table: leave `levels` out",
@@ -123,7 +129,7 @@ def fit(frames: NDArray[np.float64], chosen: NDArray[np.int64], noise: float, wh
         phase = -phase
     phase -= phase[0]
     if phase.max() < SHORTEST_RAD:
-        raise CalibrationFailed(
+        raise NotApplicable(
             f"the phase range is {phase.max():.2f} rad only", where, "Take a panel, or a wavelength, with a range of pi"
         )
     radius = np.hypot(points[:, 0], points[:, 1])
@@ -140,7 +146,7 @@ def _to_circle(cloud: NDArray[np.float64], where: str) -> NDArray[np.float64]:
     form = np.array([[a, b / 2], [b / 2, c]])
     values, axes = np.linalg.eigh(form)
     if not values.min() > 0:
-        raise CalibrationFailed(
+        raise NotApplicable(
             "the frames lie on no ellipse", where, "Raise exposure or `repeats`; check that the panel is a phase panel"
         )
     centre = -np.linalg.solve(2 * form, np.array([d, e]))
@@ -150,12 +156,16 @@ def _to_circle(cloud: NDArray[np.float64], where: str) -> NDArray[np.float64]:
 
 
 def table_of(curve: Curve) -> tuple[NDArray[np.uint8], float]:
-    """Level table to linear phase, and its span in rad."""
+    """Level table with which level i has the phase 2 pi i / 256, or the panel's last; and the last phase reached."""
     every = np.arange(ENTRIES)
     # A panel's phase rises with its level; what does not is noise.
     phase = np.maximum.accumulate(np.interp(every, curve.levels, curve.phase))
-    span = min(float(phase[-1]), TURN * (ENTRIES - 1) / ENTRIES)
-    wanted = span * every / (ENTRIES - 1)
+    wanted = TURN * every / ENTRIES
     above = np.clip(np.searchsorted(phase, wanted), 1, ENTRIES - 1)
     nearer = wanted - phase[above - 1] < phase[above] - wanted
-    return np.where(nearer, above - 1, above).astype(np.uint8), span
+    return np.where(nearer, above - 1, above).astype(np.uint8), min(float(phase[-1]), float(wanted[-1]))
+
+
+def level_of(phase: float) -> int:
+    """Level of a phase in rad (0 to less than a turn) behind the table."""
+    return round(phase / TURN * ENTRIES)

@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from openopu_rtl.protocol import Shot
 
 from ..errors import UsageError, whole
-from ..measure import calibrating
+from ..measure import calibrating, plain_shot
 from ..opu import Opu
-from ..settings import Settings
 from . import region
 from .errors import CalibrationFailed, CalibrationMismatch, MediumDrifted
 from .file import AGAIN, Calibration, Group, Quantity
 from .frames import DN, ONE, random_patterns
-from .response import all_outputs, complement_shots
+from .shots import all_outputs, kept, kept_shot, pair
 
 log = logging.getLogger("openopu")
 
@@ -36,10 +36,13 @@ def reference(opu: Opu, patterns: int = PATTERNS, repeats: int = REPEATS) -> Gro
     -------
     reference : (patterns, outputs) mean projection, DN
     reliability : correlation of one projection with another of the same pattern
+    repeats : from which the mean is
+    shot : frames, levels and times, as in ``openopu.measure.SHOWN``
 
     Raises :class:`CalibrationFailed` where projections of one pattern differ too much.
     """
-    values = _project(opu, patterns, repeats)
+    shot = plain_shot(opu)
+    values = _project(opu, shot, patterns, repeats)
     first, second = values[:, 0::2].sum(axis=1), values[:, 1::2].sum(axis=1)
     halves = likeness(first, second)
     one = halves / (repeats / 2 - (repeats / 2 - 1) * halves)
@@ -53,6 +56,7 @@ def reference(opu: Opu, patterns: int = PATTERNS, repeats: int = REPEATS) -> Gro
         "reference": Quantity((values.sum(axis=1) / repeats).astype(np.float32), DN),
         "reliability": Quantity(np.array(one), ONE),
         "repeats": Quantity(np.array(repeats), ONE),
+        "shot": kept(shot),
     }
 
 
@@ -63,19 +67,9 @@ def likeness(a: NDArray[np.generic], b: NDArray[np.generic]) -> float:
     return float(a @ b / length) if length else 0.0
 
 
-def _settings(opu: Opu, exposure_cycles: int | None = None, laser_power: int | None = None) -> Settings:
-    program = complement_shots(opu)
-    if exposure_cycles is not None:
-        program = program.replace(exposure_cycles=exposure_cycles)
-    settings = all_outputs(opu, program)
-    if laser_power is not None:
-        settings = settings.replace(registers={**settings.registers, "laser_power": laser_power})
-    return settings.replace(monitors=False)
-
-
-def _project(opu: Opu, patterns: int, repeats: int, settings: Settings | None = None) -> NDArray[np.int64]:
+def _project(opu: Opu, shot: Shot, patterns: int, repeats: int) -> NDArray[np.int64]:
     """(patterns, repeats, outputs) DN."""
-    settings = settings or _settings(opu)
+    settings = all_outputs(opu, pair(shot)).replace(monitors=False)
     bits = np.repeat(random_patterns(opu, patterns, 5)[:, None, :], repeats, axis=0)
     with opu.using(settings):
         values = opu.project_raw(bits).values.astype(np.int64) << settings.shift
@@ -103,7 +97,7 @@ class Monitor:
 
     Parameters
     ----------
-    opu, calibration : of which :meth:`Calibration.check` found nothing wrong
+    opu, calibration : of which :meth:`Calibration.check` found nothing wrong, and :meth:`Calibration.apply` set
     every : projections between two looks; 0: none but those that are asked for
     warn, stop : correlations at which a warning is logged, and :class:`MediumDrifted` raised
     """
@@ -113,6 +107,8 @@ class Monitor:
     every: int = 0
     warn: float = WARN
     stop: float = STOP
+    seen: int = 0
+    """Projections at the last look."""
     history: list[Look] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -124,16 +120,16 @@ class Monitor:
         self._reference = self.calibration.get("monitor/reference").astype(np.float64)
         one = float(self.calibration.get("monitor/reliability"))
         repeats = int(self.calibration.get("monitor/repeats"))
+        # Not the configured program's, which may be of any scheme.
+        self._shot = kept_shot(self.calibration.get("monitor/shot"))
         # Correlation that nothing but noise leaves (Spearman, Brown): one look, and a mean of several.
         self._noise = float(np.sqrt(one * repeats * one / (1 + (repeats - 1) * one)))
-        self._seen = 0
         self._warned = False
 
     def look(self) -> Look:
         """Expose the reference patterns once, without judging what comes."""
-        settings = _settings(self.opu, self.calibration.exposure_cycles, self.calibration.laser_power)
         with calibrating(self.opu):
-            now = _project(self.opu, len(self._reference), 1, settings)[:, 0]
+            now = _project(self.opu, self._shot, len(self._reference), 1)[:, 0]
         flat = self._reference.reshape(-1)
         found = Look(
             self.opu.exposure_next,
@@ -148,9 +144,9 @@ class Monitor:
 
         Raises :class:`MediumDrifted` below the threshold ``stop``.
         """
-        if not self.every or projections - self._seen < self.every:
+        if not self.every or projections - self.seen < self.every:
             return None
-        self._seen = projections
+        self.seen = projections
         return self.judge(self.look())
 
     def judge(self, found: Look) -> Look:
@@ -164,7 +160,8 @@ class Monitor:
             raise MediumDrifted(
                 f"{text}, below {self.stop}",
                 where,
-                "Let the optics come to rest, calibrate again, and continue with the new file",
+                "Let the optics come to rest, calibrate again (a simulation with --exposure-base "
+                f"{found.exposure}), and continue with the new file",
                 found.correlation,
             )
         if found.correlation < self.warn and not self._warned:
@@ -172,30 +169,30 @@ class Monitor:
         self._warned = found.correlation < self.warn
         return found
 
+    def verify(self) -> Look:
+        """Look once, before a run begins.
 
-def verify(opu: Opu, calibration: Calibration, stop: float = STOP) -> Look | None:
-    """Compare the optics with the calibration's reference, exposing a few patterns.
-
-    Raises
-    ------
-    CalibrationMismatch
-        The camera's region has moved (by how many pixels), or the medium is another.
-    """
-    monitor = Monitor(opu, calibration, stop=stop)
-    found = monitor.look()
-    if found.correlation >= stop:
-        return found
-    if "alignment" in calibration.groups and "reference" in calibration.groups["alignment"]:
-        settings = _settings(opu, calibration.exposure_cycles, calibration.laser_power)
-        with calibrating(opu), opu.using(settings):
-            shift = region.shift_of(calibration.get("alignment/reference"), region.look(opu))
-        if shift.moved:
-            raise CalibrationMismatch(
-                f"the camera's region has moved by {shift.x} pixels to the right and {shift.y} down since the "
-                f"calibration (correlation {shift.correlation:.2f} there, {shift.unmoved:.2f} here)",
-                str(opu.device.url),
-                f"Move the camera back, or: {AGAIN}",
-            )
-    raise CalibrationMismatch(
-        f"the medium is not that of the calibration (correlation {found.correlation:.2f})", str(opu.device.url), AGAIN
-    )
+        Raises
+        ------
+        CalibrationMismatch
+            The camera's region has moved (by how many pixels), or the medium is another.
+        """
+        found = self.look()
+        if found.correlation >= self.stop:
+            return self.judge(found)
+        opu, calibration = self.opu, self.calibration
+        if "alignment" in calibration.groups:
+            with calibrating(opu):
+                shift = region.shift_of(calibration.get("alignment/reference"), region.look(opu, self._shot))
+            if shift.moved:
+                raise CalibrationMismatch(
+                    f"the camera's region has moved by {shift.x} pixels to the right and {shift.y} down since the "
+                    f"calibration (correlation {shift.correlation:.2f} there, {shift.unmoved:.2f} here)",
+                    str(opu.device.url),
+                    f"Move the camera back, or: {AGAIN}",
+                )
+        raise CalibrationMismatch(
+            f"the medium is not that of the calibration (correlation {found.correlation:.2f})",
+            str(opu.device.url),
+            AGAIN,
+        )

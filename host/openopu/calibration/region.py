@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from openopu_rtl.protocol import Shot
 
 from ..measure import capture, plain_shot
 from ..opu import Opu
@@ -19,7 +20,7 @@ STABLE = 0.9
 """Correlation of two frames of the reference pattern below which the speckle is too unsteady to calibrate."""
 BRIGHT_SHARE = 0.1
 """Of the median: an output with less light is left out, and so is one with less response."""
-CLIPPED_LIMIT = 0.02
+CLIPPED_LIMIT = 0.05
 """Share of an output's pixels' exposures at full scale beyond which it is left out."""
 MOVED_GAIN = 0.1
 """By how much a shift must raise the correlation to count as one."""
@@ -69,9 +70,9 @@ def reference(opu: Opu, repeats: int = REPEATS) -> Group:
     }
 
 
-def look(opu: Opu) -> NDArray[np.float64]:
+def look(opu: Opu, shot: Shot) -> NDArray[np.float64]:
     """One frame of the reference's pattern, (camera_height, camera_width) DN."""
-    return np.asarray(capture(opu, random_patterns(opu, 1, 4), plain_shot(opu))[0], dtype=np.float64)
+    return np.asarray(capture(opu, random_patterns(opu, 1, 4), shot)[0], dtype=np.float64)
 
 
 def shift_of(reference: NDArray[np.generic], frame: NDArray[np.generic]) -> Shift:

@@ -7,16 +7,17 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 from openopu_rtl.protocol import Program
-from openopu_rtl.protocol.shots import complement
 
 from .. import layout as layouts
 from ..errors import UsageError, whole
-from ..measure import SHOWN, hadamard_matrix, plain_shot
+from ..measure import hadamard_matrix, plain_shot
 from ..opu import Opu
-from ..settings import Settings, linear_weight, lossless
-from .errors import CalibrationFailed
+from ..settings import plane_weights
+from .errors import CalibrationFailed, NotApplicable
 from .file import Group, Quantity
 from .frames import DN, ONE, random_patterns
+from .levels import level_of
+from .shots import all_outputs, pair
 
 Reals = NDArray[np.float64]
 
@@ -26,15 +27,6 @@ SCALE_PATTERNS = 64
 """Random sign vectors for the rows' scale; a row's rms is uncertain by 1/sqrt(2 x 64) = 9 %."""
 NOISE_SHARE = 0.5
 """Of the matrix's rms: an uncertainty beyond makes it unusable."""
-
-
-def all_outputs(opu: Opu, program: Program, **changes: int) -> Settings:
-    """Settings that return every output, without losses, of ``program``."""
-    bits, shift = lossless(program, opu.geometry, normalise=opu.settings.normalise)
-    fields = {"banks": 1, **changes}
-    return opu.settings.replace(
-        program=program, selection=np.arange(opu.geometry.outputs), bits=bits, shift=shift, raw=False, **fields
-    )
 
 
 def matrix(opu: Opu, repeats: int = REPEATS) -> Group:
@@ -52,19 +44,14 @@ def matrix(opu: Opu, repeats: int = REPEATS) -> Group:
     where the noise is as large as the matrix.
     """
     whole(repeats, "repeats", 2)
-    if linear_weight(opu.settings.program) is None:
+    if plane_weights(opu.settings.program) is None:
         raise UsageError("the configured program is not linear in its planes", "matrix", "Configure a linear one")
-    effective, uncertainty = _mode_by_mode(opu, complement_shots(opu), repeats)
+    effective, uncertainty = _mode_by_mode(opu, pair(plain_shot(opu)), repeats)
     return {
         "effective": Quantity(effective.astype(np.float32), DN),
         "uncertainty": Quantity(uncertainty.astype(np.float32), DN),
         "repeats": Quantity(np.array(repeats), ONE),
     }
-
-
-def complement_shots(opu: Opu) -> Program:
-    """The complement pair of one plane, at the levels and times that the device is set to."""
-    return complement(1).replace(**{n: getattr(plain_shot(opu), n) for n in SHOWN})
 
 
 def _mode_by_mode(opu: Opu, program: Program, repeats: int, banks: int = 1) -> tuple[Reals, Reals]:
@@ -96,22 +83,21 @@ def stepped_matrix(opu: Opu, levels: Group, repeats: int = REPEATS) -> Group:
         matrix, each row times a factor of its own, 4 conj(r)
     stepped_uncertainty : (outputs,) standard error of each of them, DN
 
-    Raises :class:`CalibrationFailed` for a panel whose phase does not reach 3/2 pi, or without anchor region.
+    Raises :class:`NotApplicable` for a panel whose phase does not reach 3/2 pi, or without anchor region.
     """
     whole(repeats, "repeats", 2)
     span = float(levels["span"].values)
     where = str(opu.device.url)
     if span < 1.5 * np.pi:
-        raise CalibrationFailed(
+        raise NotApplicable(
             f"the panel's phase reaches {span:.2f} rad, not 3/2 pi", where, "Leave the complex matrix out"
         )
     if not opu.geometry.anchor_pixels:
-        raise CalibrationFailed("the panel has no anchor region", where, "Leave the complex matrix out")
-    on = round(np.pi / span * 255)
+        raise NotApplicable("the panel has no anchor region", where, "Leave the complex matrix out")
     shots = []
     for step, negative, bank in ((0, False, 0), (1, False, 1), (3, True, 1), (2, True, 0)):
-        level = round(step * np.pi / 2 / span * 255)
-        shown = {"level_on": on, "level_off": 0, "level_anchor": level, "level_border": level}
+        level = level_of(step * np.pi / 2)
+        shown = {"level_on": level_of(np.pi), "level_off": 0, "level_anchor": level, "level_border": level}
         shots.append(dataclasses.replace(plain_shot(opu, **shown), negative=negative, bank=bank))
     found, uncertainty = _mode_by_mode(opu, Program(tuple(shots)), repeats, banks=2)
     both = np.sqrt((uncertainty[0::2] ** 2 + uncertainty[1::2] ** 2) / 2)
@@ -130,7 +116,7 @@ def scale(opu: Opu, patterns: int = SCALE_PATTERNS) -> Group:
     row : (outputs,) rms of the effective matrix's row, DN for one unit on one mode
     noise : (outputs,) standard deviation of one projection, DN
     """
-    settings = all_outputs(opu, complement_shots(opu))
+    settings = all_outputs(opu, pair(plain_shot(opu)))
     bits = np.repeat(random_patterns(opu, patterns, 2)[:, None, :], 2, axis=0)
     with opu.using(settings):
         values = opu.project_raw(bits).values.astype(np.int64).reshape(patterns, 2, -1) << settings.shift

@@ -8,24 +8,28 @@ import numpy as np
 from numpy.typing import NDArray
 from openopu_rtl.protocol import Program, Shot
 
-from ..encoding import generator
-from ..measure import CALIBRATION_SEED
 from ..opu import Opu
-from .errors import CalibrationFailed
+from .errors import CalibrationFailed, NotApplicable
 from .file import Group, Quantity
+from .frames import random_patterns
 
 STEPS = 12
-REPEATS = 4
+PATTERNS, REPEATS = 4, 2
+"""Random patterns that are switched, and times that each is."""
 SETTLED = 0.99
 """Share of the final change of the frame at which a pattern counts as settled."""
 LONGEST_S = 0.05
 """Longest wait: longer than the slowest liquid crystal takes (1/32 s, see ``modulators.LCOS_SETTLE_S``)."""
 LONGEST_SIMULATED_S = 0.001
 """The same where every clock is computed."""
+LONGER, LIMIT_S = 8, 0.5
+"""Where the pattern still changes: factor by which the longest wait grows, and where that ends."""
 SLOT_MARGIN_CYCLES = 64
 """Between the longest wait and the end of a pattern that the panel itself ends."""
 NOISES = 5.0
 """Standard errors of the change that count as none."""
+NOISY = 0.05
+"""Standard error of a share beyond which a sweep says nothing."""
 GRID = 96
 """Time constants that are tried, evenly in their logarithm, before the best is refined."""
 REFINEMENTS = 40
@@ -38,17 +42,26 @@ class Sweep:
 
     waits: NDArray[np.int64]
     """(waits,) cycles, ascending."""
-    shares: NDArray[np.float64]
-    """(waits, repeats)."""
+    responses: NDArray[np.int64]
+    """(waits, patterns, repeats, outputs): difference of the new pattern's frame and the old one's, DN."""
+
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """(waits, patterns, repeats)."""
+        final = self.responses[-1].sum(axis=1)
+        power = (final * final).sum(axis=-1) / self.responses.shape[2]
+        return np.asarray((self.responses * final[:, None]).sum(axis=-1) / power[:, None])
 
     @property
     def share(self) -> NDArray[np.float64]:
-        return np.asarray(self.shares.mean(axis=1))
+        """(waits,) mean over all patterns."""
+        return np.asarray(self.shares.mean(axis=(1, 2)))
 
     @property
     def noise(self) -> float:
         """Standard error of a share; the reference, the last, is as noisy as they are."""
-        return float(self.shares.std(axis=1, ddof=1).mean() / np.sqrt(self.shares.shape[1]))
+        shares = self.shares
+        return float(np.sqrt(shares.var(axis=2, ddof=1).mean() / shares[0].size))
 
     @property
     def allowed(self) -> float:
@@ -80,16 +93,16 @@ def longest_wait(opu: Opu, exposure: int) -> int:
     return longest if longest >= 1 << STEPS // 2 else 0
 
 
-def sweep(opu: Opu, longest: int, exposure: int, repeats: int = REPEATS) -> Sweep:
-    """Switch a random half of the modes from their complement and expose after waits that double.
+def sweep(opu: Opu, longest: int, exposure: int, patterns: int = 2) -> Sweep:
+    """Switch random patterns from their complements and expose after waits that double.
 
     Raises :class:`CalibrationFailed` where the frames do not depend on the pattern.
     """
     g = opu.geometry
-    bits = generator((CALIBRATION_SEED, 3)).random(g.modes) < 0.5
+    bits = np.repeat(random_patterns(opu, patterns, 3)[:, None, :], REPEATS, axis=0)
     waits = np.array(sorted({1, *(longest >> k for k in range(STEPS))}), dtype=np.int64)
     levels = {n: getattr(opu.settings.program.shots[0], n) for n in _LEVELS}
-    response = []
+    responses = []
     for wait in waits.tolist():
         # The complement first, well settled, so that every mode switches; its frame goes to the other bank.
         before = Shot(invert=True, bank=1, exposure_cycles=exposure, settle_cycles=longest, **levels)
@@ -98,38 +111,50 @@ def sweep(opu: Opu, longest: int, exposure: int, repeats: int = REPEATS) -> Swee
             program=Program((before, after)), selection=np.arange(g.outputs), banks=2, bits=16, shift=0
         )
         with opu.using(settings):
-            values = opu.project_raw(np.repeat(bits[None, None, :], repeats, axis=0)).values
-        response.append((values[:, 0::2] - values[:, 1::2]).astype(np.int64))
-    final = response[-1].sum(axis=0)
-    power = int(final @ final)
-    if not power:
+            values = opu.project_raw(bits).values.astype(np.int64)
+        responses.append((values[:, 0::2] - values[:, 1::2]).reshape(patterns, REPEATS, -1))
+    if not np.any(responses[-1], axis=(1, 2)).all():
         raise CalibrationFailed(
             "the frames do not depend on the pattern", str(opu.device.url), "Check the light's way and the exposure"
         )
-    return Sweep(waits, np.array([(r @ final) * repeats / power for r in response]))
+    return Sweep(waits, np.array(responses))
 
 
 _LEVELS = ("level_on", "level_off", "level_anchor", "level_border")
 
 
-def settle(opu: Opu, repeats: int = REPEATS) -> Group:
+def settle(opu: Opu, patterns: int = PATTERNS) -> Group:
     """Sweep the settling time, and fit the time constant of an exponential approach of the field.
 
     Returns
     -------
     wait, share : (waits,) s, and change of the frame as a share of its change after the longest wait
-    settled : s, after which the frame stays
+    settled, cycles : s, after which the frame stays; the same in cycles of the clock
     time_constant, uncertainty : s; 0: the pattern is there before the shortest wait ends
 
-    Raises :class:`CalibrationFailed` where the frame never comes to rest, or the panel leaves no time to wait in.
+    Raises
+    ------
+    CalibrationFailed
+        The frame never comes to rest.
+    NotApplicable
+        The panel leaves no time to wait in.
     """
     exposure, clock = exposure_of(opu), opu.identity.clock_hz
     longest = longest_wait(opu, exposure)
     if not longest:
-        raise CalibrationFailed(
+        raise NotApplicable(
             "the panel shows a pattern too shortly to wait in", str(opu.device.url), "Set it to show patterns longer"
         )
-    found = sweep(opu, longest, exposure, repeats)
+    found = sweep(opu, longest, exposure, patterns)
+    if found.noise > NOISY:
+        raise CalibrationFailed(
+            f"the frames hardly depend on the pattern: their change has a noise of {found.noise:.0%}",
+            str(opu.device.url),
+            "Raise the exposure; of a phase panel, calibrate `levels` too",
+        )
+    while found.restless and longest < LIMIT_S * clock and not opu.registers(["cycles_slm_slot"])["cycles_slm_slot"]:
+        longest = min(longest * LONGER, round(LIMIT_S * clock))
+        found = sweep(opu, longest, exposure, patterns)
     if found.restless:
         raise CalibrationFailed(
             f"the pattern still changes after {longest / clock * 1e3:.3g} ms",
@@ -137,38 +162,41 @@ def settle(opu: Opu, repeats: int = REPEATS) -> Group:
             "Give the shots more video frames (`frames`), or look for vibration and drift",
         )
     waits = found.waits / clock
-    constant, error = time_constant(waits, found.shares, found.allowed)
+    constant, error = time_constant(found)
     return {
         "wait": Quantity(waits, "s"),
         "share": Quantity(found.share, "1"),
         "settled": Quantity(np.array(found.settled_cycles / clock), "s"),
-        "time_constant": Quantity(np.array(constant), "s"),
-        "uncertainty": Quantity(np.array(error), "s"),
+        "cycles": Quantity(np.array(found.settled_cycles), "cycles"),
+        "time_constant": Quantity(np.array(constant / clock), "s"),
+        "uncertainty": Quantity(np.array(error / clock), "s"),
     }
 
 
-def time_constant(waits: NDArray[np.float64], shares: NDArray[np.float64], allowed: float) -> tuple[float, float]:
-    """Time constant of the field's approach, and its standard error, both in units of ``waits``; 0, 0: at once.
+def time_constant(found: Sweep) -> tuple[float, float]:
+    """Time constant of the field's approach, and its standard error, cycles; 0, 0: at once.
 
-    While the field goes from the old to the new one as ``1 - x``, ``x = exp(-wait/time constant)``, the frame's share
-    goes as ``c - a x - b x**2``: it is the square of a sum. An exposure's length only changes a and b.
+    While the field goes from the old to the new one as ``1 - x``, ``x = exp(-wait/time constant)``, every output's
+    frame goes as ``a + b x + c x**2``: it is the square of a sum. An exposure's length only changes b and c.
     """
-    mean = shares.mean(axis=1)
-    if np.abs(mean - mean[-1]).max() <= allowed:
+    share = found.share
+    if np.abs(share - share[-1]).max() <= found.allowed:
         return 0.0, 0.0
-    best = _fit(waits, mean)
-    each = np.array([_fit(waits, column) for column in shares.T])
-    return best, float(each.std(ddof=1) / np.sqrt(len(each))) if len(each) > 1 else float("nan")
+    waits, responses = found.waits.astype(np.float64), found.responses.mean(axis=2)
+    best = _fit(waits, responses.reshape(len(waits), -1))
+    each = np.array([_fit(waits, responses[:, i]) for i in range(responses.shape[1])])
+    return best, float(each.std(ddof=1) / np.sqrt(len(each)))
 
 
-def _fit(waits: NDArray[np.float64], share: NDArray[np.float64]) -> float:
+def _fit(waits: NDArray[np.float64], curves: NDArray[np.float64]) -> float:
+    """The one time constant that fits all ``curves`` (waits, any) best."""
+
     def residual(log_constant: float) -> float:
         x = np.exp(-waits / np.exp(log_constant))
-        terms = np.stack([np.ones_like(x), x, x * x], axis=1)
-        solution = np.linalg.lstsq(terms, share, rcond=None)[0]
-        return float(np.sum((terms @ solution - share) ** 2))
+        base = np.linalg.qr(np.stack([np.ones_like(x), x, x * x], axis=1))[0]
+        return float(np.sum((curves - base @ (base.T @ curves)) ** 2))
 
-    grid = np.linspace(np.log(waits[0] / 4), np.log(waits[-1]), GRID)
+    grid = np.linspace(np.log(waits[1] / 4), np.log(waits[-1]), GRID)
     values = [residual(v) for v in grid]
     i = int(np.argmin(values))
     low, high = grid[max(i - 1, 0)], grid[min(i + 1, GRID - 1)]

@@ -3,7 +3,8 @@
 The simulation plays such a description; a fit to a bench writes one.
 """
 
-from .file import TABLES, dumps, load, save
+from .devices import CAMERAS, LASERS, MODULATORS, PHOTODIODE, Described, camera_from_emva, compose
+from .file import TABLES, dumps, find, load, save
 from .named import DMD, NAMED, PHASE
 from .parameters import (
     CameraParameters,
@@ -19,11 +20,16 @@ from .parameters import (
 )
 
 __all__ = [
+    "CAMERAS",
     "DMD",
+    "LASERS",
+    "MODULATORS",
     "NAMED",
     "PHASE",
+    "PHOTODIODE",
     "TABLES",
     "CameraParameters",
+    "Described",
     "LaserParameters",
     "MediumKind",
     "MediumParameters",
@@ -33,7 +39,10 @@ __all__ = [
     "PlantFileError",
     "PlantParameters",
     "ThermometerParameters",
+    "camera_from_emva",
+    "compose",
     "dumps",
+    "find",
     "load",
     "save",
 ]

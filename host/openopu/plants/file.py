@@ -6,9 +6,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .devices import CAMERAS, LASERS, MODULATORS, PHOTODIODE, SHAPE, compose, names
 from .named import NAMED
 from .parameters import (
     CameraParameters,
@@ -36,6 +38,16 @@ TABLES: dict[str, type[Checked]] = {
 """The parts of a plant by the name of their table."""
 
 
+def find(name: str) -> PlantParameters:
+    """The plant of a name (``dmd``, ``phase``), of named parts (``dlp4500+imx255``), or of a file.
+
+    Raises :class:`PlantFileError`.
+    """
+    if name in NAMED:
+        return NAMED[name]
+    return compose(name) or load(name)
+
+
 def load(path: str | Path) -> PlantParameters:
     """Read a plant file. Raises :class:`PlantFileError` that names the table and the field."""
     where = str(path)
@@ -45,7 +57,7 @@ def load(path: str | Path) -> PlantParameters:
             tables = tomllib.load(file)
     except OSError as error:
         what = f"the plant file cannot be read ({error.strerror or error})"
-        raise PlantFileError(what, where, f"Named plants: {', '.join(NAMED)}. {step}") from None
+        raise PlantFileError(what, where, f"Named plants: {', '.join(NAMED)}, {SHAPE} ({names()}). {step}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PlantFileError(f"the plant file is no TOML: {error}", where, step) from None
     for name in tables:
@@ -76,16 +88,25 @@ def _read_table(where: str, name: str, cls: type[Checked], values: Any) -> Check
 
 
 def dumps(parameters: PlantParameters) -> str:
-    """The text of a plant file, with unit and source of each field as comments."""
+    """The text of a plant file, with unit and source of each field as comments: of a named device where a value comes
+    from, else where to find it."""
+    devices = [
+        *((d.parameters, d.sources) for d in CAMERAS.values()),
+        *((d.parameters, d.sources) for d in MODULATORS.values()),
+        *((d.parameters, d.sources) for d in LASERS.values()),
+        (PHOTODIODE.parameters, PHOTODIODE.sources),
+    ]
     lines = ["# Plant of an optical processing unit. SI units; every field is required.", ""]
     for table in TABLES:
         part = getattr(parameters, table)
         lines.append(f"[{table}]")
+        sources: Mapping[str, str] = next((told for device, told in devices if device == part), {})
         for f in dataclasses.fields(part):
             value = getattr(part, f.name)
             # A JSON string is a TOML string.
             text = json.dumps(str(value), ensure_ascii=False) if isinstance(value, str) else repr(value)
-            lines += [f"# [{f.metadata['unit']}] {f.metadata['source']}", f"{f.name} = {text}"]
+            source = sources.get(f.name, f.metadata["source"])
+            lines += [f"# [{f.metadata['unit']}] {source}", f"{f.name} = {text}"]
         lines.append("")
     return "\n".join(lines)
 

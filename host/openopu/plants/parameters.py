@@ -83,11 +83,9 @@ class Checked:
 class LaserParameters(Checked):
     TABLE = "laser"
 
-    wavelength_m: float = _parameter("m", "chosen: a frequency-doubled line at 532 nm", positive=True, high=1e-4)
-    power_w: float = _parameter("W", "chosen; at full code of the power DAC, linear in the code", positive=True)
-    relative_noise_rms: float = _parameter(
-        "1", "0.01 % rms, optically pumped semiconductor laser (Coherent); one draw per exposure", high=1.0
-    )
+    wavelength_m: float = _parameter("m", "your laser's", positive=True, high=1e-4)
+    power_w: float = _parameter("W", "at the panel, at full code of the power DAC; linear in the code", positive=True)
+    relative_noise_rms: float = _parameter("1", "your laser's data sheet; one draw per exposure", high=1.0)
     drift_per_exposure: float = _parameter(
         "1", "measure your laser's; relative power, linear in the number of exposures", low=-1.0, high=1.0
     )
@@ -163,8 +161,7 @@ class MediumParameters(Checked):
     )
     throughput: float = _parameter(
         "1",
-        "chosen: a half lit default panel at half power gives a mean of 1/9 of the default full well in 1000 "
-        "cycles of 48 MHz; the share of the laser's photons that an average sensor pixel gets when the whole "
+        "measure your bench's; the share of the laser's photons that an average sensor pixel gets when the whole "
         "panel is lit",
         positive=True,
         high=1.0,
@@ -177,9 +174,11 @@ class MediumParameters(Checked):
         high=16,
     )
     grain_px: float = _parameter(
-        "px", "chosen: diameter of a speckle grain on the sensor in pixels; 1: pixels are independent", 1.0, 64.0
+        "px", "chosen: root of the speckle's correlation area in pixels; 1: pixels are independent", 1.0, 64.0
     )
-    layers: int = _parameter("1", "diffuser: phase masks; two keep the memory effect", 2, 64)
+    layers: int = _parameter(
+        "1", "diffuser: 1: a thin one, with memory effect; from 2 on entries are independent (docs/media.md)", 1, 32
+    )
     oversampling: float = _parameter("1", "diffuser: points of its grid over cells or pixels", 1.0, 1024.0)
     drift_rad_per_exposure: float = _parameter(
         "rad", "measure your medium's; two moments correlate by the cosine of the angle between them", high=math.pi
@@ -205,21 +204,25 @@ class MediumParameters(Checked):
 class CameraParameters(Checked):
     TABLE = "camera"
 
-    full_well_e: float = _parameter("e-", "IMX255: SNR 40.3 dB, so 10**4.03 (mvBlueFOX3 manual p. 861)", positive=True)
-    read_noise_e: float = _parameter("e-", "IMX255: full well and dynamic range of 71.3 dB (same); rms")
+    full_well_e: float = _parameter("e-", "EMVA 1288: saturation capacity, 10**(SNR max in dB / 10)", positive=True)
+    read_noise_e: float = _parameter("e-", "EMVA 1288: temporal dark noise; rms")
     quantum_efficiency: float = _parameter(
-        "1", "chosen; not published for the sensor, and only its product with the throughput matters", positive=True,
+        "1",
+        "EMVA 1288, at the laser's wavelength; only its product with the throughput matters",
+        positive=True,
         high=1.0,
-    )  # fmt: skip
-    dark_signal_e_per_s: float = _parameter("e-/s", "chosen: negligible at exposures below 1 ms; measure your sensor's")
-    dark_reference_c: float = _parameter("deg C", "chosen: temperature at which the dark signal holds", low=-273.15)
-    dark_doubling_k: float = _parameter("K", "emva1288 camera model: dark signal doubles every 8 K", positive=True)
-    temperature_c: float = _parameter("deg C", "chosen: sensor's temperature", low=-273.15)
-    black_level_share: float = _parameter("1", "chosen: offset as a share of the ADC's range", high=0.5)
-    analog_gain: float = _parameter("1", "chosen: at 1, a full well reaches the end of the ADC's range", positive=True)
+    )
+    dark_signal_e_per_s: float = _parameter("e-/s", "EMVA 1288: dark current")
+    dark_reference_c: float = _parameter("deg C", "temperature at which the dark signal holds", low=-273.15)
+    dark_doubling_k: float = _parameter(
+        "K", "that doubles the dark signal; 8 K in the emva1288 camera model", positive=True
+    )
+    temperature_c: float = _parameter("deg C", "the sensor's", low=-273.15)
+    black_level_share: float = _parameter("1", "offset as a share of the ADC's range", high=0.5)
+    analog_gain: float = _parameter("1", "at 1, a full well reaches the end of the ADC's range", positive=True)
     normal_from_e: float = _parameter(
         "e-",
-        "chosen: from this mean on shot noise is drawn as normal, below as Poisson (skewness 0.22 at 20)",
+        "from this mean on shot noise is drawn as normal, below as Poisson (skewness 0.22 at 20)",
         low=1.0,
     )
     prnu_rms: float = _parameter(
@@ -243,12 +246,10 @@ class CameraParameters(Checked):
 class PhotodiodeParameters(Checked):
     TABLE = "photodiode"
 
-    full_scale_w: float = _parameter("W", "chosen: laser power that fills the 12-bit ADC", positive=True)
-    noise_rms_dn: float = _parameter("DN", "chosen: rms of a reading, all causes but shot noise and the laser's own")
+    full_scale_w: float = _parameter("W", "laser power that fills the 12-bit ADC", positive=True)
+    noise_rms_dn: float = _parameter("DN", "rms of a reading, all causes but shot noise and the laser's own")
     offset_dn: float = _parameter("DN", "measure it with the laser off", low=-4095.0, high=4095.0)
-    full_scale_a: float = _parameter(
-        "A", "chosen: photocurrent at full_scale_w, so that the diode sees a share of the light only", positive=True
-    )
+    full_scale_a: float = _parameter("A", "photocurrent at full_scale_w", positive=True)
     bandwidth_hz: float = _parameter(
         "Hz", "noise bandwidth B of diode and amplifier: shot noise sqrt(2 q I B); 0: no shot noise"
     )

@@ -14,12 +14,15 @@ from typing import Any
 from openopu_rtl.protocol import Record
 
 import openopu
-from openopu import Encoding, Opu
+from openopu import Encoding, Opu, schemes
+from openopu.calibration import Calibration, MediumDrifted
+from openopu.calibration import load as load_calibration
+from openopu.calibration.monitor import STOP, WARN, Monitor
 from openopu.encoding import KINDS, ROUNDINGS
 from openopu.errors import Interrupted, UsageError
 
 from .checkpoint import RunFolder
-from .config import FEEDBACKS, TrainConfig
+from .config import AUTO, FEEDBACKS, SCHEMES, TrainConfig
 from .data import Dataset, load
 from .feedback import Backpropagation, Feedback, NoFeedback
 from .networks import ACTIVATIONS
@@ -57,9 +60,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=default.feedback,
         help="optical: through the device; ideal: its matrix in floating point; backprop; none: last layer only",
     )
+    add(
+        "--scheme",
+        choices=SCHEMES,
+        default=default.scheme,
+        help="how the device multiplies; auto: complement, of a phase panel phase",
+    )
     add("--encoding", choices=KINDS, default=default.encoding, help="values that an error takes on the modulator")
     add("--rounding", choices=ROUNDINGS, default=default.rounding, help="how errors become such values")
     add("--threshold", type=float, default=default.threshold, help="of the threshold rounding (default: %(default)s)")
+    add("--bits", type=int, default=default.bits, metavar="B", help="of the encoding bits (default: %(default)s)")
     add("--activation", choices=ACTIVATIONS, default=default.activation)
     add("--optimizer", choices=OPTIMISERS, default=default.optimiser)
     add("--learning-rate", type=float, default=default.learning_rate, help="at the beginning (default: %(default)s)")
@@ -92,6 +102,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="updates between checkpoints within an epoch (default: %(default)s)",
     )
+    add(
+        "--calibration", metavar="FILE", help="of the device (`openopu calibrate`): exposure, level table, good outputs"
+    )
+    add("--max-age", type=float, default=24.0, metavar="HOURS", help="of the calibration (default: %(default)s)")
+    add("--max-exposures", type=int, metavar="N", help="from the calibration to the run's beginning (default: any)")
+    add("--monitor-every", type=int, default=0, metavar="N", help="projections between two looks at the medium")
+    add("--monitor-warn", type=float, default=WARN, help="correlation that is reported (default: %(default)s)")
+    add("--monitor-stop", type=float, default=STOP, help="correlation that stops the run (default: %(default)s)")
     add("--pictures", action="store_true", help="also draw loss, accuracy and angles into --out")
     add("--arm", action="store_true", help="arm the laser of a real device")
 
@@ -118,11 +136,27 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         folder = stack.enter_context(RunFolder(args.out)) if args.out is not None else None
         resuming = folder.begin(resume=args.resume) if folder else False
         opu = stack.enter_context(openopu.open(args.device, arm=args.arm)) if config.uses_device else None
+        monitor = _monitor(args, opu)
         return train(config, data, opu, folder, resume=resuming, quiet=getattr(args, "json", False),
-                     pictures=args.pictures)  # fmt: skip
+                     pictures=args.pictures, monitor=monitor)  # fmt: skip
 
 
-def make_feedback(config: TrainConfig, opu: Opu | None, classes: int) -> Feedback:
+def _monitor(args: argparse.Namespace, opu: Opu | None) -> Monitor | None:
+    """What compares the device with the calibration that was given. Raises :class:`UsageError` where it cannot hold."""
+    if args.calibration is None:
+        if args.monitor_every:
+            raise UsageError("there is nothing to compare with", "--monitor-every", "Give --calibration FILE")
+        return None
+    if opu is None:
+        raise UsageError("this feedback uses no device", "--calibration", "Leave it out")
+    calibration = load_calibration(args.calibration)
+    calibration.check(opu, args.max_age * 3600, None if args.resume else args.max_exposures)
+    return Monitor(opu, calibration, args.monitor_every, args.monitor_warn, args.monitor_stop)
+
+
+def make_feedback(
+    config: TrainConfig, opu: Opu | None, classes: int, calibration: Calibration | None = None
+) -> Feedback:
     """The feedback that the settings name. Raises :class:`UsageError` where it needs a device and has none."""
     if config.feedback == "backprop":
         return Backpropagation()
@@ -130,9 +164,12 @@ def make_feedback(config: TrainConfig, opu: Opu | None, classes: int) -> Feedbac
         return NoFeedback()
     if opu is None:
         raise UsageError("there is no device", f"feedback {config.feedback}", "Give one with --device URL")
-    if config.feedback == "ideal":
-        return IdealFeedback(opu, config.hidden, classes)
-    return OpticalFeedback(opu, config.hidden, classes, Encoding(config.encoding, config.rounding, config.threshold))
+    encoding = Encoding(config.encoding, config.rounding, config.threshold, config.bits)
+    if calibration:
+        calibration.apply(opu)  # first: a scheme's levels are those behind the level table
+    scheme = schemes.make(None if config.scheme == AUTO else config.scheme, encoding, opu.panel)
+    cls = IdealFeedback if config.feedback == "ideal" else OpticalFeedback
+    return cls(opu, config.hidden, classes, scheme, calibration)
 
 
 def train(
@@ -145,12 +182,14 @@ def train(
     quiet: bool = True,
     pictures: bool = False,
     tap: Callable[[Record], None] | None = None,
+    monitor: Monitor | None = None,
 ) -> dict[str, Any]:
     """Run a training on an opened device, with checkpoints and a record in ``folder``. Returns the results.
 
-    ``tap`` is called with the records of every optical feedback, in order.
+    ``tap`` is called with the records of every optical feedback, in order. ``monitor`` brings the calibration to use,
+    and looks at the medium between updates.
     """
-    feedback = make_feedback(config, opu, data.classes)
+    feedback = make_feedback(config, opu, data.classes, monitor.calibration if monitor else None)
     if isinstance(feedback, OpticalFeedback):
         feedback.tap = tap
     trainer = Trainer(config, data, feedback)
@@ -158,9 +197,14 @@ def train(
     if resume and folder is not None:
         trainer.restore(*folder.load())
         calibration = folder.calibration()
-    elif isinstance(feedback, OpticalFeedback | IdealFeedback):
+    if monitor is not None:
+        monitor.verify()
+        monitor.seen = feedback.projections
+    if not resume and isinstance(feedback, OpticalFeedback | IdealFeedback):
         report = feedback.prepare(config.fill)
         calibration = dataclasses.asdict(report) if report else None
+    if monitor is not None:
+        calibration = {"sha256": monitor.calibration.sha256, "created": monitor.calibration.created, "warnings": []}
     warnings = list(calibration["warnings"]) if calibration else []
     device = describe_device(opu) if opu else None
 
@@ -179,8 +223,10 @@ def train(
             trainer.save(folder)
         done = trainer.epoch * trainer.steps_per_epoch + trainer.step
         with TrainingProgress(config.epochs, trainer.steps_per_epoch, trainer.batch, done, quiet=quiet) as progress:
-            trainer.run(folder, _Recording(progress, write_record))
+            trainer.run(folder, _Recording(progress, write_record, trainer, folder, monitor))
     results = summarise(trainer, opu, warnings)
+    if monitor is not None:
+        results["monitor"] = [dataclasses.asdict(look) for look in monitor.history]
     write_record(results)
     if pictures and folder is not None:
         draw_history(trainer.history, folder.path, f"{data.name}, {config.feedback} feedback")
@@ -198,11 +244,29 @@ def draw_history(history: list[dict[str, Any]], folder: Path, title: str) -> lis
 
 
 class _Recording:
-    """Passes progress on, and brings the run record up to date after each epoch."""
+    """Passes progress on, brings the run record up to date after each epoch, and has the medium looked at."""
 
-    def __init__(self, progress: TrainingProgress, write: Callable[[], None]) -> None:
-        self.stepped = progress.stepped
+    def __init__(
+        self,
+        progress: TrainingProgress,
+        write: Callable[[], None],
+        trainer: Trainer,
+        folder: RunFolder | None,
+        monitor: Monitor | None,
+    ) -> None:
         self._progress, self._write = progress, write
+        self._trainer, self._folder, self._monitor = trainer, folder, monitor
+
+    def stepped(self, epoch: int, step: int, steps: int, loss: float) -> None:
+        self._progress.stepped(epoch, step, steps, loss)
+        if self._monitor is None:
+            return
+        try:
+            self._monitor.due(self._trainer.feedback.projections)
+        except MediumDrifted:
+            if self._folder is not None:
+                self._trainer.save(self._folder)
+            raise
 
     def epoch_ended(self, entry: dict[str, Any]) -> None:
         self._progress.epoch_ended(entry)
@@ -269,6 +333,7 @@ def summarise(trainer: Trainer, opu: Opu | None, warnings: list[str]) -> dict[st
         "weights_sha256": trainer.weights_sha256(),
         "feedback": trainer.config.feedback,
         "data": trainer.data.name,
+        "scheme": opu.scheme.name if opu and trainer.config.feedback == "optical" else None,
         "seed": trainer.config.seed,
         "warnings": warnings,
     }

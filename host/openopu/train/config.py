@@ -6,14 +6,17 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from openopu.encoding import DEFAULT_THRESHOLD, KINDS, ROUNDINGS
+from openopu.encoding import DEFAULT_BITS, DEFAULT_THRESHOLD, KINDS, MOST_BITS, ROUNDINGS
 from openopu.errors import UsageError
 from openopu.measure import TARGET_FILL
+from openopu.schemes import LINEAR
 
 from .networks import ACTIVATIONS
 from .optimisers import OPTIMISERS, SCHEDULES
 
 FEEDBACKS = ("optical", "ideal", "backprop", "none")
+AUTO = "auto"
+SCHEMES = (AUTO, *LINEAR)
 
 
 @dataclass(frozen=True)
@@ -29,10 +32,14 @@ class TrainConfig:
     feedback: str = "optical"
     """Where the hidden layers' teaching signal comes from: ``optical``: the device; ``ideal``: the device's matrix in
     floating point, without encoding or noise; ``backprop``; ``none``: only the last layer learns."""
+    scheme: str = AUTO
+    """How the device multiplies, see :mod:`openopu.schemes`; ``auto``: as recommended for its panel."""
     encoding: str = "ternary"
     rounding: str = "stochastic"
     threshold: float = DEFAULT_THRESHOLD
     """Of the threshold rounding; see :class:`openopu.encoding.Encoding`."""
+    bits: int = DEFAULT_BITS
+    """Of a component of an error, with the encoding ``bits``."""
     optimiser: str = "adam"
     learning_rate: float = 1e-3
     schedule: str = "cosine"
@@ -57,6 +64,7 @@ class TrainConfig:
         for name, allowed in (
             ("activation", ACTIVATIONS),
             ("feedback", FEEDBACKS),
+            ("scheme", SCHEMES),
             ("encoding", KINDS),
             ("rounding", ROUNDINGS),
             ("optimiser", OPTIMISERS),
@@ -77,6 +85,8 @@ class TrainConfig:
             raise UsageError(f"fill must be between 0 and 1, not {self.fill}")
         if not 0 < self.threshold < 1:
             raise UsageError(f"threshold must be between 0 and 1, not {self.threshold}")
+        if not 1 <= self.bits <= MOST_BITS:
+            raise UsageError(f"bits must be from 1 to {MOST_BITS}, not {self.bits}")
 
     @property
     def uses_device(self) -> bool:

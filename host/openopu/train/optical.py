@@ -7,12 +7,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from openopu_rtl.protocol import Record
 
-from openopu import Encoding, Opu, Pending
+from openopu import Opu, Pending, Scheme
+from openopu.calibration import Calibration
 from openopu.encoding import generator
-from openopu.errors import DeviceError
+from openopu.errors import DeviceError, UsageError
 from openopu.measure import ExposureReport, calibrating
+from openopu.schemes import Complement
 
 from .checkpoint import CheckpointError
 from .feedback import Array, Key, MatrixFeedback, gains
@@ -56,6 +59,34 @@ def refuse_other_device(then: dict[str, Any], now: dict[str, Any]) -> None:
         )
 
 
+def configure(opu: Opu, scheme: Scheme, hidden: Sequence[int], classes: int, calibration: Calibration | None) -> None:
+    """An output of ``opu`` for each hidden unit, of a complex scheme one for two units."""
+    units = sum(hidden)
+    outputs = -(-units // 2) if issubclass(scheme.dtype, np.complexfloating) else units
+    opu.configure(scheme=scheme, components=classes, outputs=outputs_of(calibration, outputs))
+
+
+def signals(results: Array, hidden: Sequence[int]) -> Array:
+    """(rows, all hidden units), of (rows, outputs): real and imaginary part of a complex result feed a unit each."""
+    if not np.iscomplexobj(results):
+        return results
+    return np.ascontiguousarray(results).view(results.real.dtype)[:, : sum(hidden)]
+
+
+def outputs_of(calibration: Calibration | None, count: int) -> int | NDArray[np.intp]:
+    """``count`` outputs: of those that a calibration selected, or the first. Raises :class:`UsageError`."""
+    if calibration is None or "alignment" not in calibration.groups:
+        return count
+    selection = calibration.selection
+    if len(selection) < count:
+        raise UsageError(
+            f"{count} hidden units need as many outputs; the calibration found {len(selection)} good ones",
+            "--hidden",
+            "Take fewer units, a device with more outputs, or better light and a new calibration",
+        )
+    return selection[:count]
+
+
 class OpticalFeedback:
     """Direct feedback alignment with the device's matrix, encoding and noise included.
 
@@ -66,13 +97,16 @@ class OpticalFeedback:
     opu : an opened device; its configuration is this object's from now on
     hidden : units of each hidden layer
     classes : length of an error
-    encoding : how errors become planes
+    scheme : how errors are projected. Of a complex one, real and imaginary part of an output feed a unit each.
+    calibration : of this device, which was applied to it before; its outputs are used
     """
 
     teaches = streams = True
     propagates = False
 
-    def __init__(self, opu: Opu, hidden: Sequence[int], classes: int, encoding: Encoding) -> None:
+    def __init__(
+        self, opu: Opu, hidden: Sequence[int], classes: int, scheme: Scheme, calibration: Calibration | None = None
+    ) -> None:
         self._opu = opu
         self._hidden = tuple(hidden)
         self._classes = classes
@@ -82,13 +116,21 @@ class OpticalFeedback:
         self._gains: Array = np.zeros(0, np.float32)
         self._entry_rms = 0.0
         self._probe: Array = np.zeros((0, 0), np.float32)
+        self._reference: Array | None = None
+        """What the scheme measured at the run's beginning, and a resumed one goes on with."""
         self.projections = 0
-        opu.configure(components=classes, outputs=sum(hidden), encoding=encoding)
+        self._calibration = calibration
+        configure(opu, scheme, self._hidden, classes, calibration)
 
-    def prepare(self, fill: float) -> ExposureReport:
-        """Set the exposure to a mean pixel of ``fill`` of full scale, and measure the size of the matrix."""
-        report = self._opu.expose_to(fill)
+    def prepare(self, fill: float) -> ExposureReport | None:
+        """Set the exposure as calibrated, or to a mean pixel of ``fill`` of full scale; measure the matrix's size."""
+        report = None if self._calibration else self._opu.expose_to(fill)
         self._opu.exposure_next = 0
+        self._measure_gains()
+        return report
+
+    def _measure_gains(self) -> None:
+        self._reference = self._opu.reference
         self._probe = self._measure_probe()
         # For signs s the mean square of B s is classes times that of B's entries.
         self._entry_rms = float(np.sqrt(np.mean(np.square(self._probe, dtype=np.float64)) / self._classes))
@@ -99,12 +141,11 @@ class OpticalFeedback:
                 "Look at a frame with `Opu.capture()`: is there speckle on the crop?",
             )
         self._gains = gains(self._hidden, self._entry_rms)
-        return report
 
     def _measure_probe(self) -> Array:
         signs = np.where(generator(PROBE_KEY).random((PROBE_ROWS, self._classes)) < 0.5, -1.0, 1.0)
         with calibrating(self._opu):
-            return self._opu.project(signs, PROBE_KEY)
+            return signals(self._opu.project(signs, PROBE_KEY), self._hidden)
 
     def submit(self, errors: Array, key: Key) -> None:
         pending = self._opu.submit(errors, key)
@@ -115,7 +156,7 @@ class OpticalFeedback:
         pending = self._pending.popleft()
         if self.tap is not None:
             self.tap(pending.record())
-        np.multiply(pending.result(), self._gains, out=out)
+        np.multiply(signals(pending.result(), self._hidden), self._gains, out=out)
         out *= np.float32(scale)
 
     def state(self) -> dict[str, Any]:
@@ -125,20 +166,35 @@ class OpticalFeedback:
             "exposure_cycles": self._opu.exposure_cycles,
             "entry_rms": self._entry_rms,
             "projections": self.projections,
+            "calibration": self._calibration.sha256 if self._calibration else None,
         }
 
     def arrays(self) -> dict[str, Array]:
-        return {"probe": self._probe}
+        return {"probe": self._probe} | ({} if self._reference is None else {"reference": self._reference})
 
     def restore(self, state: dict[str, Any], arrays: dict[str, Array]) -> None:
         refuse_other_device(state["identity"], identity(self._opu))
-        self._opu.configure(
-            components=self._classes,
-            outputs=sum(self._hidden),
-            encoding=self._opu.encoding,
-            exposure_cycles=state["exposure_cycles"],
-        )
+        then, sha256 = state.get("calibration"), self._calibration.sha256 if self._calibration else None
+        if then is not None and sha256 is None:
+            raise CheckpointError(
+                "the run was begun with a calibration", "--resume", "Give it, or a new one, with --calibration FILE"
+            )
+        self.projections = state["projections"]
+        self._opu.exposure_next = state["exposure_next"]
+        if then != sha256:  # calibrated anew: the run goes on with the medium of now
+            self._measure_gains()
+            return
         self._probe = arrays["probe"]
+        if self._calibration is None:  # else its monitor knows better
+            self._opu.set_exposure(state["exposure_cycles"])
+        if "reference" in arrays:
+            self._opu.reference = self._reference = arrays["reference"]
+        if self._calibration is None:
+            self._refuse_other_medium()
+        self._entry_rms = state["entry_rms"]
+        self._gains = gains(self._hidden, self._entry_rms)
+
+    def _refuse_other_medium(self) -> None:
         now = self._measure_probe()
         correlation = float(np.corrcoef(now.reshape(-1), self._probe.reshape(-1))[0, 1]) if now.std() else 0.0
         if not correlation > SAME_MEDIUM:
@@ -147,25 +203,30 @@ class OpticalFeedback:
                 str(self._opu.device.url),
                 "Put medium and optics back as they were, or begin another run in another folder",
             )
-        self._opu.exposure_next = state["exposure_next"]
-        self._entry_rms = state["entry_rms"]
-        self._gains = gains(self._hidden, self._entry_rms)
-        self.projections = state["projections"]
 
 
 class IdealFeedback(MatrixFeedback):
     """Exact direct feedback alignment with the matrix that the device has (measured where nobody knows it)."""
 
-    def __init__(self, opu: Opu, hidden: Sequence[int], classes: int) -> None:
+    def __init__(
+        self, opu: Opu, hidden: Sequence[int], classes: int, scheme: Scheme, calibration: Calibration | None = None
+    ) -> None:
         self._opu = opu
         self._hidden = tuple(hidden)
         self._matrix = np.zeros((classes, sum(hidden)), np.float32)
-        opu.configure(components=classes, outputs=sum(hidden))
+        self._calibration = calibration
+        configure(opu, scheme, self._hidden, classes, calibration)
 
     def prepare(self, fill: float) -> ExposureReport | None:
-        """Read the matrix, or measure it at an exposure of ``fill``."""
+        """Take the calibration's matrix, read it, or measure it at an exposure of ``fill``."""
+        # It was measured with pairs: real, in DN.
+        pairs = isinstance(self._opu.scheme, Complement) and self._opu.scheme.unit == Complement.unit
+        if self._calibration and "matrix" in self._calibration.groups and pairs:
+            modes = self._calibration.matrix[self._opu.outputs]
+            super().__init__(modes @ self._opu.layout.matrix(), self._hidden)
+            return None
         report = self._opu.expose_to(fill) if self._opu.device.exact_matrix is None else None
-        super().__init__(self._opu.matrix(), self._hidden)
+        super().__init__(signals(self._opu.matrix().T, self._hidden).T, self._hidden)
         return report
 
     def state(self) -> dict[str, Any]:

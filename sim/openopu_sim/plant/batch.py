@@ -19,7 +19,7 @@ Whole = tuple[Reals, Reals]
 Reduce = Callable[[NDArray[np.uint16]], NDArray[np.int32]]
 """Maps crops (k, crop_height, crop_width) to (k, outputs)."""
 
-GEMM_ELEMENTS = 1 << 22
+GEMM_ELEMENTS = 1 << 23
 """Elements of one product of a batch: large enough for the BLAS's full speed."""
 GEMM_ROWS = 512
 """Most rows of one product: beyond, they bring no speed."""
@@ -31,15 +31,15 @@ class Exposer:
     """Exposes batches; one caller at a time. It has threads of its own until :meth:`close`."""
 
     def __init__(self, fields: Fields, light: Light, camera: Camera) -> None:
-        self._fields, self._light, self._camera = fields, light, camera
-        self._pixels = fields.media[0].crop_pixels
-        self._crop = slice(self._pixels)
+        self.fields, self._light, self._camera = fields, light, camera
+        self.pixels = fields.media[0].crop_pixels
+        self._crop = slice(self.pixels)
         self._regions: list[list[list[Whole]]] | None = None
         self._held: list[list[Whole]] = []
         self._local = threading.local()
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="plant")
         modulator = fields.modulator
-        self._simple = (
+        self.simple = (
             modulator.steps == 2
             and not (modulator.flickers or light.settles or light.turns or fields.crosstalk)
             and not any(modulator.amplitude(step).imag for step in (0, 1))
@@ -64,10 +64,10 @@ class Exposer:
         count = len(planes)
         reduced = np.empty((count, len(shots), outputs), dtype=np.int32)
         monitors = np.empty((count, len(shots)), dtype=np.uint16)
-        exact = isinstance(self._fields.media[0], ExactMedium)
+        exact = isinstance(self.fields.media[0], ExactMedium)
         shown = sorted({shot.plane for shot in shots if shot.plane is not None})
-        at_once = max(1, min(GEMM_ELEMENTS // self._pixels, GEMM_ROWS) // max(1, len(shown)))
-        group = max(1, CHUNK_PIXELS // self._pixels)
+        at_once = max(1, min(GEMM_ELEMENTS // self.pixels, GEMM_ROWS) // max(1, len(shown)))
+        group = max(1, CHUNK_PIXELS // self.pixels)
         prepared = _Prepared(self, shots, before) if exact else None
         for start in range(0, count, at_once):
             stop = min(start + at_once, count)
@@ -87,17 +87,17 @@ class Exposer:
                     )
                     for row in range(low, high)
                 ]
-                buffers = self._buffers((high - low, self._pixels))
+                buffers = self._buffers((high - low, self.pixels))
                 if prepared:
                     prepared.intensity(s, low, high, moments, buffers)
-                if not prepared or not self._fields.coherent:
+                if not prepared or not self.fields.coherent:
                     for i, moment in enumerate(moments):
                         patterns = self._patterns(planes, shots, s, low + i, before)
                         if not prepared:
-                            buffers[0][i] = self._fields.intensity(*patterns, moment, crop=True)[0]
+                            buffers[0][i] = self.fields.intensity(*patterns, moment, crop=True)[0]
                         else:
-                            light = self._fields.emitted(*patterns, moment)
-                            self._fields.decohere(buffers[0][i : i + 1], [self._fields.incoherent(light)])
+                            light = self.fields.emitted(*patterns, moment)
+                            self.fields.decohere(buffers[0][i : i + 1], [self.fields.incoherent(light)])
                 reduced[low:high, s] = reduce(self._read_out(buffers, moments, shots[s].exposure_cycles))
                 monitors[low:high, s] = [moment.monitor for moment in moments]
 
@@ -116,17 +116,17 @@ class Exposer:
         self, planes: NDArray[np.uint8], shots: Sequence[Illumination], s: int, row: int, before: Pattern
     ) -> tuple[Pattern, Pattern]:
         """Of one exposure, and of the one before it."""
-        new = self._fields.of_shot(shots[s], planes[row, shots[s].plane or 0])
+        new = self.fields.of_shot(shots[s], planes[row, shots[s].plane or 0])
         if not self._light.settles:
             return new, new
         if not s and not row:
             return new, before
         row, s = (row, s - 1) if s else (row - 1, len(shots) - 1)
-        return new, self._fields.of_shot(shots[s], planes[row, shots[s].plane or 0])
+        return new, self.fields.of_shot(shots[s], planes[row, shots[s].plane or 0])
 
     def _read_out(self, buffers: Whole, moments: Sequence[Moment], cycles: int) -> NDArray[np.uint16]:
         """The crops of intensities (rows, pixels), which are overwritten, as is the other buffer."""
-        g, (pixels, scratch) = self._fields.geometry, buffers
+        g, (pixels, scratch) = self.fields.geometry, buffers
         pixels *= np.array([[m.rate] for m in moments], dtype=np.float32)
         self._camera.collect(pixels, cycles / self._light.clock_hz, self._crop)
         streams = [m.stream for m in moments if m.stream] if self._light.noise else None
@@ -142,19 +142,17 @@ class Exposer:
             self._local.held = held
         return held[0][:size].reshape(shape), held[1][:size].reshape(shape)
 
-    @property
     def regions(self) -> list[list[list[Whole]]]:
         """Fields (pixels,) of modes, anchor and border, wholly lit: [region][medium][layer]."""
         if self._regions is None:
-            made: list[list[list[Whole]]] = []
-            for weights in self._fields.regions:
-                media: list[list[Whole]] = []
-                for medium in self._fields.media:
+            regions: list[list[list[Whole]]] = []
+            for weights in self.fields.regions:
+                regions.append([])
+                for medium in self.fields.media:
                     assert isinstance(medium, ExactMedium)
                     real, imag = medium.products(weights, True)
-                    media.append([(real[i], imag[i]) for i in range(len(weights))])
-                made.append(media)
-            self._regions = made  # whole: another thread may be asking
+                    regions[-1].append([(real[i], imag[i]) for i in range(len(weights))])
+            self._regions = regions
         return self._regions
 
     def products(self, weights: Reals) -> list[list[Whole]]:
@@ -163,13 +161,13 @@ class Exposer:
         if not self._held or len(self._held[0][0][0]) < rows:
             self._held = [
                 [
-                    (np.empty((rows, self._pixels), np.float32), np.empty((rows, self._pixels), np.float32))
-                    for _ in range(self._fields.layers)
+                    (np.empty((rows, self.pixels), np.float32), np.empty((rows, self.pixels), np.float32))
+                    for _ in range(self.fields.layers)
                 ]
-                for _ in self._fields.media
+                for _ in self.fields.media
             ]
         out: list[list[Whole]] = []
-        for medium, held in zip(self._fields.media, self._held, strict=True):
+        for medium, held in zip(self.fields.media, self._held, strict=True):
             assert isinstance(medium, ExactMedium)
             out.append(
                 [
@@ -179,26 +177,19 @@ class Exposer:
             )
         return out
 
-    @property
-    def simple(self) -> bool:
-        return self._simple
-
-    @property
-    def fields(self) -> Fields:
-        return self._fields
-
 
 class _Prepared:
     """A program on an exact medium: what is common to its rows, and the products of the rows at hand."""
 
     def __init__(self, exposer: Exposer, shots: Sequence[Illumination], before: Pattern) -> None:
         self._exposer, self._fields, self._shots = exposer, exposer.fields, shots
+        regions = exposer.regions()
         self._splits = [
             [
                 (step, sign, [[_sum([r[m][layer] for r in lit]) for layer in range(self._fields.layers)]
                               for m in range(len(self._fields.media))])
                 for step, sign, static in self._fields.split(shot)
-                for lit in [[exposer.regions[i] for i in static]]
+                for lit in [[regions[i] for i in static]]
             ]
             for shot in shots
         ]  # fmt: skip
@@ -252,7 +243,7 @@ class _Prepared:
                 parts[step] = []
                 for layer, still in enumerate(static[medium]):
                     signal = self._signal(s, medium, layer, low, high)
-                    pair = [np.empty((high - low, self._exposer.regions[0][0][0][0].size), np.float32) for _ in (0, 1)]
+                    pair = [np.empty((high - low, self._exposer.pixels), np.float32) for _ in (0, 1)]
                     for part, to in enumerate(pair):
                         _field(signal[part] if signal else None, sign, still[part] if still else None, to)
                     parts[step].append((pair[0], pair[1]))

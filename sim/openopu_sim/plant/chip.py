@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from openopu.panel import Panel
+from openopu.plants import ModulatorKind
 from openopu_rtl import chip_medium, panel_probe
 from openopu_rtl.protocol import Geometry
 from openopu_rtl.protocol.patterns import LIT_FROM
@@ -20,6 +22,8 @@ CHUNK_PIXELS = 1 << 22
 
 class ChipPlant:
     """What :class:`openopu_rtl.chip_medium.ChipMedium` makes; see there."""
+
+    panel = Panel(ModulatorKind.BINARY)
 
     def __init__(self, geometry: Geometry) -> None:
         self.geometry = geometry

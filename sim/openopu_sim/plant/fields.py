@@ -20,8 +20,8 @@ from openopu_rtl.protocol import Geometry
 
 from .cells import Cells
 from .crosstalk import Crosstalk
-from .light import Illumination, Moment
-from .media import ExactMedium, FieldMedium, make, refuse_too_large
+from .light import Illumination, Moment, turns
+from .media import ExactMedium, FieldMedium, make, memory_needed, refuse
 from .modulator import Modulator
 
 Reals = NDArray[np.float32]
@@ -38,6 +38,17 @@ ROWS = 256
 """Modes that are lit one by one at a time."""
 
 
+def refuse_too_large(geometry: Geometry, parameters: PlantParameters) -> None:
+    """Raise :class:`UsageError`, before anything is allocated, for a plant that this machine cannot hold."""
+    media = 2 if turns(parameters) else 1
+    refuse(
+        media * memory_needed(geometry, parameters.medium),
+        f"a {parameters.medium.kind} medium of this geometry" + (" and what it turns into" if media > 1 else ""),
+        "Take fewer modes, larger macropixels, or a smaller sensor (n=, m=, geometry=); or kind = counter (the same "
+        "matrix as dense, not stored) or diffuser in the plant file" + ("; or no drift" if media > 1 else ""),
+    )
+
+
 def _column(values: Sequence[float]) -> Reals | None:
     """(rows, 1), or None where all are 0."""
     return np.array(values, dtype=np.float32)[:, None] if any(values) else None
@@ -46,15 +57,13 @@ def _column(values: Sequence[float]) -> Reals | None:
 class Fields:
     """Attributes: ``cells``, ``media`` (the medium, and what it turns into, if it does), ``layers`` of a pattern."""
 
-    def __init__(
-        self, geometry: Geometry, parameters: PlantParameters, modulator: Modulator, seed: int, turns: bool
-    ) -> None:
+    def __init__(self, geometry: Geometry, parameters: PlantParameters, modulator: Modulator, seed: int) -> None:
         self.geometry = g = geometry
-        refuse_too_large(g, parameters.medium)
+        refuse_too_large(g, parameters)
         self.modulator = modulator
         self.cells = Cells(g)
         medium = make(g, self.cells, parameters.medium, seed)
-        self.media = [medium, medium.turned()] if turns else [medium]
+        self.media = [medium, medium.turned()] if turns(parameters) else [medium]
         self.coherence = parameters.laser.coherence
         self.incoherent_power = (1.0 - parameters.laser.coherence) * medium.power
         """Mean intensity of what does not interfere, at a power of 1 of the panel."""

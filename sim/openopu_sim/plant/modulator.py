@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
+from openopu.panel import Panel
 from openopu.plants import ModulatorKind, ModulatorParameters
 
 SMALLEST = 1e-12
@@ -25,6 +26,14 @@ class Modulator:
         self.flickers = p.flicker_rad_rms > 0
         self._table = (np.arange(256) * p.levels >> 8).astype(np.uint8)
         self._shares = [(step / (p.levels - 1)) ** p.gamma for step in range(p.levels)]
+
+    @property
+    def panel(self) -> Panel:
+        """What schemes may know of it."""
+        p = self.parameters
+        if p.kind is ModulatorKind.BINARY:
+            return Panel(p.kind)
+        return Panel(p.kind, p.phase_max_rad * np.array(self._shares)[self._table])
 
     def step(self, level: int) -> int:
         """Step of a pixel at ``level`` (0 to 255)."""

@@ -26,7 +26,7 @@ from .batch import Exposer
 from .camera import Camera, FixedPattern
 from .fields import Fields, Pattern
 from .laser import Laser
-from .light import Illumination, Light, turns
+from .light import Illumination, Light
 from .matrix import effective_matrix
 from .media import MEMORY_SHARE
 from .modulator import Modulator
@@ -58,7 +58,8 @@ class Plant:
         self.noise_seed = noise_seed
         self.clock_hz = clock_hz
         self.modulator = Modulator(parameters.modulator)
-        self.fields = Fields(g, parameters, self.modulator, seed, turns(parameters))
+        self.panel = self.modulator.panel
+        self.fields = Fields(g, parameters, self.modulator, seed)
         self.cells = self.fields.cells
         self.medium = medium = self.fields.media[0]
         fixed = FixedPattern.draw(parameters.camera, medium.pixels, seed).ordered(medium.pixel_order)

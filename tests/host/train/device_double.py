@@ -11,6 +11,7 @@ from openopu import DeviceUrl, Encoding
 from openopu.encoding import generator
 from openopu.layout import balanced
 from openopu.measure import ExposureReport
+from openopu.schemes import Complement, LinearScheme
 from openopu_rtl.protocol import Code, Geometry, Record
 from openopu_rtl.protocol.packets import RECORD_DTYPE
 from openopu_rtl.protocol.shots import complement
@@ -47,7 +48,9 @@ class DoubleOpu:
     known: bool = True
     exposure_next: int = 0
     exposure_cycles: int = 1000
-    encoding: Encoding = field(default_factory=Encoding)
+    scheme: LinearScheme = field(default_factory=Complement)
+    reference: None = None
+    panel: None = None
     components: int = 256
     selected: int = 1024
     log: list[str] = field(default_factory=list)
@@ -67,16 +70,26 @@ class DoubleOpu:
         self.full = 30 * generator((self.seed,)).standard_normal((1024, 256))
 
     @property
+    def encoding(self) -> Encoding:
+        return self.scheme.encoding
+
+    @property
     def shots(self) -> int:
-        return 2 * self.encoding.planes
+        return self.scheme.shots
 
     def configure(
-        self, *, components: int, outputs: int, encoding: Encoding | None = None, exposure_cycles: int | None = None
+        self,
+        *,
+        components: int,
+        outputs: int,
+        scheme: LinearScheme | None = None,
     ) -> None:
         self.components, self.selected = components, outputs
-        self.encoding = encoding or Encoding()
+        self.scheme = scheme or Complement()
         self.layout = balanced(components, 256)
-        self.exposure_cycles = exposure_cycles or self.exposure_cycles
+
+    def set_exposure(self, cycles: int) -> None:
+        self.exposure_cycles = cycles
 
     def matrix(self) -> np.ndarray:
         return self.full[: self.selected, : self.components] * (self.exposure_cycles / 1000)

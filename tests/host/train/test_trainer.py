@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from device_double import DoubleOpu
-from openopu import Encoding
+from openopu.schemes import Complement
 from openopu.train.checkpoint import CheckpointError, RunFolder
 from openopu.train.command import train
 from openopu.train.config import TrainConfig
@@ -93,7 +93,7 @@ def test_all_chunks_are_under_way_before_the_first_is_awaited(digits: Dataset) -
 
     opu = Watched()
     config = TrainConfig(**(SMALL | {"chunk": 24}))
-    feedback = OpticalFeedback(opu, config.hidden, 10, Encoding())  # type: ignore[arg-type]
+    feedback = OpticalFeedback(opu, config.hidden, 10, Complement())  # type: ignore[arg-type]
     feedback.prepare(0.1)
     opu.log.clear()
     Trainer(config, digits, feedback).train_step(np.arange(64))
@@ -147,7 +147,7 @@ def test_divergence_is_an_error(digits: Dataset) -> None:
 
 
 def begin(config: TrainConfig, data: Dataset, opu: DoubleOpu) -> Trainer:
-    feedback = OpticalFeedback(opu, config.hidden, data.classes, Encoding())  # type: ignore[arg-type]
+    feedback = OpticalFeedback(opu, config.hidden, data.classes, Complement())  # type: ignore[arg-type]
     return Trainer(config, data, feedback)
 
 

@@ -21,18 +21,20 @@ def formula(cascade: Cascade, amplitudes: np.ndarray) -> np.ndarray:
     """The cascade, with every grid whole and in double precision."""
     field = np.zeros(cascade.grid, dtype=np.complex128)
     field[: cascade.inputs[0], : cascade.inputs[1]] = amplitudes
-    for mask in cascade.masks:
-        whole = np.zeros(cascade.grid, dtype=np.complex128)
+    for i, (mask, axes) in enumerate(zip(cascade.masks, cascade.lenses, strict=True)):
+        # Where light that matters meets no mask the light goes on as it is, but for a pupil, which stops it.
+        whole = np.zeros(cascade.grid) if i + 1 == len(cascade.masks) else np.ones(cascade.grid, dtype=np.complex128)
+        whole = whole.astype(np.complex128)
         whole[: mask.shape[0], : mask.shape[1]] = mask
-        field = np.fft.fft2(field * whole, norm="ortho")
+        field = np.fft.fftn(field * whole, axes=axes)
     return field[: cascade.outputs[0], : cascade.outputs[1]]
 
 
 @pytest.mark.parametrize(
-    ("layers", "oversampling", "grain_px"), [(2, 1.0, 1.0), (3, 2.0, 1.0), (3, 3.0, 2.5), (5, 1.3, 1.0)]
+    ("layers", "oversampling", "grain_px"), [(1, 1.0, 1.0), (1, 3.0, 2.0), (2, 2.0, 1.0), (2, 3.0, 2.5), (4, 1.3, 1.0)]
 )
 def test_cascade_is_its_formula(layers, oversampling, grain_px, rng):
-    cascade = Cascade((7, 9), (11, 6), 5, layers, oversampling, grain_px)
+    cascade = Cascade((7, 9), (11, 6), diffuser.medium_grid((7, 9), (11, 6), oversampling), 5, layers, grain_px)
     assert cascade.grid[0] * cascade.grid[1] >= oversampling * 66
     grid = cascade.buffer()
     for _ in range(3):
@@ -44,15 +46,17 @@ def test_cascade_is_its_formula(layers, oversampling, grain_px, rng):
 
 
 def test_masks_have_four_phases_and_streams_of_their_own():
-    cascade = Cascade((64, 64), (64, 64), 5, 4, 4.0)
-    turned = Cascade((64, 64), (64, 64), 5, 4, 4.0, turn=True)
-    masks = [m.ravel()[:4096] for c in (cascade, turned) for m in c.masks]
+    cascade = Cascade((64, 64), (64, 64), (128, 128), 5, 2)
+    turned = Cascade((64, 64), (64, 64), (128, 128), 5, 2, turn=True)
+    masks = [m.ravel()[:4096].copy() for c in (cascade, turned) for m in c.masks]
     for mask in masks:
+        mask /= np.abs(mask)
+        np.round(mask, 3, out=mask)
         assert set(mask.tolist()) == {1, 1j, -1, -1j}
     overlap = np.abs(np.conj(masks) @ np.transpose(masks)) / 4096 - np.eye(8)
-    assert np.abs(overlap).max() < 0.07, "seed 5"
-    again = Cascade((64, 64), (64, 64), 5, 4, 4.0)
-    np.testing.assert_array_equal(again.masks[2], cascade._masks[2])
+    assert np.abs(overlap).max() < 0.08, "seed 5"
+    again = Cascade((64, 64), (64, 64), (128, 128), 5, 2)
+    np.testing.assert_array_equal(again.masks[2], cascade.masks[2])
     # A seed is a medium: these bits do not change.
     assert (
         "".join(str(int(v)) for v in (np.angle(masks[0][:24]) / (np.pi / 2)).round() % 4) == "032333211033003320233031"
@@ -93,7 +97,7 @@ def test_projection_is_linear_and_follows_its_seed(rng):
 
 def test_medium_is_its_cascade_over_cells_and_pixels(rng):
     cells = Cells(GEOMETRY)
-    medium = DiffuserMedium(GEOMETRY, cells, 3, 3, 2.0, 1.5)
+    medium = DiffuserMedium(GEOMETRY, cells, 3, 2, 2.0, 1.5)
     assert not medium.exact
     amplitudes = rng.integers(0, 10, cells.count).astype(np.float32)
     raster = np.zeros(cells.count)
@@ -111,10 +115,10 @@ def test_medium_is_its_cascade_over_cells_and_pixels(rng):
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_three_masks_give_independent_gaussian_entries(seed):
-    """Entries, intensities and spectrum at a confidence of 99.9 % each; with two masks the entries repeat."""
+def test_two_layers_give_independent_gaussian_entries(seed):
+    """Entries, intensities and spectrum at a confidence of 99.9 % each; with a thin diffuser the entries repeat."""
     n, m = 200, 500
-    d = Diffuser(n, m, seed, 3, 4.0)
+    d = Diffuser(n, m, seed, 2, 4.0)
     entries = d.field(np.eye(n, dtype=np.float32)).T
     bound = statistics.ks_bound(entries.size)
     assert statistics.normal_distance(entries.real) < bound, f"seed {seed}"
@@ -125,23 +129,21 @@ def test_three_masks_give_independent_gaussian_entries(seed):
     share = m / (d.cascade.grid[0] * d.cascade.grid[1])
     assert statistics.distance(values, statistics.unitary_block(values, n / m, share)) < 0.02, f"seed {seed}"
     assert values.var() == pytest.approx(n / m * (1 - share), rel=0.05), f"seed {seed}"
-    two = Diffuser(n, m, seed, 2, 4.0).field(np.eye(n, dtype=np.float32)).T
-    assert statistics.exponential_distance(np.abs(two) ** 2) > bound, f"seed {seed}"
+    thin = Diffuser(n, m, seed, 1, 4.0).field(np.eye(n, dtype=np.float32)).T
+    assert statistics.exponential_distance(np.abs(thin) ** 2) > bound, f"seed {seed}"
 
 
-def test_memory_effect_is_on_with_two_masks_and_off_with_three():
+def test_memory_effect_is_on_with_one_layer_and_off_with_two():
     speckles = {}
-    for layers in (2, 3):
-        d = Diffuser(64, 128 * 128, 5, layers, 4.0)
-        speckles[layers] = np.abs(d.field(np.eye(64)[:6]).reshape(6, 128, 128)) ** 2
-    np.testing.assert_allclose(statistics.memory_effect(speckles[2]), 1.0, atol=1e-4)
-    assert np.abs(statistics.memory_effect(speckles[3])[1:]).max() < 4 / 128
+    for layers in (1, 2):
+        speckles[layers] = np.abs(Cascade((8, 8), (128, 128), (256, 256), 5, layers).entries(0, 6)) ** 2
+    np.testing.assert_allclose(statistics.memory_effect(speckles[1]), 1.0, atol=1e-4)
+    assert np.abs(statistics.memory_effect(speckles[2])[1:]).max() < 4 / 128
 
 
 @pytest.mark.parametrize("grain_px", [1.0, 1.5, 3.0])
 def test_pupil_sets_the_grain(grain_px):
-    d = Diffuser(64, 128 * 128, 5, 3, 4.0, grain_px)
-    fields = d.field(np.eye(64)).reshape(64, 128, 128)
+    fields = Cascade((8, 8), (128, 128), (256, 256), 5, 2, grain_px).entries(0, 64)
     assert statistics.grain(fields) == pytest.approx(grain_px, rel=0.03), "seed 5"
     assert np.mean(np.abs(fields) ** 2) == pytest.approx(1.0, rel=0.03)
 
@@ -150,7 +152,7 @@ def test_kernel_is_the_closed_form(rng):
     """Mean of the products over 40,000 outputs within 4 standard errors, for vectors of several overlaps."""
     n, m = 300, 40_000
     x = rng.standard_normal(n)
-    d = Diffuser(n, m, 9, 3, 2.0)
+    d = Diffuser(n, m, 9, 2, 2.0)
     for overlap in (0.0, 0.5, 1.0):
         y = overlap * x + (1 - overlap) * rng.standard_normal(n)
         a, b = d.project(np.stack([x, y]))
@@ -162,8 +164,8 @@ def test_kernel_is_the_closed_form(rng):
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"layers": 1}, "layers = 1 is out of range"),
-        ({"layers": 65}, "layers = 65"),
+        ({"layers": 0}, "layers = 0 is out of range"),
+        ({"layers": 33}, "layers = 33"),
         ({"oversampling": 0.5}, r"oversampling = 0\.5"),
         ({"oversampling": float("nan")}, "oversampling = nan"),
         ({"grain_px": 0.5}, r"grain_px = 0\.5"),

@@ -1,16 +1,20 @@
-"""A cascade of random phase masks, each followed by a lens: what a laboratory builds from diffusers.
+"""Cascades of random phase masks, each followed by a lens: what a laboratory builds from diffusers.
 
-    field at the sensor = F D_L F ... D_2 F D_1 x
+    field at the sensor = F_L D_L ... F_2 D_2 F_1 D_1 x
 
-``D`` are phase masks and ``F`` is the two-dimensional Fourier transform of a lens, on a grid larger than
-panel and sensor. Time is that of ``L`` FFTs, memory that of the masks. With two masks the entries
-``T[j, k] = D_1[k] h(j + k)`` are Gaussian, but a matrix of Hankel's kind: shifting the input shifts the
-speckle (a thin diffuser's memory effect, without end). From three masks on it is gone; docs/media.md shows how
-near to a matrix of independent entries that is. This use of structured matrices: arXiv 2510.14490, 2409.05734.
+``D`` are phase masks and ``F`` are Fourier transforms on a grid that is larger than panel and sensor: along both axes
+(a spherical lens), or along one while the other is imaged (a pair of cylindrical ones). Time is that of the FFTs,
+memory that of the masks. Structured matrices of this kind: arXiv 2510.14490, 2409.05734.
 
-Each mask has four phases (0, pi/2, pi, 3 pi/2; a diffuser that two etches make): multiplying by one of them is
-exact, and their mean and mean square are zero, as those of a uniform phase.
-The camera's pupil, a square of side ``1 / grain_px`` of the last mask, sets the speckle grain.
+``layers = 1`` is one thin diffuser between two spherical lenses, with another one on the panel. Its entries
+``T[j, k] = D_1[k] h(j + k)`` are a matrix of Hankel's kind: the speckle of the next input is the same, one pixel on
+(the memory effect of a thin diffuser, without end). From ``layers = 2`` on each layer is two masks and two crossed
+cylindrical lenses, and the entries are Gaussian and independent, as docs/media.md shows; two layers take
+no more arithmetic than the thin diffuser, that of two FFTs of the grid.
+
+Each mask has four phases (0, pi/2, pi, 3 pi/2; a diffuser that two etches make). Their mean and mean square are zero,
+as those of a uniform phase, and multiplying by one, and by a mask's scale, rounds once, on every machine.
+Speckle grain: the last lens is spherical, behind a square pupil of side ``1 / grain_px``.
 
 The same vector gives the same bits whoever asks, with however many threads, alone or in a batch: each is
 transformed alone, line by line. (The FFT is scipy's; another build of it may round its last bits elsewhere.)
@@ -18,6 +22,7 @@ transformed alone, line by line. (The FFT is scipy's; another build of it may ro
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 from collections.abc import Callable
@@ -37,9 +42,10 @@ from .memory import refuse
 MASK_STREAM = 3 << 32
 """Offset of the masks' Philox keys."""
 TURN_STREAM = 1 << 16
-LAYERS = 3
+LAYERS = 2
 OVERSAMPLING = 2.0
-LAYERS_MAX = 64
+LAYERS_MAX = 32
+OVERSAMPLING_MAX = 1024.0
 SMALL_GRID = 1 << 17
 """Points of a grid up to which threads take whole vectors; larger ones are transformed one by one, by all threads."""
 PHASES = np.array([1, 1j, -1, -1j], dtype=np.complex64)
@@ -48,118 +54,85 @@ PAD = 8
 """Columns between the rows of a grid: strides that are powers of two would fall on the same lines of the cache."""
 
 
-class Cascade:
-    """Masks and lenses between a block of inputs and one of outputs.
+def grid_of(count: int, oversampling: float, rows: int = 1, columns: int = 1) -> tuple[int, int]:
+    """Grid (rows, columns) that FFTs are quick at, as square as it can be.
 
-    Parameters
-    ----------
-    inputs, outputs : (rows, columns) of the two blocks, both at a corner of the grid.
-    seed : of the masks, 0 to 2**64 - 1.
-    layers : masks, at least 2.
-    oversampling : points of the grid over those of the larger block, at least 1.
-    grain_px : speckle grain over output, at least 1.
-    turn : the masks of the medium that this one turns into.
-
-    Attributes: ``grid`` and ``pupil``, (rows, columns); ``masks``; ``power``, the mean of ``|entry|**2``.
+    It has at least ``oversampling`` times ``count`` points, and at least so many rows and columns.
     """
+    if not 1.0 <= oversampling <= OVERSAMPLING_MAX:
+        raise UsageError(
+            f"oversampling = {oversampling:g} is out of range", "[medium] oversampling",
+            f"Points of the grid over cells or pixels: 1 to {OVERSAMPLING_MAX:g}; take {OVERSAMPLING:g}",
+        )  # fmt: skip
+    points = math.ceil(oversampling * count)
 
-    def __init__(
-        self,
-        inputs: tuple[int, int],
-        outputs: tuple[int, int],
-        seed: int,
-        layers: int = LAYERS,
-        oversampling: float = OVERSAMPLING,
-        grain_px: float = 1.0,
-        *,
-        turn: bool = False,
-    ) -> None:
-        self.inputs, self.outputs = inputs, outputs
-        self.grid = rows, columns = self.grid_of(inputs, outputs, layers, oversampling)
-        if not 1.0 <= grain_px <= min(self.grid):
-            raise UsageError(
-                f"grain_px = {grain_px:g} is out of range", "[medium] grain_px",
-                f"Speckle grain over sensor pixel: 1 to {min(self.grid)} on this grid",
-            )  # fmt: skip
-        self.pupil = round(rows / grain_px), round(columns / grain_px)
-        self.power = self.pupil[0] * self.pupil[1] / (rows * columns) ** 2
-        sizes = [inputs, *[self.grid] * (layers - 2), self.pupil]
-        base = MASK_STREAM + (TURN_STREAM if turn else 0)
-        self.masks = [_mask(size, seed, base + layer) for layer, size in enumerate(sizes)]
+    def cost(length: int) -> float:
+        # Of scipy's FFT, for a point; measured at lengths of 120 to 200.
+        threes = next(i for i in itertools.count() if length % 3 ** (i + 1))
+        fives = next(i for i in itertools.count() if length % 5 ** (i + 1))
+        return 1.0 + 0.03 * threes + 0.05 * fives
 
-    @staticmethod
-    def grid_of(inputs: tuple[int, int], outputs: tuple[int, int], layers: int, oversampling: float) -> tuple[int, int]:
-        """Grid of a cascade, checked. Lengths are ones that FFTs are quick at."""
-        if not 2 <= layers <= LAYERS_MAX:
-            raise UsageError(
-                f"layers = {layers} is out of range", "[medium] layers",
-                f"2 (with memory effect) to {LAYERS_MAX} phase masks; take {LAYERS} for independent entries",
-            )  # fmt: skip
-        if not 1.0 <= oversampling <= 1024.0:
-            raise UsageError(
-                f"oversampling = {oversampling:g} is out of range", "[medium] oversampling",
-                f"Points of the grid over cells or pixels: 1 to 1024; take {OVERSAMPLING:g}",
-            )  # fmt: skip
-        points = oversampling * max(inputs[0] * inputs[1], outputs[0] * outputs[1])
-        least = [max(pair) for pair in zip(inputs, outputs, strict=True)]
-        # Both sides grow alike from the smallest grid that holds both blocks.
-        grow = max(1.0, math.sqrt(points / (least[0] * least[1])))
-        rows = scipy.fft.next_fast_len(math.ceil(least[0] * grow))
-        return rows, scipy.fft.next_fast_len(max(least[1], math.ceil(points / rows)))
-
-    @classmethod
-    def memory_needed(cls, inputs: tuple[int, int], outputs: tuple[int, int], layers: int, oversampling: float) -> int:
-        """Bytes of masks, buffers and one field."""
-        rows, columns = cls.grid_of(inputs, outputs, layers, oversampling)
-        small = rows * columns <= SMALL_GRID
-        buffers = (THREADS if small else 1) * 8 * rows * (columns + PAD)
-        masks = 8 * (inputs[0] * inputs[1] + (layers - 1) * rows * columns)
-        return masks + buffers + rows * columns + 24 * outputs[0] * outputs[1]
-
-    @property
-    def small(self) -> bool:
-        """Whether threads take whole vectors."""
-        return self.grid[0] * self.grid[1] <= SMALL_GRID
-
-    def buffer(self) -> Field:
-        """A grid for :meth:`propagate`."""
-        return np.empty((self.grid[0], self.grid[1] + PAD), dtype=np.complex64)[:, : self.grid[1]]
-
-    def propagate(self, amplitudes: NDArray[Any], grid: Field) -> Field:
-        """Field at the outputs of amplitudes (rows, columns): a view of ``grid``, which is overwritten."""
-        masks = self.masks
-        np.multiply(masks[0], amplitudes, out=grid[: self.inputs[0], : self.inputs[1]])
-        lit = self.inputs
-        for mask in masks[1:]:
-            field = self._lens(grid, lit, mask.shape)
-            np.multiply(field, mask, out=field)
-            lit = mask.shape
-        return self._lens(grid, lit, self.outputs)
-
-    def _lens(self, grid: Field, lit: tuple[int, ...], wanted: tuple[int, ...]) -> Field:
-        """Transform in place; all light is in the corner ``lit``, only that of ``wanted`` is made."""
-        workers = 1 if self.small else THREADS
-        grid[: lit[0], lit[1] :] = 0
-        grid[lit[0] :, : wanted[1]] = 0
-        rows, columns = grid[: lit[0]], grid[:, : wanted[1]]
-        for axis, part in ((1, rows), (0, columns)):
-            scipy.fft.fft(part, axis=axis, norm="ortho", overwrite_x=True, workers=workers)
-        return columns[: wanted[0]]
+    side = math.ceil(math.sqrt(points))
+    if rows > side or columns > side:
+        side = max(rows, math.ceil(points / columns)) if columns > rows else rows
+    grids: list[tuple[float, int, int]] = []
+    tall = max(rows, math.ceil(0.8 * side))
+    while tall <= max(1.25 * side, rows) or not grids:
+        tall = scipy.fft.next_fast_len(tall, real=True)
+        wide = scipy.fft.next_fast_len(max(columns, math.ceil(points / tall)), real=True)
+        grids.append((tall * wide * (cost(tall) + cost(wide)), tall, wide))
+        tall += 1
+    _, tall, wide = min(grids)
+    return tall, wide
 
 
-def _mask(size: tuple[int, int], seed: int, stream: int) -> Field:
-    """Random phases, of bits that Philox gives on every machine, drawn in parts."""
+def lenses_of(layers: int, grain_px: float) -> list[tuple[int, ...]]:
+    """Axes that each lens of a cascade transforms, in this order."""
+    if layers == 1:
+        return [(1, 0), (1, 0)]
+    lenses: list[tuple[int, ...]] = [(1,), (0,)] * layers
+    if grain_px > 1.0:
+        # The camera's pupil has to see all of the last mask.
+        lenses[-1] = (1, 0)
+    return lenses
+
+
+def corners_of(
+    grid: tuple[int, int], inputs: tuple[int, int], outputs: tuple[int, int], lenses: list[tuple[int, ...]]
+) -> list[tuple[int, int]]:
+    """For each mask the corner of the grid where there is light that reaches the outputs."""
+    lit, wanted = [inputs], [outputs]
+    for axes in lenses[:-1]:
+        lit.append((grid[0] if 0 in axes else lit[-1][0], grid[1] if 1 in axes else lit[-1][1]))
+    for axes in reversed(lenses):
+        wanted.append((grid[0] if 0 in axes else wanted[-1][0], grid[1] if 1 in axes else wanted[-1][1]))
+    return [_smaller(a, b) for a, b in zip(lit, reversed(wanted[1:]), strict=True)]
+
+
+def _smaller(a: tuple[int, int], b: tuple[int, ...]) -> tuple[int, int]:
+    return min(a[0], b[0]), min(a[1], b[1])
+
+
+def _mask(size: tuple[int, int], seed: int, stream: int, scale: float) -> Field:
+    """Random phases times ``scale``, of bits that Philox gives on every machine, drawn in parts."""
     key = np.array([seed, stream], dtype=np.uint64)
     philox = np.random.Philox(key=key)
     mask = np.empty(size[0] * size[1], dtype=np.complex64)
+    phases = PHASES * np.float32(scale)
     step = 1 << 20
     shifts = np.arange(0, 8, 2, dtype=np.uint8)
     for first in range(0, len(mask), step):
         part = mask[first : first + step]
         words = np.asarray(philox.random_raw(-(-len(part) // 32))).astype("<u8")
         codes = (words.view(np.uint8)[:, None] >> shifts) & 3
-        np.take(PHASES, codes.reshape(-1)[: len(part)], out=part)
+        np.take(phases, codes.reshape(-1)[: len(part)], out=part)
     return mask.reshape(size)
+
+
+def medium_grid(inputs: tuple[int, int], outputs: tuple[int, int], oversampling: float) -> tuple[int, int]:
+    """Grid for blocks whose shapes are given."""
+    rows, columns = (max(pair) for pair in zip(inputs, outputs, strict=True))
+    return grid_of(max(math.prod(inputs), math.prod(outputs)), oversampling, rows, columns)
 
 
 class DiffuserMedium(FieldMedium):
@@ -179,8 +152,9 @@ class DiffuserMedium(FieldMedium):
         super().__init__(geometry, cells)
         self._made_of = (geometry, cells, seed, layers, oversampling, grain_px)
         sensor = (geometry.camera_height, geometry.camera_width)
-        self.cascade = Cascade(cells.shape, sensor, seed, layers, oversampling, grain_px, turn=turn)
-        self.power = self.cascade.power
+        grid = medium_grid(cells.shape, sensor, oversampling)
+        self.cascade = Cascade(cells.shape, sensor, grid, seed, layers, grain_px, turn=turn)
+        self.power = 1.0
         self._local = threading.local()
 
     def field(self, amplitudes: Field | Reals, crop: bool = True) -> Field:
@@ -204,12 +178,14 @@ class DiffuserMedium(FieldMedium):
 class Diffuser:
     """A random projection ``T`` of n inputs to m outputs by a cascade, without panel and camera.
 
-    ``E |T[j, k]|**2`` is 1. Both blocks are nearly square, their last row may be cut.
+    ``E |T[j, k]|**2`` is 1. Inputs fill rows of the grid and outputs columns, so that the first and the last lens have
+    least to do.
 
     Parameters
     ----------
     n, m : inputs and outputs, each at least 1.
-    seed, layers, oversampling, grain_px : of :class:`Cascade`.
+    seed, layers, grain_px : of :class:`Cascade`.
+    oversampling : points of the grid over inputs or outputs, whichever are more, at least 1.
 
     Raises :class:`UsageError` for values out of range, and for sizes that this machine cannot hold.
     """
@@ -226,14 +202,14 @@ class Diffuser:
         if min(n, m) < 1:
             raise UsageError(f"n = {n}, m = {m}", "Diffuser", "Take at least one input and one output")
         self.n, self.m = n, m
-        inputs, outputs = _block(n), _block(m)
+        grid = rows, columns = grid_of(max(n, m), oversampling)
+        inputs, outputs = (-(-n // columns), columns), (rows, -(-m // rows))
         refuse(
-            Cascade.memory_needed(inputs, outputs, layers, oversampling),
+            Cascade.memory_needed(inputs, outputs, grid, max(1, min(layers, LAYERS_MAX))),
             f"a diffuser of {n} inputs and {m} outputs",
             "Take less oversampling, fewer layers, fewer inputs, or fewer outputs",
         )
-        self.cascade = Cascade(inputs, outputs, seed, layers, oversampling, grain_px)
-        self._scale = np.float32(1.0 / math.sqrt(self.cascade.power))
+        self.cascade = Cascade(inputs, outputs, grid, seed, layers, grain_px)
         self._grids = [self.cascade.buffer() for _ in range(THREADS if self.cascade.small else 1)]
         self._lock = threading.Lock()
 
@@ -241,18 +217,17 @@ class Diffuser:
         """Intensities ``|T x|**2``, (batch, m) float32, of ``x`` (batch, n): bits, or real or complex numbers."""
         rows = self._checked(x)
         result = np.empty((len(rows), self.m), dtype=np.float32) if out is None else out
-        scale = self._scale**2
 
         def square(i: int, field: Field) -> None:
-            to = result[i]
-            whole = len(to) // field.shape[1] * field.shape[1]
-            blocks = [(field[: whole // field.shape[1]], to[:whole].reshape(-1, field.shape[1]))]
-            if whole < len(to):
-                blocks.append((field[-1:, : len(to) - whole], to[whole:].reshape(1, -1)))
-            for part, values in blocks:
-                np.multiply(part.real, part.real, out=values)
-                values += part.imag * part.imag
-                values *= scale
+            # In place, over real and imaginary parts as they lie side by side.
+            parts = field.view(np.float32)
+            np.multiply(parts, parts, out=parts)
+            to, width = result[i], field.shape[1]
+            whole = len(to) // width
+            np.add(parts[:whole, 0::2], parts[:whole, 1::2], out=to[: whole * width].reshape(whole, width))
+            left = len(to) - whole * width
+            if left:
+                np.add(parts[whole, 0 : 2 * left : 2], parts[whole, 1 : 2 * left : 2], out=to[whole * width :])
 
         self._run(rows, square)
         return result
@@ -263,7 +238,7 @@ class Diffuser:
         result = np.empty((len(rows), self.m), dtype=np.complex64) if out is None else out
 
         def copy(i: int, field: Field) -> None:
-            np.multiply(field.reshape(-1)[: self.m], self._scale, out=result[i])
+            result[i] = field.reshape(-1)[: self.m]
 
         self._run(rows, copy)
         return result
@@ -293,7 +268,117 @@ class Diffuser:
             put(i, self.cascade.propagate(amplitudes, grid))
 
 
-def _block(count: int) -> tuple[int, int]:
-    """(rows, columns) of a nearly square block of at least ``count`` places, less than a row more."""
-    columns = math.isqrt(count - 1) + 1
-    return -(-count // columns), columns
+class Cascade:
+    """Masks and lenses between a block of inputs and one of outputs.
+
+    Parameters
+    ----------
+    inputs, outputs : (rows, columns) of the two blocks, both at a corner of the grid.
+    grid : (rows, columns); see :func:`grid_of`.
+    seed : of the masks, 0 to 2**64 - 1.
+    layers : 1 (one thin diffuser) or more; see above.
+    grain_px : speckle grain over output, at least 1.
+    turn : the masks of the medium that this one turns into.
+
+    Attributes: ``lenses``, the axes of each; ``masks``, each over that corner of the grid
+    where there is light that matters, and scaled so that the mean of ``|entry|**2`` is 1.
+    """
+
+    def __init__(
+        self,
+        inputs: tuple[int, int],
+        outputs: tuple[int, int],
+        grid: tuple[int, int],
+        seed: int,
+        layers: int = LAYERS,
+        grain_px: float = 1.0,
+        *,
+        turn: bool = False,
+    ) -> None:
+        if not 1 <= layers <= LAYERS_MAX:
+            raise UsageError(
+                f"layers = {layers} is out of range", "[medium] layers",
+                f"1 (a thin diffuser, with memory effect) to {LAYERS_MAX}; take {LAYERS} for independent entries",
+            )  # fmt: skip
+        self.inputs, self.outputs, self.grid = inputs, outputs, grid
+        if not 1.0 <= grain_px <= min(self.grid):
+            raise UsageError(
+                f"grain_px = {grain_px:g} is out of range", "[medium] grain_px",
+                f"Speckle grain over sensor pixel: 1 to {min(self.grid)} on this grid",
+            )  # fmt: skip
+        self.lenses = lenses_of(layers, grain_px)
+        corners = corners_of(self.grid, inputs, outputs, self.lenses)
+        if grain_px > 1.0:
+            corners[-1] = _smaller(corners[-1], (round(self.grid[0] / grain_px), round(self.grid[1] / grain_px)))
+        base = MASK_STREAM + (TURN_STREAM if turn else 0)
+        # An FFT multiplies the power by its length; at the end it is spread over all points.
+        scales = [math.prod(self.grid[axis] for axis in axes) ** -0.5 for axes in self.lenses]
+        scales[-1] *= math.prod(self.grid) ** 0.5
+        if grain_px > 1.0:
+            scales[-1] *= (math.prod(self.grid) / math.prod(corners[-1])) ** 0.5
+        self.masks = [
+            _mask(corner, seed, base + i, scale) for i, (corner, scale) in enumerate(zip(corners, scales, strict=True))
+        ]
+
+    @property
+    def ffts(self) -> float:
+        """Two-dimensional transforms of the grid that its lenses are, if nothing was left out."""
+        return sum(len(axes) for axes in self.lenses) / 2
+
+    @staticmethod
+    def memory_needed(inputs: tuple[int, int], outputs: tuple[int, int], grid: tuple[int, int], layers: int) -> int:
+        """Bytes of masks, buffers and one field."""
+        points = math.prod(grid)
+        buffers = (THREADS if points <= SMALL_GRID else 1) * 8 * grid[0] * (grid[1] + PAD)
+        masks = 8 * sum(math.prod(corner) for corner in corners_of(grid, inputs, outputs, lenses_of(layers, 1.0)))
+        return masks + buffers + points + 24 * math.prod(outputs)
+
+    @property
+    def small(self) -> bool:
+        """Whether threads take whole vectors."""
+        return self.grid[0] * self.grid[1] <= SMALL_GRID
+
+    def buffer(self) -> Field:
+        """A grid for :meth:`propagate`."""
+        return np.empty((self.grid[0], self.grid[1] + PAD), dtype=np.complex64)[:, : self.grid[1]]
+
+    def propagate(self, amplitudes: NDArray[Any], grid: Field) -> Field:
+        """Field at the outputs of amplitudes (rows, columns): a view of ``grid``, which is overwritten."""
+        lit = self.inputs
+        source = amplitudes
+        for i, (mask, axes) in enumerate(zip(self.masks, self.lenses, strict=True)):
+            # Of the light that reaches a mask only that in its corner goes on to the outputs.
+            lit = _smaller(lit, mask.shape)
+            field = grid[: lit[0], : lit[1]]
+            np.multiply(mask[: lit[0], : lit[1]], source[: lit[0], : lit[1]], out=field)
+            wanted = self.masks[i + 1].shape if i + 1 < len(self.masks) else self.outputs
+            lit = self._lens(grid, lit, wanted, axes)
+            source = grid
+        return grid[: self.outputs[0], : self.outputs[1]]
+
+    def entries(self, first: int, stop: int) -> Field:
+        """Fields (stop - first, rows, columns) at the outputs of single inputs, in raster order."""
+        amplitudes, grid = np.zeros(self.inputs, dtype=np.float32), self.buffer()
+        result = np.empty((stop - first, *self.outputs), dtype=np.complex64)
+        for k in range(first, stop):
+            amplitudes.flat[k] = 1.0
+            result[k - first] = self.propagate(amplitudes, grid)
+            amplitudes.flat[k] = 0.0
+        return result
+
+    def _lens(
+        self, grid: Field, lit: tuple[int, int], wanted: tuple[int, ...], axes: tuple[int, ...]
+    ) -> tuple[int, int]:
+        """Transform in place: all light is in the corner ``lit``, only that of ``wanted`` is made. Returns the corner
+        that is lit then."""
+        workers = 1 if self.small else THREADS
+        rows, columns = lit
+        if 1 in axes:
+            grid[:rows, columns:] = 0
+            scipy.fft.fft(grid[:rows], axis=1, overwrite_x=True, workers=workers)
+            columns = min(self.grid[1], wanted[1])
+        if 0 in axes:
+            grid[rows:, :columns] = 0
+            scipy.fft.fft(grid[:, :columns], axis=0, overwrite_x=True, workers=workers)
+            rows = self.grid[0]
+        return rows, columns

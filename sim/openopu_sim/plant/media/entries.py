@@ -36,7 +36,7 @@ BLOCK = 1 << 18
 """Draws that are held at a time, by each thread."""
 BAND_LINES = 16
 """Lines that are filtered together where there is a grain."""
-GRAIN_MAX = 16.0
+GRAIN_MAX = 64.0
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from openopu_rtl.protocol import Geometry
 from ..cells import Cells
 from .counter import Counter
 from .dense import Dense
-from .diffuser import Cascade, DiffuserMedium
-from .entries import BAND_LINES, BLOCK
+from .diffuser import LAYERS_MAX, Cascade, DiffuserMedium, medium_grid
+from .entries import BAND_LINES, BLOCK, grain_kernel
 from .interface import KINDS, THREADS, Medium, Settings
 from .measured import Measured
 from .memory import refuse
@@ -35,16 +35,22 @@ def memory_needed(geometry: Geometry, settings: Settings | None = None) -> int:
     needed += 8 * (g.slm_width * across + g.slm_height * down + g.slm_width * g.slm_height)
     kind = "dense" if settings is None else str(settings.kind)
     if kind in ("dense", "measured"):
-        needed += 8 * across * down * pixels
+        needed += 8 * across * down * pixels + (drawing_needed(g, settings) if kind == "dense" else 0)
     elif kind == "counter":
-        needed += THREADS * 4 * (3 * BLOCK + 2 * BAND_LINES * g.camera_width)
+        needed += drawing_needed(g, settings)
     elif settings is not None:
-        needed += Cascade.memory_needed(
-            (down, across), (g.camera_height, g.camera_width), settings.layers, settings.oversampling
-        )
+        cells, sensor = (down, across), (g.camera_height, g.camera_width)
+        grid = medium_grid(cells, sensor, settings.oversampling)
+        needed += Cascade.memory_needed(cells, sensor, grid, max(1, min(settings.layers, LAYERS_MAX)))
     if kind == "measured" and settings is not None and Path(settings.file).is_file():
         needed += 3 * Path(settings.file).stat().st_size
     return needed
+
+
+def drawing_needed(geometry: Geometry, settings: Settings | None) -> int:
+    """Bytes of the blocks that are drawn and filtered at a time."""
+    margin = 0 if settings is None or settings.grain_px == 1.0 else 2 * len(grain_kernel(settings.grain_px))
+    return THREADS * 4 * 4 * max(BLOCK, (BAND_LINES + margin) * (geometry.camera_width + margin))
 
 
 def refuse_too_large(geometry: Geometry, settings: Settings | None = None) -> None:

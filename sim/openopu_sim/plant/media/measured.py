@@ -8,6 +8,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 from numpy.typing import NDArray
+from openopu import calibration
+from openopu.calibration.errors import CalibrationMismatch
 from openopu.errors import UsageError
 from openopu_rtl.protocol import Geometry
 
@@ -17,15 +19,26 @@ from .entries import MEDIUM_STREAM, TURN_STREAM
 from .interface import EXACT_BELOW, Reals
 
 Matrix = NDArray[np.float64]
+OPTICAL = (
+    *("slm_width", "slm_height", "macropixel", "modes_x", "modes_y", "signal_x", "signal_y"),
+    *("anchor_x", "anchor_y", "anchor_width", "anchor_height"),
+    *("camera_width", "camera_height", "crop_x", "crop_y", "crop_width", "crop_height", "bin"),
+)
+"""Fields of a geometry that decide what a matrix means."""
 STEP = "Measure one with this geometry: openopu calibrate"
 
 
 class Measured(Stored):
     """Group ``matrix`` of a file: datasets ``real`` and ``imag``, (rows, columns), each with an attribute ``unit``.
 
-    Rows are the crop's pixels in raster order, or outputs, each of whose pixels then has its output's field.
-    Columns are the signal's modes, or all cells. Of pixels and cells that were not measured the field is
-    zero. Entries are rounded to integers of at most ``entry_bits`` bits, with the largest at their limit.
+    A file that says that it is a calibration of ours must have the right hash, and the same panel, regions and sensor;
+    any other HDF5 file will do that holds the two. Rows are the crop's pixels in raster order, or outputs, each of
+    whose pixels then has its output's field. Columns are the signal's modes, or all cells. Of pixels and cells that
+    were not measured the field is zero. Entries are rounded to integers of at most ``entry_bits`` bits, with the
+    largest at their limit.
+
+    A matrix from phase stepping has each row times its anchor's amplitude: relative intensities of different pixels
+    are then those of the measurement, not of the glass.
 
     Raises :class:`UsageError` for a file that cannot be read, holds no matrix, or one of another geometry.
     """
@@ -79,9 +92,10 @@ class Measured(Stored):
 def _read(path: str, geometry: Geometry, cells: Cells) -> tuple[Matrix, Matrix]:
     """Both parts of a file's matrix, float64, checked."""
     g = geometry
+    parts = []
     try:
         with h5py.File(path, "r") as file:
-            parts = []
+            ours = "format" in file.attrs
             for name in ("matrix/real", "matrix/imag"):
                 data = file.get(name)
                 if not isinstance(data, h5py.Dataset):
@@ -98,6 +112,16 @@ def _read(path: str, geometry: Geometry, cells: Cells) -> tuple[Matrix, Matrix]:
         raise UsageError(
             f"the calibration cannot be read ({error})", path, f"Name an HDF5 file that is whole. {STEP}"
         ) from None
+    if ours:
+        # Its hash is right, or this raises.
+        made_with = calibration.load(path).geometry
+        other = [f"{n} {made_with[n]} (now {getattr(g, n)})" for n in OPTICAL if made_with[n] != getattr(g, n)]
+        if other:
+            raise CalibrationMismatch(
+                f"it was made with another geometry: {', '.join(other)}",
+                path,
+                f"Open the device with the geometry of the calibration. {STEP}",
+            )
     shapes = [part.shape for part in parts]
     rows = {g.crop_width * g.crop_height: "pixels of the crop", g.outputs: "outputs"}
     columns = {g.modes: "modes", cells.count: "cells"}

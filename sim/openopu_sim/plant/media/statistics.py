@@ -70,16 +70,16 @@ def unitary_block(values: Floats, ratio: float, share: float) -> Floats:
     ``ratio`` times as many. In the limit ``share = 0`` it is Marchenko and Pastur's; the variance is
     ``ratio (1 - share)``.
     """
-    if share * (1 + ratio) >= 1.0:
-        raise ValueError("the block must be smaller than half of the matrix")
+    if share * (1 + ratio) > 1.0:
+        raise ValueError("outputs and inputs together must not be more than the matrix has rows")
     inner, outer = math.sqrt(1 - ratio * share), math.sqrt(ratio * (1 - share))
     low, high = (inner - outer) ** 2, (inner + outer) ** 2
     # The substitution takes away the infinite slopes at both ends.
     angle = np.linspace(0, math.pi, 20_001)
     x = low + (high - low) * (1 - np.cos(angle)) / 2
     density = np.sqrt(np.maximum((x - low) * (high - x), 0)) * np.sin(angle)
-    density[1:] /= x[1:] * (1 - share * x[1:])
-    density[0] = density[1]
+    density[1:-1] /= x[1:-1] * (1 - share * x[1:-1])
+    density[0], density[-1] = density[1], density[-2]
     cdf = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2)])
     return np.asarray(np.interp(values, x, cdf / cdf[-1], left=0.0, right=1.0))
 
