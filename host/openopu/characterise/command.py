@@ -69,9 +69,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         plant = found.plant(base)
         plants.save(folder / PLANT, plant)
         say("match")
-        matched = gaps.gap(opu, model, plant)
+        matched = gaps.gap(opu, model, plant, rows=64 if args.quick else 256)
         say("what the noise costs a network")
-        loss = expected_loss(matched.noise)
+        loss = expected_loss(matched.noise, 1 if args.quick else 3)
         about = describe_device(opu)
         calibration = _calibration(opu, args.calibration)
         sections = [
@@ -150,7 +150,7 @@ def _fitted(found: Fit, recording: Recording) -> list[Section]:
             "frames' common mode and the ADC's rounding are taken out.",
             [("gain", str(t.gain)), ("read noise", str(found.dark.read_noise)), ("black level", str(found.dark.black)),
              ("dark signal", str(found.dark_signal)), ("DSNU", str(found.dsnu)),
-             ("hot pixels", f"{found.hot_share.value:.3%}"), ("exponent of shot noise", str(t.exponent)),
+             ("hot, dead pixels", f"{found.hot_share.value:.3%}, {found.dead_share.value:.3%}"), ("exponent of shot noise", str(t.exponent)),
              ("chi-squared per degree", f"{t.chi2:.2f}")],
             plots.photon_transfer(found),
         ),

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from openopu_rtl.protocol import Program
+
 from openopu import Opu
 from openopu.encoding import generator
 from openopu.errors import UsageError, whole
@@ -24,7 +26,7 @@ Reals = NDArray[np.float64]
 HELD_OUT = (20_261_124, 99)
 """Key of the patterns: another than those of calibrations and fits."""
 FEWEST_ROWS = 32
-LEVEL_ROWS = 16
+LEVEL_ROWS = 64
 """Projections that tell the mean signal of each output."""
 
 
@@ -85,13 +87,15 @@ def gap(
             f"the model has {model.geometry.outputs} outputs, the device {opu.geometry.outputs}", "--model",
             "Give both the same geometry (n=, m=, geometry=)",
         )  # fmt: skip
-    errors = generator(HELD_OUT).standard_normal((rows, components))
+    # The first row is left out: what the panel showed before it, and still shows a little of, is not the model's.
+    errors = generator(HELD_OUT).standard_normal((rows + 1, components))
     opu.configure(components=components)
     base = opu.exposure_next
+    exposures: Reals | None = None
     if model is None:
         matrix = opu.matrix(measured=True, repeats=repeats)
         y = _project(opu, errors)
-        exact = opu.encoding.encode(errors, HELD_OUT).decoded()
+        exact = opu.encoding.encode(errors, HELD_OUT).decoded()[1:]
         predicted = exact @ matrix.T
         basis = 1 << (components - 1).bit_length()
         extra = (exact**2).sum(axis=1).mean() / (basis * repeats)
@@ -102,24 +106,51 @@ def gap(
                         laser_power=opu.settings.registers["laser_power"])  # fmt: skip
         model.exposure_next = base
         predicted = _project(model, errors)
+        exposures = _shots(model, errors, base)
         extra, name = 0.0, str(model.device.url)
-    mean_signal, spread = _levels(opu, errors)
+    mean_signal, spread, black = _levels(opu, errors)
+    scale = opu.encoding.encode(errors, HELD_OUT).scale[1:]
+    weights = np.array([1 << s.shift for s in opu.settings.program])
+    if exposures is not None:
+        # The model tells each exposure: the light's common mode of each is taken out, and its noise is known.
+        light = np.maximum(exposures / weights[:, None] - black, 0.0)
+        common, spread = light, np.zeros_like(spread)
+    else:
+        light = np.broadcast_to(mean_signal, (1, len(weights), len(mean_signal)))
+        common = np.stack([np.broadcast_to(mean_signal, y.shape), predicted], axis=1)
     sigma = None
-    scale = opu.encoding.encode(errors, HELD_OUT).scale
     if plant is not None:
-        sigma = _sigma(opu, plant, mean_signal, spread, matrix_share=extra, rounded_model=model is not None)
+        sigma = _sigma(opu, plant, light, spread, weights, matrix_share=extra, rounded_model=model is not None)
     return compare(
-        y, predicted, common=mean_signal, row_scale=scale, sigma=sigma, components=components, model=name,
+        y, predicted, common=common, row_scale=scale, sigma=sigma, components=components, model=name,
         shape=(opu.geometry.outputs_y, opu.geometry.outputs_x),
     )  # fmt: skip
 
 
 def _project(opu: Opu, errors: Reals) -> Reals:
-    return opu.project(errors, HELD_OUT).astype(np.float64)
+    return opu.project(errors, HELD_OUT).astype(np.float64)[1:]
 
 
-def _levels(opu: Opu, errors: Reals) -> tuple[Reals, Reals]:
-    """Mean signal of each output and shot above the dark, DN, and its variance over vectors, that of pairs left out.
+def _shots(model: Opu, errors: Reals, base: int) -> Reals:
+    """(rows, shots, outputs): the frame of each exposure of a row as the model has it, black level included."""
+    program = model.settings.program
+    planes = model.layout.expand(model.encoding.encode(errors, HELD_OUT).planes)
+    out = []
+    for chosen in range(len(program)):
+        # All others go to the bank that is not returned.
+        alone = Program(
+            tuple(dataclasses.replace(s, bank=int(i != chosen), negative=False) for i, s in enumerate(program)),
+            program.planes,
+        )
+        bits, shift = lossless(alone, model.geometry)
+        with model.using(model.settings.replace(program=alone, bits=bits, shift=shift), exposure_base=base):
+            out.append(model.project_raw(planes).values[1:].astype(np.float64) * 2.0**shift)
+    return np.stack(out, axis=1)
+
+
+def _levels(opu: Opu, errors: Reals) -> tuple[Reals, Reals, float]:
+    """Mean signal of each output and shot above the dark, its variance over vectors, that of pairs left out, and the
+    dark, DN.
 
     Of the program that is configured, its frames added instead of subtracted: the panel goes through the same patterns.
     """
@@ -134,29 +165,29 @@ def _levels(opu: Opu, errors: Reals) -> tuple[Reals, Reals]:
         black = float(opu.project_raw(planes).values.mean())
     weight = sum(1 << s.shift for s in program)
     lit = (lit - black) * 2.0**shift / weight
-    return lit.mean(axis=0), lit.var(axis=0, ddof=1) * len(program.shots)
+    return lit.mean(axis=0), lit.var(axis=0, ddof=1) * len(program.shots), black * 2.0**shift / weight
 
 
 def _sigma(
-    opu: Opu, plant: PlantParameters, signal: Reals, spread: Reals, *, matrix_share: float, rounded_model: bool
-) -> Reals:
-    """Standard deviation expected of each output for one unit of the errors' scale, DN, common mode left out."""
+    opu: Opu, plant: PlantParameters, light: Reals, spread: Reals, weights: NDArray[np.integer], *, matrix_share: float,
+    rounded_model: bool,
+) -> Reals:  # fmt: skip
+    """Standard deviation expected for one unit of the errors' scale, DN, the light's common mode left out.
+
+    ``light`` (rows or 1, shots, outputs): signal of each exposure, DN. Returns (rows or 1, outputs).
+    """
     g, camera = opu.geometry, plant.camera
     full = (1 << g.pixel_bits) - 1
     k = camera.analog_gain * full * (1 - camera.black_level_share) / camera.full_well_e
     pixels = g.bin**2
-    shots = opu.settings.program.shots
-    shot_variance = k * np.maximum(signal, 0) + pixels * ((k * camera.read_noise_e) ** 2 + 1 / 12)
-    if rounded_model:
-        shot_variance = shot_variance + pixels / 12
+    variance = k * light + pixels * ((k * camera.read_noise_e) ** 2 + (2 if rounded_model else 1) / 12)
     # Vibration moves the speckle; the laser's noise is common but for what the frame differs from the mean one.
-    shot_variance = shot_variance + 2 * plant.medium.vibration_rad_rms**2 * signal * signal.mean() / pixels
-    shot_variance = shot_variance + plant.laser.relative_noise_rms**2 * spread
-    total = shot_variance * sum(4.0**s.shift for s in shots)
-    factor = 1 / (opu.encoding.planes * (sum(1 << s.shift for s in shots) / (2 * opu.encoding.planes)))
+    variance = variance + 2 * plant.medium.vibration_rad_rms**2 * light * light.mean(axis=2, keepdims=True) / pixels
+    variance = variance + plant.laser.relative_noise_rms**2 * spread
+    factor = 2 / weights.sum()
+    total = (variance * weights[:, None] ** 2).sum(axis=1) * factor**2
     # The matrix's own error, per unit of the errors' square: pairs of one plane.
-    matrix_variance = 2 * shot_variance * matrix_share
-    return np.asarray(np.sqrt(total * factor**2 + matrix_variance))
+    return np.asarray(np.sqrt(total + 2 * variance.mean(axis=1) * matrix_share))
 
 
 def compare(
@@ -168,9 +199,9 @@ def compare(
     Parameters
     ----------
     device, predicted : (rows, outputs)
-    common : (outputs,) a frame's mean signal: what changes all of a frame alike goes along it
+    common : (rows, patterns, outputs) along which the light's common mode may change a row
     row_scale : (rows,) by which the noise of a row grows, of its encoding; None: 1
-    sigma : (outputs,) standard deviation expected at a scale of 1; None: as measured
+    sigma : (rows or 1, outputs) standard deviation expected at a scale of 1; None: as measured
     """
     if device.shape != predicted.shape or device.ndim != 2 or len(device) < FEWEST_ROWS:
         raise UsageError(
@@ -187,14 +218,12 @@ def compare(
     rms = math.sqrt(power / predicted.size)
     scale = np.ones(len(device)) if row_scale is None else row_scale
     scaled = (device - predicted) / scale[:, None]
-    # The frames' common mode: along a mean frame, and along the prediction (a change of the whole pair's light).
     bare = np.empty_like(scaled)
     for i, row in enumerate(scaled):
-        basis = np.stack([common, predicted[i]], axis=1)
-        bare[i] = row - basis @ np.linalg.lstsq(basis, row, rcond=None)[0]
+        bare[i] = row - common[i].T @ np.linalg.lstsq(common[i].T, row, rcond=None)[0]
     expected = sigma if sigma is not None else np.maximum(bare.std(axis=0), 1e-12)
     z = bare / expected
-    freedom = 1 - 2 / device.shape[1]
+    freedom = 1 - common.shape[1] / device.shape[1]
     return Gap(
         rows=len(device), outputs=device.shape[1], components=components, model=model, correlation=correlation,
         slope=slope, slope_error=float(rest.std() / math.sqrt(power)), offset=float((device - predicted).mean()) / rms,

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def plant_of(name: str) -> PlantParameters:
     """A named plant or a plant file. Raises :class:`openopu.plants.PlantFileError`."""
-    return plants.NAMED[name] if name in plants.NAMED else plants.load(name)
+    return plants.find(name)
 
 
 def open_model(url: str) -> Opu:

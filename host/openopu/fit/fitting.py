@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from openopu_rtl.protocol import Geometry, Shot
 
 from openopu import Opu
@@ -16,7 +17,7 @@ from openopu.plants import ModulatorKind, PlantParameters
 
 from . import record
 from .contrast import Speckle, speckle
-from .dark import Dark, black_and_read_noise, black_of_mean, dark_sigma
+from .dark import Dark, black_and_read_noise, black_of_mean, dark_sigma, hot_pixels
 from .drift import Fluctuations, fluctuations
 from .estimate import Estimate, FitError
 from .record import Burst, Series
@@ -28,6 +29,8 @@ ELEMENTARY_CHARGE_C = 1.602176634e-19
 TIME_MODULUS = 1 << 28
 """Time is the exposure's ID modulo this."""
 FEW = 4
+DEAD = 0.01
+"""Of the mean signal."""
 ROUNDS = 3
 """Of gain and black level, which need each other."""
 Said = Callable[[str], None]
@@ -89,6 +92,9 @@ class Fit:
     dsnu: Estimate
     """e-"""
     hot_share: Estimate
+    hot_signal: Estimate
+    """Of hot pixels above the others', e-/s."""
+    dead_share: Estimate
     fluctuations: Fluctuations
     photodiode_offset: Estimate
     """DN"""
@@ -159,7 +165,7 @@ class Fit:
             base.camera, full_well_e=well, read_noise_e=self.dark.read_noise.value, black_level_share=black,
             analog_gain=gain * well / (full * (1 - black)), dark_signal_e_per_s=_seen(self.dark_signal),
             dark_reference_c=base.camera.temperature_c, dsnu_e_rms=_seen(self.dsnu),
-            hot_pixel_share=_seen(self.hot_share), hot_pixel_e_per_s=0.0, dead_pixel_share=0.0,
+            hot_pixel_share=self.hot_share.value, hot_pixel_e_per_s=self.hot_signal.value, dead_pixel_share=self.dead_share.value,
         )  # fmt: skip
         laser = dataclasses.replace(
             base.laser, relative_noise_rms=_seen(self.laser_noise), drift_per_exposure=_seen(f.laser_drift),
@@ -213,6 +219,18 @@ def trimmed(plant: PlantParameters, recording: Recording, model: Opu) -> PlantPa
     ratio = float((series.outputs[0].mean(dtype=np.float64) - black) / (bright.outputs.mean(dtype=np.float64) - black))
     medium = dataclasses.replace(plant.medium, throughput=plant.medium.throughput * ratio)
     return dataclasses.replace(plant, medium=medium)
+
+
+def _share(chosen: NDArray[np.bool_]) -> Estimate:
+    share = float(chosen.mean())
+    return Estimate(share, math.sqrt(share * (1 - share) / len(chosen)), "1")
+
+
+def _dead(r: Recording, shot: Shot, black: float) -> NDArray[np.bool_]:
+    """Pixels that stay dark whatever the pattern."""
+    means = [b.frames.mean(axis=0) - black for b in (*r.flat, *r.other) if b.exposure_cycles == shot.exposure_cycles]
+    dead: NDArray[np.bool_] = np.all([m < DEAD * m.mean() for m in means], axis=0)
+    return dead
 
 
 def _seen(estimate: Estimate) -> float:
@@ -280,14 +298,16 @@ def estimate(opu: Opu, shot: Shot, r: Recording, settled: Settling) -> Fit:
     k = transfer.gain
     read_dn = max(dark.read_noise.value * k.value, 1e-3)
     # Dark signal: the level of long exposures above that of short ones.
-    long_mean = float(r.long_dark.frames[:, good].mean(dtype=np.float64))
+    hot = hot_pixels(r.long_dark.frames)
+    cool = good & ~hot
+    long_mean = float(r.long_dark.frames[:, cool].mean(dtype=np.float64))
     seconds = r.long_dark.exposure_cycles / opu.identity.clock_hz
     level = long_mean
     if sigma < 1:
         for _ in range(ROUNDS):  # its own shot noise blurs the steps, too
             noise_dn = math.sqrt(read_dn**2 + k.value * max(level - black, 0.0))
             level = black_of_mean(long_mean, noise_dn)
-    level_error = np.hypot(dark.black.error, sigma / np.sqrt(r.long_dark.frames[:, good].size))
+    level_error = np.hypot(dark.black.error, sigma / np.sqrt(r.long_dark.frames[:, cool].size))
     dark_signal = Estimate(
         (level - black) / k.value / seconds, float(max(level_error, 1e-4)) / k.value / seconds, "e-/s"
     )
@@ -299,7 +319,7 @@ def estimate(opu: Opu, shot: Shot, r: Recording, settled: Settling) -> Fit:
         dsnu = Estimate(0.0, 0.29 / k.value, "e-")
     else:
         dsnu = Estimate(dsnu_dn / k.value, noise / (2 * max(dsnu_dn, math.sqrt(noise))) / k.value, "e-")
-    hot = float(dark.hot.mean())
+    excess = (r.long_dark.frames[:, hot].mean(axis=0) - long_mean) / k.value / seconds if hot.any() else np.zeros(1)
     reference = next(b for b in r.flat if b.exposure_cycles == shot.exposure_cycles)
     signal = (float(r.series.outputs.mean(dtype=np.float64)) / g.bin**2 - black) / k.value
     per_pattern = r.series.outputs.mean(axis=(0, 2, 3))
@@ -310,7 +330,9 @@ def estimate(opu: Opu, shot: Shot, r: Recording, settled: Settling) -> Fit:
     return Fit(
         geometry=g, clock_hz=opu.identity.clock_hz, shot=shot, laser_power=opu.settings.registers["laser_power"],
         shape=shape, transfer=transfer, dark=dark, dark_signal=dark_signal, dsnu=dsnu,
-        hot_share=Estimate(hot, math.sqrt(hot * (1 - hot) / len(dark.hot)), "1"),
+        hot_share=_share(hot),
+        hot_signal=Estimate(max(float(np.median(excess)), 0.0), float(excess.std() / math.sqrt(len(excess))), "e-/s"),
+        dead_share=_share(_dead(r, shot, black)),
         fluctuations=fluctuations(r.series, black * g.bin**2),
         photodiode_offset=Estimate(
             float(offsets.mean()), float(max(offsets.std() / np.sqrt(len(offsets)), 0.29 / np.sqrt(len(offsets)))), "DN"

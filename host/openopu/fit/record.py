@@ -152,6 +152,12 @@ def refuse_dark_or_saturated(opu: Opu, shot: Shot, pattern: NDArray[np.bool_]) -
             f"{clipped:.0%} of the pixels are saturated at the working exposure", where,
             "Lower `laser_power` or the exposure: `expose_to()` finds it",
         )  # fmt: skip
+    if (lit[0] == lit[1]).all() and lit[0].any():
+        raise FitError(
+            "two frames do not differ in a single pixel: there is no noise to measure",
+            where,
+            "Is the noise of a simulation switched off, or the camera denoising?",
+        )
     # A frame as dark as without the laser: less than half a step, and within the noise.
     signal, spread = float(lit.mean() - dark.mean()), float(lit.std() + dark.std())
     if signal < 0.5 and signal < 5 * spread / np.sqrt(lit.size) + 1e-3:

@@ -44,8 +44,8 @@ def camera_of(bench, frames=24):
         Bench(),
         Bench(gain=0.38, read_noise=2.9, black=41, laser_noise=0.0, vibration=0.006),
         # All of the read noise lies within one step of the ADC, and the black level anywhere between two.
-        Bench(gain=0.0236, read_noise=2.9, black=2.55, bits=8, working_e=1270, laser_noise=0.01),
-        Bench(gain=0.03, read_noise=6.0, black=4.1, bits=8, working_e=1000),
+        Bench(gain=0.0236, read_noise=2.9, black=2.55, bits=8, working_e=1270, laser_noise=0.01, pixels=2000),
+        Bench(gain=0.03, read_noise=6.0, black=4.1, bits=8, working_e=1000, pixels=2000),
     ],
     ids=["12 bit", "quiet, vibrating", "8 bit, quiet", "8 bit"],
 )

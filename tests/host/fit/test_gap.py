@@ -41,18 +41,21 @@ def test_compare():
     light = 0.02 * RNG.standard_normal((300, 1))
     sigma = np.linspace(1, 3, 256)
     device = 1.03 * predicted + light * common + sigma * RNG.standard_normal((300, 256))
-    found = compare(device, predicted, common=common, sigma=sigma, shape=SHAPE)
+    along = np.broadcast_to(common, (300, 1, 256))
+    found = compare(device, predicted, common=along, sigma=sigma, shape=SHAPE)
     assert found.slope == pytest.approx(1.03, abs=5 * found.slope_error)
-    assert found.chi2 == pytest.approx(1, abs=0.03)  # neither light nor slope count
-    assert found.whiteness.white
+    assert found.chi2 > 1.5  # the slope is wrong
+    right = compare(device, 1.03 * predicted, common=along, sigma=sigma, shape=SHAPE)
+    assert right.chi2 == pytest.approx(1, abs=0.03)  # the light's common mode does not count
+    assert right.whiteness.white
     # The angle that so much noise makes, for a cosine of 1 / sqrt(1 + noise**2).
     assert found.angle_degrees == pytest.approx(np.degrees(np.arctan(found.noise)), rel=0.1)
-    offset = compare(device + 5, predicted, common=common, sigma=sigma, shape=SHAPE)
+    offset = compare(device + 5, predicted, common=along, sigma=sigma, shape=SHAPE)
     assert offset.offset == pytest.approx(5 / 50, rel=0.1)
     with pytest.raises(UsageError, match="variance"):
-        compare(np.zeros_like(device), predicted, common=common)
+        compare(np.zeros_like(device), predicted, common=along)
     with pytest.raises(UsageError, match="cannot compare"):
-        compare(device[:5], predicted[:5], common=common)
+        compare(device[:5], predicted[:5], common=along)
 
 
 def test_noise_of_the_feedback_is_what_was_asked_for():
