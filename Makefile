@@ -5,7 +5,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 OUT ?= build
 BOARD ?= ulx3s
 
-.PHONY: help setup demo test lint sim bench media faults fuzz mutants formal bitstream netlist docs clean
+.PHONY: help setup demo test lint sim bench media features faults fuzz mutants formal bitstream adapters netlist docs clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -53,6 +53,13 @@ formal: setup ## proofs of the gateware, and seeded faults that each must find; 
 
 bitstream: setup ## of BOARD (ulx3s, icepi_zero, arty_a7), with LINK if not its usual one; its line in docs/boards.md
 	@.venv/bin/openopu bitstream --board $(BOARD) $(if $(LINK),--link $(LINK)) --out $(OUT)/bitstream --report docs/boards.md
+
+adapters: setup ## slmsuite (190 MB with its OpenCV), and what it does with our modulator and camera
+	@$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,slmsuite]'
+	@$(PY) -m pytest -n 0 tests/host/adapters/slmsuite_checks.py
+
+features: setup ## Fashion-MNIST through optical random features, in build/features (an hour on one core)
+	@$(PY) tools/features.py --cases all --seeds 2 --device 'twin:?n=800&m=1000&bin=1' --out $(OUT)/features
 
 netlist: setup ## synthesise a small gateware, simulate what came out, and compare it with the twin
 	@$(PY) tools/netlist.py --out $(OUT)/netlist

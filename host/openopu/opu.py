@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from openopu_rtl.protocol import PanelKind, Program, Record, Shot
+from openopu_rtl.protocol import PanelKind, Program, Record
 
 from . import measure, schemes, sensor_setup
 from .device import Device, open_device
@@ -267,6 +267,11 @@ class Opu(OpenedDevice):
                 raise UsageError(f"expected ({outputs},) finite numbers, got {array.dtype} {array.shape}", "reference")
             self._reference, self._referred = array.astype(np.float64), self._reference_depends_on()
 
+    def measure_reference(self) -> NDArray[Any] | None:
+        """Measure :attr:`reference` anew, as after the medium or the laser has drifted; returns it."""
+        self._referred = None
+        return self.reference
+
     def _reference_depends_on(self) -> Any:
         s = self._settings
         light = (s.normalise, s.registers["laser_power"], s.registers["monitor_reference"])
@@ -316,14 +321,14 @@ class Opu(OpenedDevice):
     def capture(self, pattern: ArrayLike | None = None, exposure_cycles: int | None = None) -> NDArray[np.uint16]:
         """One raw camera frame, (camera_height, camera_width) uint16 in DN.
 
-        ``pattern`` is (modes,) bits; None: all on. Sensors with more rows than a readout holds are read
-        in several exposures, of the same ID.
+        ``pattern`` is (modes,) bits; None: all on. Levels, settle time and video frames are those of the configured
+        program's first shot. Sensors with more rows than a readout holds are read in several exposures, of the same ID.
         """
         bits = np.ones(self.geometry.modes) if pattern is None else array_of(pattern, "pattern")
         cycles = self.exposure_cycles if exposure_cycles is None else exposure_cycles
         if bits.shape != (self.geometry.modes,):
             raise UsageError(f"expected ({self.geometry.modes},), got {bits.shape}", "pattern", "One bit for each mode")
-        shot = Shot(exposure_cycles=whole(cycles, "exposure_cycles", 1, MOST_CYCLES))
+        shot = measure.plain_shot(self, exposure_cycles=whole(cycles, "exposure_cycles", 1, MOST_CYCLES))
         frame: NDArray[np.uint16] = measure.capture(self, bits[None], shot)[0]
         return frame
 

@@ -9,6 +9,7 @@ from loopback import FaultyTransport
 from openopu import Encoding, Opu, UsageError, cli, session
 from openopu.device import open_device
 from openopu.settings import lossless
+from openopu_rtl.protocol.shots import intensity
 
 SMALL = "twin:?n=64&m=64"
 
@@ -153,6 +154,20 @@ def test_what_the_twin_is_not():
         openopu.open("twin:?n=7")
     with pytest.raises(UsageError, match="knows no key"):
         openopu.open("twin:?modes=64")
+
+
+def test_a_frame_has_the_levels_and_times_that_are_configured(monkeypatch):
+    programs = []
+    using = Opu.using
+    monkeypatch.setattr(Opu, "using", lambda self, s, *how, **more: programs.append(s) or using(self, s, *how, **more))
+    with openopu.open("twin:?n=64&m=64&noise=off") as opu:
+        bright = opu.capture()
+        opu.configure(intensity(level_on=0))
+        assert opu.capture(exposure_cycles=1000).max() < bright.mean()
+        opu.configure(intensity(settle_cycles=777, frames=2, exposure_cycles=900))
+        opu.capture(exposure_cycles=800)
+    shot = programs[-1].program.shots[0]
+    assert (shot.settle_cycles, shot.frames, shot.exposure_cycles) == (777, 2, 800)
 
 
 def test_settings_are_right_after_an_interrupt_while_they_were_written(monkeypatch):

@@ -1,0 +1,1 @@
+"""Other libraries' instruments for openopu, and openopu's for other libraries. Each module needs its extra."""
