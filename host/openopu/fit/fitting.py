@@ -165,7 +165,7 @@ class Fit:
             base.camera, full_well_e=well, read_noise_e=self.dark.read_noise.value, black_level_share=black,
             analog_gain=gain * well / (full * (1 - black)), dark_signal_e_per_s=_seen(self.dark_signal),
             dark_reference_c=base.camera.temperature_c, dsnu_e_rms=_seen(self.dsnu),
-            hot_pixel_share=self.hot_share.value, 
+            hot_pixel_share=self.hot_share.value,
             hot_pixel_e_per_s=self.hot_signal.value, dead_pixel_share=self.dead_share.value,
         )  # fmt: skip
         laser = dataclasses.replace(
