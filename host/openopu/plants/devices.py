@@ -289,12 +289,12 @@ LASERS: dict[str, Described[LaserParameters]] = {
 
 PHOTODIODE = Described(
     "silicon photodiode with a transimpedance amplifier behind a beam sampler",
-    PhotodiodeParameters(full_scale_w=0.12, noise_rms_dn=1.0, offset_dn=4.0, full_scale_a=1e-4, bandwidth_hz=1e6),
+    PhotodiodeParameters(full_scale_w=0.12, noise_rms_dn=1.0, offset_dn=4.0, full_scale_a=6e-5, bandwidth_hz=1e6),
     {
         "full_scale_w": "chosen",
         "noise_rms_dn": "chosen",
         "offset_dn": "chosen",
-        "full_scale_a": "chosen: 0.1 % of the light at 0.5 A/W, and some more",
+        "full_scale_a": "chosen: 0.1 % of the light at 0.5 A/W",
         "bandwidth_hz": "chosen: quicker than a short exposure",
     },
 )

@@ -7,11 +7,16 @@ from dataclasses import asdict, dataclass, replace
 import h5py
 import numpy as np
 import pytest
+from openopu import cli
 from openopu.calibration import Calibration
 from openopu.calibration.errors import CalibrationFileError, CalibrationMismatch
 from openopu.calibration.file import Quantity
 from openopu.errors import UsageError
+from openopu.plants import PHASE, save
+from openopu.url import DeviceUrl
 from openopu_rtl.protocol import Geometry
+from openopu_sim.options import geometry_of
+from openopu_sim.plant import Illumination, Plant
 from openopu_sim.plant.cells import Cells
 from openopu_sim.plant.media import (
     Counter,
@@ -171,7 +176,7 @@ def test_phase_stepping_gives_back_what_was_measured(tmp_path, rng):
 
     reference = field(dense, others)
     entries = dense.columns(0, g.modes).T / dense.power**0.5
-    calibration_of(4 * reference.conj().T * entries * 100, g).save(tmp_path / "c.h5")
+    calibration_of(-4 * reference.conj().T * entries * 100, g).save(tmp_path / "c.h5")
     measured = Measured(g, cells, tmp_path / "c.h5", 12)
     found = field(measured, others)
     want, got = (
@@ -186,6 +191,20 @@ def test_phase_stepping_gives_back_what_was_measured(tmp_path, rng):
     assert abs(np.vdot(turned, found)) < 5 * np.linalg.norm(found) ** 2 / found.size**0.5
     spread = np.abs(field(measured, signs)) ** 2 / np.abs(field(dense, signs)) ** 2
     assert np.percentile(spread, [5, 95]) / np.median(spread) == pytest.approx([1, 1], abs=0.25)
+
+
+def test_a_calibration_of_a_twin_is_a_medium_like_its_own(tmp_path):
+    """All the way: measured through the twin's noise, and the effective matrix of both compared."""
+    keys = "n=16&m=16&bin=1"
+    stepping = replace(PHASE, modulator=replace(PHASE.modulator, phase_max_rad=6.2, levels=256))
+    save(tmp_path / "stepping.toml", stepping)
+    url = f"twin:?{keys}&plant={tmp_path}/stepping.toml"
+    assert cli.main(["calibrate", "--device", url, "--out", str(tmp_path / "c.h5"), "--quick"]) == 0
+    again = replace(PHASE, medium=replace(PHASE.medium, kind="measured", file=str(tmp_path / "c.h5")))
+    geometry = geometry_of(DeviceUrl.parse(url))
+    shot = Illumination(0, 255, 0, 0, 0, 1000)
+    want, got = (Plant(geometry, parameters).effective_matrix(shot, 2048) for parameters in (PHASE, again))
+    assert np.corrcoef(want.ravel(), got.ravel())[0, 1] > 0.99
 
 
 def test_kinds():

@@ -38,10 +38,11 @@ class Measured(Stored):
     were not measured the field is zero. Entries are rounded to integers of at most ``entry_bits`` bits, with the
     largest at their limit.
 
-    The rows of a calibration of ours are ``4 conj(r) T`` with ``r`` the field of anchor and border, which is not known
-    by itself. It is found from the rows' powers, as if those of ``T`` were equal (many modes, developed speckle), and
-    is spread evenly over the panel's other cells; so pairs and phase steps give what was measured, exactly, and
-    intensities are right as far as that holds.
+    The rows of a calibration of ours are ``-4 conj(r) T`` (one unit on a mode is shown as phase pi, amplitude -1) with
+    ``r`` the field of anchor and border, which is not known by itself. It is found from the rows' powers, as if those
+    of ``T`` were equal (many modes, developed speckle), and is spread evenly over the panel's other cells. So pairs and
+    phase steps give what was measured, and intensities are right as far as that holds. An output of several pixels is
+    then one grain, not several, and its pairs are larger by the bin's side.
 
     Raises :class:`UsageError` for a file that cannot be read, holds no matrix, or one of another geometry.
     """
@@ -79,7 +80,7 @@ class Measured(Stored):
         reference = row / (typical or 1.0) * math.sqrt(float(np.sum(weights**2))) / float(weights.sum())
         lit = np.where(row > 0, row, 1.0)
         others = np.broadcast_to(reference, (len(real), len(weights)))
-        return np.hstack([real / lit, others]), np.hstack([imag / lit, np.zeros_like(others)])
+        return np.hstack([-real / lit, others]), np.hstack([-imag / lit, np.zeros_like(others)])
 
     def _spread(self, part: Reals) -> Reals:
         """(cells, pixels) of a part (rows, columns)."""
