@@ -1,4 +1,4 @@
-"""Writes the generated pages (reference.md, registers.rdl, camera.md). ``--check`` fails if one is stale instead."""
+"""Writes the generated pages (reference.md, registers.rdl, camera.md, plant.md). ``--check``: fails if one is stale."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import camera_page
+import plant_page
 import register_rdl
 from openopu_rtl.protocol import ERRORS, PROTOCOL_HASH, REGISTERS, WINDOWS, packets, registers
 from openopu_rtl.protocol.shots import SHOT_FIELDS, Shot
@@ -95,6 +96,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="fail if a file is stale")
     files = {"reference.md": page(), "registers.rdl": register_rdl.text(), "camera.md": camera_page.text()}
+    files["plant.md"] = plant_page.text()
     if parser.parse_args().check:
         stale = [n for n, text in files.items() if not (DOCS / n).exists() or (DOCS / n).read_text() != text]
         if stale:

@@ -32,6 +32,8 @@ BUILT_IN = {
     "sensor": "openopu.sensor_command",
     "budget": "openopu.budget",
     "selftest": "openopu.selftest.command",
+    "characterise": "openopu.characterise.command",
+    "gap": "openopu.characterise.gap_command",
     "calibrate": "openopu.calibration.command",
 }
 EXIT_FAILURE = 1

@@ -111,10 +111,19 @@ def capture(opu: Opu, patterns: NDArray[np.generic], shot: Shot) -> NDArray[np.u
 
 def hadamard(order: int) -> NDArray[np.float64]:
     """Sylvester's Hadamard matrix, its order the next power of two from ``order`` on."""
-    h = np.ones((1, 1))
-    while len(h) < order:
-        h = np.block([[h, h], [h, -h]])
-    return h
+    size = hadamard_order(order)
+    return hadamard_rows(0, size, size)
+
+
+def hadamard_order(count: int) -> int:
+    """The next power of two from ``count`` on."""
+    return 1 << (count - 1).bit_length()
+
+
+def hadamard_rows(start: int, stop: int, columns: int) -> NDArray[np.float64]:
+    """(stop - start, columns) of Sylvester's Hadamard matrix, -1 and +1."""
+    both = np.arange(start, stop, dtype=np.uint64)[:, None] & np.arange(columns, dtype=np.uint64)
+    return np.asarray(1.0 - 2.0 * (np.bitwise_count(both) & 1))
 
 
 def hadamard_matrix(
@@ -131,21 +140,20 @@ def hadamard_matrix(
     uncertainty : (outputs x banks,) standard error of each entry of the row, DN; NaN for a single repeat
     """
     bits, shift = lossless(program, opu.geometry, banks=banks, normalise=opu.settings.normalise)
-    basis = hadamard(layout.components)
-    columns = basis[:, : layout.components]
+    order = hadamard_order(layout.components)
     rows = len(opu.settings.selection) * banks
     total, squares = np.zeros((rows, layout.components)), np.zeros(rows)
     settings = opu.settings.replace(program=program, bits=bits, shift=shift, banks=banks)
     with opu.using(settings):
-        for start in range(0, len(basis), BASIS_ROWS):
-            signs = columns[start : start + BASIS_ROWS]
+        for start in range(0, order, BASIS_ROWS):
+            signs = hadamard_rows(start, min(start + BASIS_ROWS, order), layout.components)
             planes = np.repeat(layout.expand(signs > 0)[:, None, :], repeats, axis=0)
             values = opu.project_raw(planes).values.reshape(len(signs), repeats, -1) * 2.0**shift
             total += values.mean(axis=1).T @ signs
             if repeats > 1:
                 squares += values.var(axis=1, ddof=1).sum(axis=0)
-    uncertainty = np.sqrt(squares / repeats) / len(basis) if repeats > 1 else np.full(rows, np.nan)
-    return total / len(basis), uncertainty
+    uncertainty = np.sqrt(squares / repeats) / order if repeats > 1 else np.full(rows, np.nan)
+    return total / order, uncertainty
 
 
 def monitor_reference(opu: Opu, projections: int) -> int:

@@ -267,6 +267,11 @@ class Opu(OpenedDevice):
                 raise UsageError(f"expected ({outputs},) finite numbers, got {array.dtype} {array.shape}", "reference")
             self._reference, self._referred = array.astype(np.float64), self._reference_depends_on()
 
+    def measure_reference(self) -> NDArray[Any] | None:
+        """Measure :attr:`reference` anew, as after the medium or the laser has drifted; returns it."""
+        self._referred = None
+        return self.reference
+
     def _reference_depends_on(self) -> Any:
         s = self._settings
         light = (s.normalise, s.registers["laser_power"], s.registers["monitor_reference"])

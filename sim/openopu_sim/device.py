@@ -31,7 +31,17 @@ from openopu_rtl.protocol.registers import PLANT_SOURCES
 
 from .bench.process import Simulation
 from .bench.settings import CAMERA_CLOCK_HZ, CLOCK_HZ, LINKS_PLAYED, SIMULATORS, SLM_CLOCK_HZ, BenchSettings
-from .options import KEYS, geometry_of, panel_of, parameters_of, plant_options, plant_source_of, refuse_slow, sensor_of
+from .options import (
+    KEYS,
+    check_size,
+    geometry_of,
+    panel_of,
+    parameters_of,
+    plant_options,
+    plant_source_of,
+    refuse_slow,
+    sensor_of,
+)
 from .plant.fields import refuse_too_large
 
 BENCH_KEYS = (
@@ -59,6 +69,7 @@ def settings_of(url: DeviceUrl) -> BenchSettings:
     waves = url.parameters.get("waves", "")
     geometry = geometry_of(url)
     if plant_source_of(url, geometry) != "chip":
+        check_size(url, geometry)
         refuse_too_large(geometry, parameters_of(url))  # before minutes of building
     return BenchSettings(
         simulator=simulator,

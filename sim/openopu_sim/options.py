@@ -28,6 +28,7 @@ from openopu.errors import UrlError
 from openopu.injection import PLANT_KEYS
 from openopu.panel import Panel
 from openopu.plants import find
+from openopu.plants.devices import refuse_too_large
 from openopu.session import check_plant
 from openopu.url import DeviceUrl
 from openopu_rtl.protocol import Geometry, GeometryError
@@ -92,9 +93,18 @@ def plant_source_of(url: DeviceUrl, geometry: Geometry | None = None) -> str:
 
 def parameters_of(url: DeviceUrl) -> PlantParameters:
     """The plant's parameters that a URL asks for. Raises :class:`UrlError` or :class:`PlantFileError`."""
+    return find(_name(url))
+
+
+def check_size(url: DeviceUrl, geometry: Geometry) -> None:
+    """Raise :class:`PlantFileError` where a URL names devices that are too small for the geometry."""
+    g = geometry
+    refuse_too_large(_name(url), (g.slm_width, g.slm_height), (g.camera_width, g.camera_height))
+
+
+def _name(url: DeviceUrl) -> str:
     simulated = plant_source_of(url) != "camera"
-    name = url.parameters.get("optics" if simulated else "plant", "dmd")
-    return find(name)
+    return url.parameters.get("optics" if simulated else "plant", "dmd")
 
 
 def panel_of(url: DeviceUrl) -> Panel:
@@ -106,6 +116,7 @@ def panel_of(url: DeviceUrl) -> Panel:
 
 def plant_of(url: DeviceUrl, geometry: Geometry, clock_hz: int = SIMULATION_CLOCK_HZ) -> Plant:
     """The plant that a URL asks for. Raises :class:`openopu.errors.UsageError`."""
+    check_size(url, geometry)
     return Plant(
         geometry,
         parameters_of(url),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+
+
+def test_the_example_runs() -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/schemes.md").read_text(), flags=re.S)
+    names: dict = {}
+    exec(compile(block, "docs/schemes.md", "exec"), names)
+    assert names["feedback"].shape == (10, 64)
+    assert names["features"].shape == (5, 32)
 
 
 def test_twin_and_theory_agree(tmp_path: Path) -> None:

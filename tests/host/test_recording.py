@@ -5,11 +5,12 @@ import json
 import numpy as np
 import openopu
 import pytest
-from loopback import FaultyTransport
+from loopback import FaultyTransport, loopback
 from openopu import Opu, UrlError, UsageError, cli
 from openopu.device import open_device
 from openopu.recording import Recorder, RecordingError, RecordingFileError, RecordingTransport, load
 from openopu.replay import NotRecorded
+from openopu_rtl.protocol import Code
 
 URL = "twin:?n=64&m=64"
 
@@ -27,8 +28,9 @@ def session(opu):
     opu.expose_to()
     opu.configure(components=10, outputs=[3, 60, 7])
     errors = np.random.default_rng(0).normal(size=(40, 10))
+    before = opu.counters(timing=False)
     values = [opu.project(errors, (1,)), opu.capture(), opu.project(errors[:5], (2,))]
-    return values, opu.counters(timing=False), opu.exposure_cycles, opu.status(), opu.exposure_next
+    return values, before, opu.counters(timing=False), opu.exposure_cycles, opu.status(), opu.exposure_next
 
 
 def same(a, b):
@@ -103,6 +105,22 @@ def test_a_noisy_line_leaves_no_trace(recorded, tmp_path):
     for a, b, c in zip(values, found, recorded[1][0], strict=True):
         np.testing.assert_array_equal(a, b)
         np.testing.assert_array_equal(a, c)
+
+
+def test_a_projection_that_failed_at_first_is_recorded_as_it_ended(recorded, tmp_path):
+    device, end = loopback()
+    path = tmp_path / "faults.rec"
+    device.transport = RecordingTransport(device.transport, Recorder(path, load(recorded[0])[0]))
+    planes = np.random.default_rng(3).random((9, 2, 256)) < 0.5
+    with Opu(device) as opu:
+        opu.exposure_next = 100
+        end.fail = {116: [int(Code.FRAME_MISSING)]}
+        values = opu.project_raw(planes).values
+        assert opu.repeated == 1
+    with openopu.open(f"replay:{path}") as opu:
+        opu.exposure_next = 100
+        np.testing.assert_array_equal(opu.project_raw(planes).values, values)
+        assert not opu.repeated
 
 
 def test_a_damaged_recording_is_refused(recorded, tmp_path):

@@ -11,7 +11,7 @@ from openopu.url import DeviceUrl
 from openopu_rtl.protocol import Geometry
 from openopu_rtl.protocol.geometry import PRESETS
 from openopu_sim.device import open_rtl, settings_of
-from openopu_sim.options import geometry_of, optical_model, parameters_of, plant_from_options, plant_options
+from openopu_sim.options import geometry_of, optical_model, parameters_of, plant_from_options, plant_of, plant_options
 from openopu_sim.plant import DMD, NAMED, PHASE, Plant, PlantFileError, dumps, load, save
 from openopu_sim.plant.media import memory
 
@@ -197,6 +197,17 @@ def test_named_parts_make_a_plant(tmp_path):
 def test_parts_that_are_not_known(name, message):
     with pytest.raises(PlantFileError, match=message):
         parameters_of(url(f"plant={name}"))
+
+
+@pytest.mark.parametrize("scheme", ["twin", "rtl:verilator"])
+def test_a_named_device_is_as_large_as_it_is(scheme):
+    for query, message in (
+        ("n=64&m=64&slm_width=1024", "panel of 1024 x .* does not fit the 912 x 1140 of the TI DLP4500"),
+        ("n=64&m=64&camera_height=2200", "sensor of .* does not fit the 4096 x 2160 of the Sony IMX255"),
+    ):
+        where = DeviceUrl.parse(f"{scheme}{':' if scheme == 'twin' else ''}?{query}&plant=dlp4500+imx255")
+        with pytest.raises(PlantFileError, match=message):
+            plant_of(where, geometry_of(where)) if scheme == "twin" else settings_of(where)
 
 
 def test_a_camera_from_an_emva_data_sheet():

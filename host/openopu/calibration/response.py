@@ -10,7 +10,8 @@ from openopu_rtl.protocol import Program
 
 from .. import layout as layouts
 from ..errors import UsageError, whole
-from ..measure import hadamard_matrix, plain_shot
+from ..measure import BASIS_ROWS, hadamard_matrix, plain_shot
+from ..memory import shortage
 from ..opu import Opu
 from ..settings import plane_weights
 from .errors import CalibrationFailed, NotApplicable
@@ -56,7 +57,16 @@ def matrix(opu: Opu, repeats: int = REPEATS) -> Group:
 
 def _mode_by_mode(opu: Opu, program: Program, repeats: int, banks: int = 1) -> tuple[Reals, Reals]:
     """(outputs x banks, modes) matrix of ``program`` and (outputs x banks,) standard errors."""
-    layout = layouts.balanced(opu.geometry.modes, opu.geometry.modes)
+    g = opu.geometry
+    # The sums, in the layout's order and in the modes', what is kept of them, and the results of some patterns.
+    needed = 8 * banks * g.outputs * (3 * g.modes + BASIS_ROWS * (2 * repeats + 1))
+    if short := shortage(needed):
+        raise NotApplicable(
+            f"a matrix of {banks * g.outputs:,} x {g.modes:,} takes {short}",
+            str(opu.device.url),
+            "Leave `matrix` out: name others with --only",
+        )
+    layout = layouts.balanced(g.modes, g.modes)
     with opu.using(all_outputs(opu, program, banks=banks)):
         found, uncertainty = hadamard_matrix(opu, layout, program, repeats, banks)
     # Not a product with the layout's matrix: that is a permutation with signs, and as large as the modes squared.

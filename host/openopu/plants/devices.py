@@ -29,11 +29,12 @@ P = TypeVar("P", bound=Checked)
 
 @dataclass(frozen=True)
 class Described(Generic[P]):
-    """A device: ``what`` it is, its parameters, and the source of each."""
+    """A device: ``what`` it is, its parameters, the source of each, and its pixels (width, height), if it has any."""
 
     what: str
     parameters: P
     sources: Mapping[str, str]
+    size: tuple[int, int] | None = None
 
 
 def camera_from_emva(
@@ -119,7 +120,7 @@ _CHOSEN_CAMERA = {
 _PIXELS = {"hot_pixel_share": 1e-4, "hot_pixel_e_per_s": 1000.0, "dead_pixel_share": 1e-5}
 
 
-def _sony(snr_max_db: float, dr_db: float, page: int, what: str) -> Described[CameraParameters]:
+def _sony(snr_max_db: float, dr_db: float, page: int, what: str, size: tuple[int, int]) -> Described[CameraParameters]:
     source = f"SNR {snr_max_db:g} dB and dynamic range {dr_db:g} dB (mvBlueFOX3 manual p. {page})"
     return Described(
         what,
@@ -128,14 +129,15 @@ def _sony(snr_max_db: float, dr_db: float, page: int, what: str) -> Described[Ca
             dark_signal_e_per_s=10.0, temperature_c=25.0, **_PIXELS,
         ),
         {**_CHOSEN_CAMERA, "full_well_e": source, "read_noise_e": source + ": saturation over threshold, less 0.5 e-"},
+        size,
     )  # fmt: skip
 
 
 CAMERAS: dict[str, Described[CameraParameters]] = {
-    "imx249": _sony(45.1, 73.0, 365, "Sony IMX249, 1936 x 1216, global shutter"),
-    "imx255": _sony(40.3, 71.3, 861, "Sony IMX255, 4112 x 2176, global shutter"),
+    "imx249": _sony(45.1, 73.0, 365, "Sony IMX249, global shutter, 41 frames/s (same manual)", (1920, 1200)),
+    "imx255": _sony(40.3, 71.3, 861, "Sony IMX255, global shutter, 47.5 frames/s (same manual)", (4096, 2160)),
     "cmv2000": Described(
-        "ams CMV2000, 2048 x 1088, global shutter, 340 frames/s",
+        "ams CMV2000, global shutter, 340 frames/s (from memory, unconfirmed)",
         dataclasses.replace(
             DMD.camera,
             full_well_e=13_500.0,
@@ -155,6 +157,7 @@ CAMERAS: dict[str, Described[CameraParameters]] = {
             "dark_signal_e_per_s": "chosen",
             "dsnu_e_rms": "chosen",
         },
+        (2048, 1088),
     ),
 }
 """Cameras by name. (The plants ``dmd`` and ``phase`` have gain, full well and noise of an IMX255, and no patterns.)"""
@@ -170,9 +173,9 @@ DLP4500_HZ = 4000.0
 """Patterns a second, at most (data sheet DLPS028C, section 1)."""
 
 
-def _dmd(what: str, fill_factor: float, fill_source: str, rate_hz: float, rate_source: str) -> (
-    Described[ModulatorParameters]
-):  # fmt: skip
+def _dmd(
+    what: str, size: tuple[int, int], fill_factor: float, fill_source: str, rate_hz: float, rate_source: str
+) -> Described[ModulatorParameters]:
     return Described(
         what,
         ModulatorParameters(
@@ -201,6 +204,7 @@ def _dmd(what: str, fill_factor: float, fill_source: str, rate_hz: float, rate_s
             "warm_up_rad": f"correlation 0.983 after 2.2 h at 20 to 30 kHz ({_POPOFF}); chosen for slower panels too",
             "warm_up_exposures": f"correlation 0.987 after 1 h (same): {WARM_UP_S / 3600:.2f} h, at {rate_source}",
         },
+        size,
     )
 
 
@@ -233,14 +237,20 @@ _LCOS = ModulatorParameters(
 
 MODULATORS: dict[str, Described[ModulatorParameters]] = {
     "dlp4500": _dmd(
-        "TI DLP4500, 912 x 1140 mirrors, 4 kHz", 0.92, "nominal (data sheet DLPS028C, section 1)", DLP4500_HZ,
-        "4 kHz (data sheet DLPS028C, section 1)",
+        "TI DLP4500, 4 kHz (data sheet DLPS028C, section 1)",
+        (912, 1140), 0.92, "nominal (same data sheet)", DLP4500_HZ,
+        "4 kHz (same data sheet)",
     ),
     "dlp7000": _dmd(
-        "TI DLP7000, 1024 x 768 mirrors, 23 kHz with global reset", 0.90, f"about 90 % ({_POPOFF})", DLP7000_HZ,
+        "TI DLP7000, 23 kHz with global reset (TI E2E 462931)",
+        (1024, 768), 0.90, f"about 90 % ({_POPOFF})", DLP7000_HZ,
         "43.7 us a pattern with global reset (TI E2E 462931)",
     ),
-    "lcos": Described("nematic LCOS phase panel, driven from 0 to pi", _LCOS, _LCOS_SOURCES),
+    "lcos": Described(
+        "nematic LCOS phase panel, driven from 0 to pi; give its shots time to settle (openopu.modulators.lcos)",
+        _LCOS,
+        _LCOS_SOURCES,
+    ),
     "lcos2pi": Described(
         "the same, driven from 0 to 2 pi: calibrate its levels, or give level_on=128",
         dataclasses.replace(_LCOS, phase_max_rad=2 * math.pi),
@@ -279,12 +289,12 @@ LASERS: dict[str, Described[LaserParameters]] = {
 
 PHOTODIODE = Described(
     "silicon photodiode with a transimpedance amplifier behind a beam sampler",
-    PhotodiodeParameters(full_scale_w=0.12, noise_rms_dn=1.0, offset_dn=4.0, full_scale_a=1e-4, bandwidth_hz=1e6),
+    PhotodiodeParameters(full_scale_w=0.12, noise_rms_dn=1.0, offset_dn=4.0, full_scale_a=6e-5, bandwidth_hz=1e6),
     {
         "full_scale_w": "chosen",
         "noise_rms_dn": "chosen",
         "offset_dn": "chosen",
-        "full_scale_a": "chosen: 0.1 % of the light at 0.5 A/W, and some more",
+        "full_scale_a": "chosen: 0.1 % of the light at 0.5 A/W",
         "bandwidth_hz": "chosen: quicker than a short exposure",
     },
 )
@@ -293,23 +303,51 @@ PHOTODIODE = Described(
 SHAPE = "MODULATOR+CAMERA or MODULATOR+CAMERA+LASER"
 
 
-def compose(name: str) -> PlantParameters | None:
-    """The plant of a name such as ``dlp4500+imx255`` or ``lcos+imx249+diode``, or None where it is no such name.
+Parts = tuple[Described[ModulatorParameters], Described[CameraParameters], Described[LaserParameters]]
 
-    (In a URL a plus sign may have become a space.) The medium is that of ``dmd``, or that of ``phase`` for a phase
-    panel. Raises :class:`PlantFileError` for a part that is not known.
+
+def parts(name: str) -> Parts | None:
+    """The devices of a name such as ``dlp4500+imx255`` or ``lcos+imx249+diode``, or None where it is no such name.
+
+    (In a URL a plus sign may have become a space.) Raises :class:`PlantFileError` for a part that is not known.
     """
-    parts = name.replace(" ", "+").split("+")
+    words = name.replace(" ", "+").split("+")
     tables: list[Mapping[str, object]] = [MODULATORS, CAMERAS, LASERS]
-    known = [part in table for part, table in zip(parts, tables, strict=False)]
-    if len(parts) == 1 or not any(known):
+    known = [word in table for word, table in zip(words, tables, strict=False)]
+    if len(words) == 1 or not any(known):
         return None
-    if not 2 <= len(parts) <= 3 or not all(known):
-        raise PlantFileError(f"the plant {'+'.join(parts)} is not known", "plant", f"Name {SHAPE}. {names()}")
-    modulator, camera = MODULATORS[parts[0]].parameters, CAMERAS[parts[1]].parameters
-    laser = LASERS[parts[2] if len(parts) == 3 else next(iter(LASERS))].parameters
-    base = PHASE if modulator.kind is ModulatorKind.PHASE else DMD
-    return PlantParameters(laser, modulator, base.medium, camera, PHOTODIODE.parameters, base.thermometer)
+    if not 2 <= len(words) <= 3 or not all(known):
+        raise PlantFileError(f"the plant {'+'.join(words)} is not known", "plant", f"Name {SHAPE}. {names()}")
+    laser = LASERS[words[2] if len(words) == 3 else next(iter(LASERS))]
+    return MODULATORS[words[0]], CAMERAS[words[1]], laser
+
+
+def compose(name: str) -> PlantParameters | None:
+    """The plant of :func:`parts`. The medium is that of ``dmd``, or that of ``phase`` for a phase panel."""
+    if (named := parts(name)) is None:
+        return None
+    modulator, camera, laser = named
+    base = PHASE if modulator.parameters.kind is ModulatorKind.PHASE else DMD
+    return PlantParameters(
+        laser.parameters, modulator.parameters, base.medium, camera.parameters, PHOTODIODE.parameters, base.thermometer
+    )
+
+
+def refuse_too_large(name: str, panel: tuple[int, int], sensor: tuple[int, int]) -> None:
+    """Raise :class:`PlantFileError` where named devices have fewer pixels (width, height) than a geometry asks for."""
+    if (named := parts(name)) is None:
+        return
+    modulator, camera, _ = named
+    for what, which, size, wanted in (
+        ("panel", modulator.what, modulator.size, panel),
+        ("sensor", camera.what, camera.size, sensor),
+    ):
+        if size and (wanted[0] > size[0] or wanted[1] > size[1]):
+            raise PlantFileError(
+                f"the {what} of {wanted[0]} x {wanted[1]} pixels does not fit the {size[0]} x {size[1]} of the {which}",
+                name,
+                f"Take fewer modes or outputs, smaller macropixels or bins, or another device. {names()}",
+            )
 
 
 def names() -> str:

@@ -174,7 +174,7 @@ class MediumParameters(Checked):
         high=16,
     )
     grain_px: float = _parameter(
-        "px", "chosen: root of the speckle's correlation area in pixels; 1: pixels are independent", 1.0, 64.0
+        "px", "root of the speckle's correlation area in pixels; 1: pixels are independent", 1.0, 64.0
     )
     layers: int = _parameter(
         "1", "diffuser: 1: a thin one, with memory effect; from 2 on entries are independent (docs/media.md)", 1, 32

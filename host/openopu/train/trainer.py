@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from openopu.errors import OpenopuError, UsageError
+from openopu.memory import shortage
 
 from .checkpoint import CheckpointError, array_sha256
 from .config import TrainConfig
@@ -40,8 +40,6 @@ class Diverged(OpenopuError):
 
 PARAMETER_COPIES = 8
 """Parameters, gradients, two moments, a partial sum of each of two workspaces, and two updates to compare."""
-MEMORY_SHARE = 0.8
-"""Largest share of the machine's memory that a network may take."""
 
 
 class Observer(Protocol):
@@ -72,15 +70,11 @@ class Store(Protocol):
 
 def _check_memory(sizes: Sequence[int], batch: int) -> None:
     """Raise :class:`UsageError` for a network that this machine cannot hold, before it begins to swap."""
-    if not hasattr(os, "sysconf"):  # Windows does not say
-        return
     parameters = sum((i + 1) * o for i, o in pairwise(sizes))
     needed = 4 * (PARAMETER_COPIES * parameters + 3 * (batch + EVALUATION_ROWS) * sum(sizes))
-    have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > MEMORY_SHARE * have:
+    if short := shortage(needed):
         raise UsageError(
-            f"training {parameters:,} parameters takes {needed / 2**30:.1f} GiB; "
-            f"this machine has {have / 2**30:.1f} GiB",
+            f"training {parameters:,} parameters takes {short}",
             "--hidden",
             "Take fewer units, or a smaller --batch",
         )

@@ -23,6 +23,8 @@ GEMM_ELEMENTS = 1 << 23
 """Elements of one product of a batch: large enough for the BLAS's full speed."""
 GEMM_ROWS = 512
 """Most rows of one product: beyond, they bring no speed."""
+WEIGHT_ELEMENTS = 1 << 25
+"""Elements of the weights of a product, at most: many cells make fewer rows."""
 CHUNK_PIXELS = 1 << 15
 """Pixels that one thread works on at a time: float32 buffers of them stay in the second-level cache."""
 
@@ -39,7 +41,6 @@ class Exposer:
         self._local = threading.local()
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="plant")
         modulator = fields.modulator
-        self.settles = light.settles
         self.simple = (
             modulator.steps == 2
             and not (modulator.flickers or light.settles or light.turns or fields.crosstalk)
@@ -67,7 +68,8 @@ class Exposer:
         monitors = np.empty((count, len(shots)), dtype=np.uint16)
         exact = isinstance(self.fields.media[0], ExactMedium)
         shown = sorted({shot.plane for shot in shots if shot.plane is not None})
-        at_once = max(1, min(GEMM_ELEMENTS // self.pixels, GEMM_ROWS) // max(1, len(shown)))
+        rows = min(GEMM_ELEMENTS // self.pixels, GEMM_ROWS, WEIGHT_ELEMENTS // self.fields.cells.count)
+        at_once = max(1, rows // max(1, len(shown)))
         group = max(1, CHUNK_PIXELS // self.pixels)
         prepared = _Prepared(self, shots, before) if exact else None
         for start in range(0, count, at_once):
@@ -214,10 +216,13 @@ class _Prepared:
         if self._exposer.simple:
             self._simple(s, low, high, buffers)
         else:
-            old = self._before
-            if self._exposer.settles and (s or low):
-                old = self._parts(s - 1, low, high) if s else self._parts(len(self._shots) - 1, low - 1, high - 1)
-            fields = self._fields.superpose(self._parts(s, low, high), old, moments, crop=True)
+            new = old = self._parts(s, low, high)
+            if any(moment.stale for moment in moments):
+                if s:
+                    old = self._parts(s - 1, low, high)
+                else:
+                    old = self._parts(len(self._shots) - 1, low - 1, high - 1) if low else self._before
+            fields = self._fields.superpose(new, old, moments, crop=True)
             for field, buffer in zip(fields, buffers, strict=True):
                 buffer[:] = field
         to_intensity(*buffers)

@@ -32,8 +32,8 @@ Pattern = dict[int, Reals]
 Parts = Mapping[int, Sequence[Pair]]
 """Of each step: what its layers are in the plane that matters."""
 
-FIXED_POINT = 1 << 20
-"""Units of a sum that does not depend on its order."""
+FIXED_POINT = 1 << 32
+"""Steps of a sum that does not depend on its order."""
 ROWS = 256
 """Modes that are lit one by one at a time."""
 
@@ -82,8 +82,8 @@ class Fields:
     def of_frame(self, levels: NDArray[np.uint8]) -> Pattern:
         """The pattern of a frame (slm_height, slm_width) on the panel."""
         steps = self.modulator.steps_of(levels)
-        present = np.flatnonzero(np.bincount(steps.ravel(), minlength=1))
-        return {int(s): self._layers((steps == s).astype(np.float32)) for s in present if s}
+        present = [1] if self.modulator.steps == 2 else np.flatnonzero(np.bincount(steps.ravel())).tolist()
+        return {s: self._layers((steps == s).astype(np.float32)) for s in present if s}
 
     def of_shot(self, shot: Illumination, bits: NDArray[np.uint8]) -> Pattern:
         """The pattern of a shot with the bits (modes,) of its plane, 0 or 1."""
@@ -163,11 +163,11 @@ class Fields:
         return light
 
     def incoherent(self, emitted: NDArray[np.complex64]) -> float:
-        """Mean intensity of light that does not interfere, over that of the coherent one's share."""
+        """Mean intensity of the light that does not interfere, of amplitudes (cells,)."""
         power = emitted.real.astype(np.float64) ** 2 + emitted.imag.astype(np.float64) ** 2
-        # A sum of integers has no order.
-        total = int(np.rint(power * FIXED_POINT).astype(np.int64).sum())
-        return self.incoherent_power * total / FIXED_POINT
+        # A sum of integers has no order. A cell that is wholly lit counts FIXED_POINT.
+        unit = FIXED_POINT / float(self._full) ** 2
+        return self.incoherent_power * int(np.rint(power * unit).astype(np.int64).sum()) / unit
 
     def decohere(self, intensity: Reals, incoherent: Sequence[float]) -> None:
         """Mix the light that does not interfere into rows of intensities, in place."""

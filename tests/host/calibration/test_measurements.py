@@ -1,5 +1,6 @@
 """Each measurement against the optics that is known, and what cannot be calibrated."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 from openopu import UsageError, cli
 from openopu.calibration import CalibrationFailed, Quantity, frames, levels, load, monitor, region, response, settle
 from openopu.calibration.calibrate import QUICK, calibrate, planned
-from openopu.measure import CALIBRATION_EXPOSURES, calibrating
+from openopu.measure import CALIBRATION_EXPOSURES, calibrating, hadamard_order, hadamard_rows
+from openopu.plants import DMD, save
 from openopu_rtl.protocol import Shot
 
 from .conftest import URL
@@ -39,6 +41,16 @@ def test_rows_scale(made, opu):
     ratio = made.calibration.row_scale / wanted
     assert np.mean(ratio) == pytest.approx(1, abs=0.1)
     assert np.std(ratio) < 0.35  # 16 patterns: 1/sqrt(2 x 16) = 18 %
+
+
+def test_noise_does_not_raise_the_scale(tmp_path):
+    save(tmp_path / "noisy.toml", dataclasses.replace(DMD, camera=dataclasses.replace(DMD.camera, read_noise_e=400.0)))
+    with openopu.open(f"{URL}&plant={tmp_path}/noisy.toml") as opu:
+        opu.set_exposure(300)
+        found = response.scale(opu, 256)
+        wanted = np.sqrt(np.mean(exact(opu, 300) ** 2, axis=1))
+    assert np.median(found["noise"].values) > 8 * np.median(wanted)  # of one projection of 64 signs
+    assert np.sqrt(np.mean(found["row"].values ** 2) / np.mean(wanted**2)) == pytest.approx(1, abs=0.15)
 
 
 def test_dark_frame_and_flat_field(made, opu):
@@ -246,3 +258,21 @@ def test_monitor_needs_light_that_repeats(opu):
     opu.set_exposure(10)
     with pytest.raises(CalibrationFailed, match="two projections"):
         monitor.reference(opu)
+
+
+def test_a_matrix_beyond_the_memory_is_left_out_before_it_is_measured(opu, monkeypatch):
+    monkeypatch.setattr(response, "shortage", lambda needed: f"{needed} bytes; this machine has none")
+    opu.exposure_next = 7
+    with pytest.raises(CalibrationFailed, match=r"a matrix of 64 x 64 takes \d+ bytes"):
+        response.matrix(opu)
+    assert opu.exposure_next == 7
+    made = calibrate(opu, effort=QUICK)
+    assert "matrix" in made.left_out
+    assert "matrix" not in made.calibration.groups
+
+
+def test_hadamard_rows_are_orthogonal():
+    rows = hadamard_rows(0, 16, 16)
+    np.testing.assert_array_equal(rows @ rows.T, 16 * np.eye(16))
+    np.testing.assert_array_equal(hadamard_rows(5, 9, 11), rows[5:9, :11])
+    assert [hadamard_order(n) for n in (1, 2, 3, 64, 65)] == [1, 2, 4, 64, 128]

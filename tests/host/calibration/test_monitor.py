@@ -8,9 +8,10 @@ import numpy as np
 import openopu
 import pytest
 from openopu import UsageError, cli
-from openopu.calibration import CalibrationMismatch, MediumDrifted, Quantity, load
+from openopu.calibration import Calibration, CalibrationMismatch, MediumDrifted, Quantity, load
 from openopu.calibration.calibrate import QUICK, calibrate
-from openopu.calibration.monitor import Monitor
+from openopu.calibration.monitor import Monitor, reference
+from openopu.measure import calibrating
 from openopu.plants import DMD, save
 
 from .conftest import URL
@@ -40,6 +41,24 @@ def test_a_stable_medium_has_correlation_one(made, opu):
         looks.append(monitor.verify())
     assert [x.exposure for x in monitor.history] == [0, 1_000_000, 200_000_000]
     assert all(abs(x.correlation - 1) < 0.002 and abs(x.gain - 1) < 0.01 for x in looks)
+
+
+def test_noise_is_taken_out(opu):
+    opu.set_exposure(60)
+    made = calibrate_dimly(opu)
+    assert made.get("monitor/reliability") < 0.95
+    looks = []
+    for exposure in range(0, 8000, 1000):
+        opu.exposure_next = exposure
+        looks.append(Monitor(opu, made).look().correlation)
+    assert np.mean(looks) == pytest.approx(1, abs=0.01)
+
+
+def calibrate_dimly(opu):
+    """A monitor's reference at the exposure that is set."""
+    with calibrating(opu):
+        group = reference(opu)
+    return Calibration({}, {}, 0, 0, 60, {"monitor": group})
 
 
 def test_it_measures_how_far_a_medium_has_turned(drifting, caplog):

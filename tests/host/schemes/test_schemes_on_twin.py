@@ -133,8 +133,11 @@ def test_the_reference_follows_what_it_depends_on(opu):
     assert opu.exposure_next == before, "measurements use exposures of their own"
     assert first.shape == (5,)
     assert opu.reference is first
+    again = opu.measure_reference()
+    assert again is not first
+    assert opu.reference is again
     opu.set_exposure(opu.exposure_cycles + 100)
-    assert opu.reference is not first
+    assert opu.reference is not again
     opu.reference = np.arange(5)
     rows = opu.project(np.zeros((2, opu.geometry.modes)))
     opu.reference = np.zeros(5)

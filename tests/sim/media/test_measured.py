@@ -7,11 +7,16 @@ from dataclasses import asdict, dataclass, replace
 import h5py
 import numpy as np
 import pytest
+from openopu import cli
 from openopu.calibration import Calibration
 from openopu.calibration.errors import CalibrationFileError, CalibrationMismatch
 from openopu.calibration.file import Quantity
 from openopu.errors import UsageError
+from openopu.plants import PHASE, save
+from openopu.url import DeviceUrl
 from openopu_rtl.protocol import Geometry
+from openopu_sim.options import geometry_of
+from openopu_sim.plant import Illumination, Plant
 from openopu_sim.plant.cells import Cells
 from openopu_sim.plant.media import (
     Counter,
@@ -151,6 +156,55 @@ def test_a_calibration_of_ours_must_be_whole_and_of_this_geometry(tmp_path, rng)
         file["matrix/real"][3, 4] += 1
     with pytest.raises(CalibrationFileError, match="its hash differs"):
         Measured(GEOMETRY, CELLS, path, 12)
+
+
+def test_phase_stepping_gives_back_what_was_measured(tmp_path, rng):
+    """Of a medium whose stepped matrix is known: pairs around anchor and border, and the rows' brightness."""
+    g = Geometry(
+        slm_width=96, slm_height=64, macropixel=2, modes_x=32, modes_y=32, signal_x=0, signal_y=0,
+        anchor_x=70, anchor_y=0, anchor_width=20, anchor_height=60,
+        camera_width=24, camera_height=20, crop_x=2, crop_y=2, crop_width=20, crop_height=16, bin=1, raw_rows=20,
+    )  # fmt: skip
+    cells = Cells(g)
+    others = (cells.anchor() + cells.border())[None]
+    dense = Dense(g, cells, 5, 12)
+    signs = rng.choice([-4.0, 4.0], (20, g.modes)).astype(np.float32)
+
+    def field(medium, weights):
+        real, imag = medium.products(weights.astype(np.float32))
+        return (real + 1j * imag) / medium.power**0.5
+
+    reference = field(dense, others)
+    entries = dense.columns(0, g.modes).T / dense.power**0.5
+    calibration_of(-4 * reference.conj().T * entries * 100, g).save(tmp_path / "c.h5")
+    measured = Measured(g, cells, tmp_path / "c.h5", 12)
+    found = field(measured, others)
+    want, got = (
+        np.abs(r + field(m, signs)) ** 2 - np.abs(r - field(m, signs)) ** 2
+        for m, r in ((dense, reference), (measured, found))
+    )
+    assert np.corrcoef(want.ravel(), got.ravel())[0, 1] > 0.9999
+    assert np.mean(np.abs(found) ** 2) == pytest.approx((others**2).sum(), rel=0.1)
+    np.testing.assert_allclose(np.abs(found) / np.abs(reference), np.mean(np.abs(found) / np.abs(reference)), rtol=0.15)
+    turned = field(measured.turned(), others)
+    np.testing.assert_allclose(np.abs(turned), np.abs(found), rtol=1e-5)
+    assert abs(np.vdot(turned, found)) < 5 * np.linalg.norm(found) ** 2 / found.size**0.5
+    spread = np.abs(field(measured, signs)) ** 2 / np.abs(field(dense, signs)) ** 2
+    assert np.percentile(spread, [5, 95]) / np.median(spread) == pytest.approx([1, 1], abs=0.25)
+
+
+def test_a_calibration_of_a_twin_is_a_medium_like_its_own(tmp_path):
+    """All the way: measured through the twin's noise, and the effective matrix of both compared."""
+    keys = "n=16&m=16&bin=1"
+    stepping = replace(PHASE, modulator=replace(PHASE.modulator, phase_max_rad=6.2, levels=256))
+    save(tmp_path / "stepping.toml", stepping)
+    url = f"twin:?{keys}&plant={tmp_path}/stepping.toml"
+    assert cli.main(["calibrate", "--device", url, "--out", str(tmp_path / "c.h5"), "--quick"]) == 0
+    again = replace(PHASE, medium=replace(PHASE.medium, kind="measured", file=str(tmp_path / "c.h5")))
+    geometry = geometry_of(DeviceUrl.parse(url))
+    shot = Illumination(0, 255, 0, 0, 0, 1000)
+    want, got = (Plant(geometry, parameters).effective_matrix(shot, 2048) for parameters in (PHASE, again))
+    assert np.corrcoef(want.ravel(), got.ravel())[0, 1] > 0.99
 
 
 def test_kinds():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from pathlib import Path
 
 import h5py
@@ -37,8 +38,11 @@ class Measured(Stored):
     were not measured the field is zero. Entries are rounded to integers of at most ``entry_bits`` bits, with the
     largest at their limit.
 
-    A matrix from phase stepping has each row times its anchor's amplitude: relative intensities of different pixels
-    are then those of the measurement, not of the glass.
+    The rows of a calibration of ours are ``-4 conj(r) T`` (one unit on a mode is shown as phase pi, amplitude -1) with
+    ``r`` the field of anchor and border, which is not known by itself. It is found from the rows' powers, as if those
+    of ``T`` were equal (many modes, developed speckle), and is spread evenly over the panel's other cells. So pairs and
+    phase steps give what was measured, and intensities are right as far as that holds. An output of several pixels is
+    then one grain, not several, and its pairs are larger by the bin's side.
 
     Raises :class:`UsageError` for a file that cannot be read, holds no matrix, or one of another geometry.
     """
@@ -46,7 +50,7 @@ class Measured(Stored):
     def __init__(self, geometry: Geometry, cells: Cells, path: str | Path, entry_bits: int, seed: int = 1) -> None:
         super().__init__(geometry, cells)
         self._geometry, self._seed = geometry, seed
-        real, imag = _read(str(path), geometry, cells)
+        real, imag = self._with_reference(*_read(str(path), geometry, cells))
         largest = max(float(np.abs(part).max()) for part in (real, imag))
         if largest == 0.0:
             raise UsageError("every entry of the matrix is zero", str(path), STEP)
@@ -59,9 +63,24 @@ class Measured(Stored):
                 break
         else:
             raise UsageError("fewer than 3 bits are left to an entry", str(path), "Take smaller macropixels")
-        self.power = float(np.mean([np.mean(part.astype(np.float64) ** 2) for part in parts])) * 2
-        self._measured = parts[0].shape[1]
+        self._measured = geometry.modes if self._referenced else real.shape[1]
+        squares = [np.mean(part[:, : self._measured].astype(np.float64) ** 2) for part in parts]
+        self.power = float(np.mean(squares)) * 2
         self.real, self.imag = (self._spread(part) for part in parts)
+
+    def _with_reference(self, real: Matrix, imag: Matrix, stepped: bool) -> tuple[Matrix, Matrix]:
+        """Both parts over all cells, with the field of the others, where the rows are those of phase stepping."""
+        self._referenced = stepped and real.shape[1] < self.cells.count
+        if not self._referenced:
+            return real, imag
+        row = np.sqrt((real**2 + imag**2).mean(axis=1, keepdims=True))
+        weights = (self.cells.anchor() + self.cells.border())[real.shape[1] :].astype(np.float64)
+        # Cells are independent, so the mean of |r|^2 is the sum of their pixels' squares, in units of a mode's pixel.
+        typical = math.sqrt(float(np.mean(row**2)))
+        reference = row / (typical or 1.0) * math.sqrt(float(np.sum(weights**2))) / float(weights.sum())
+        lit = np.where(row > 0, row, 1.0)
+        others = np.broadcast_to(reference, (len(real), len(weights)))
+        return np.hstack([-real / lit, others]), np.hstack([-imag / lit, np.zeros_like(others)])
 
     def _spread(self, part: Reals) -> Reals:
         """(cells, pixels) of a part (rows, columns)."""
@@ -81,6 +100,8 @@ class Measured(Stored):
         order = np.arange(self.cells.count)
         order[: self._measured] = rng.permutation(self._measured)
         quarter = rng.integers(0, 4, self.real.shape, dtype=np.uint8)
+        # The reference turns as a whole.
+        quarter[self._measured :] = quarter[-1]
         real, imag = self.real[order], self.imag[order]
         swap = quarter % 2 == 1
         signs = 1.0 - 2.0 * (quarter >= 2)
@@ -89,8 +110,8 @@ class Measured(Stored):
         return other
 
 
-def _read(path: str, geometry: Geometry, cells: Cells) -> tuple[Matrix, Matrix]:
-    """Both parts of a file's matrix, float64, checked."""
+def _read(path: str, geometry: Geometry, cells: Cells) -> tuple[Matrix, Matrix, bool]:
+    """Both parts of a file's matrix, float64, checked, and whether it is a calibration of ours."""
     g = geometry
     parts = []
     try:
@@ -136,4 +157,4 @@ def _read(path: str, geometry: Geometry, cells: Cells) -> tuple[Matrix, Matrix]:
         )
     if not all(np.isfinite(part).all() for part in parts):
         raise UsageError("the matrix holds NaN or infinity", path, STEP)
-    return parts[0], parts[1]
+    return parts[0], parts[1], ours

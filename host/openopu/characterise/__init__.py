@@ -1,0 +1,1 @@
+"""What a bench is, what limits it, and how well a model matches it."""

@@ -1,0 +1,252 @@
+"""Black level and read noise, also where they are smaller than the ADC's steps.
+
+A quiet camera of few bits hides its read noise within one step. Then the frames of dim speckle tell it: the pixels'
+means, known from bright frames, lie anywhere between two steps, and how often a reading is the upper of the two goes
+with the mean as a normal distribution function, whose width is the noise. The likelihood of all readings is maximised
+over black level, read noise, and one scale of each exposure:
+
+    P(reading = d) = Phi((d + 1/2 - m) / s) - Phi((d - 1/2 - m) / s),
+    m = black + scale * rate,  s**2 = K (m - black) + (K read_noise)**2 + the error of m.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .estimate import Estimate, FitError
+from .record import Burst
+from .rounding import ROUNDING, normal_cdf
+from .transfer import COARSE_DN, USED_SHARE, relative_error, temporal
+
+Reals = NDArray[np.floating]
+
+NEAR_DN = 8.0
+MOST_READINGS = 150_000
+"""Readings that the likelihood takes: beyond, the errors are smaller than those of the gain."""
+UNLIKELY = 1e-6
+"""Probability of a reading that the model does not know, such as a hot pixel's."""
+STEPS = 40
+"""Most steps of the maximisation."""
+HOT_SIGMAS = 8.0
+
+
+@dataclass(frozen=True)
+class Dark:
+    black: Estimate
+    """DN, without dark signal."""
+    read_noise: Estimate
+    """e- rms."""
+    sigma_dn: float
+    """rms of a dark pixel in time, rounding included."""
+    hot: NDArray[np.bool_]
+    """(pixels,): left out, brighter in the dark than the others."""
+
+
+def dark_sigma(burst: Burst) -> float:
+    """rms in time of a typical pixel without light, DN, rounding included."""
+    return float(np.sqrt(np.median(temporal(burst.frames, 0.0)[1])))
+
+
+def hot_pixels(frames: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Pixels whose mean is far from the others'."""
+    mean = frames.mean(axis=0)
+    middle = np.median(mean)
+    spread = max(1.4826 * float(np.median(np.abs(mean - middle))), 0.25)
+    hot: NDArray[np.bool_] = np.abs(mean - middle) > HOT_SIGMAS * spread
+    return hot
+
+
+def black_and_read_noise(
+    dark: Sequence[Burst], dim: Sequence[Burst], bright: Sequence[Burst], gain: Estimate, full: int,
+    black: float | None = None,
+) -> Dark:  # fmt: skip
+    """Estimate from frames of one pattern.
+
+    Parameters
+    ----------
+    dark : short bursts without light
+    dim : of a mean of few DN; used where the read noise is below the ADC's steps
+    bright : of the same pattern, from which each pixel's share of the light is known
+    gain : DN/e-, from photon transfer
+    full : largest DN
+    black : a first estimate, DN; None: the dark frames' mean
+    """
+    frames = np.concatenate([b.frames for b in dark])
+    if (frames <= 0).mean() > 0.3 and frames.std() < 0.7:
+        raise FitError(
+            f"{(frames <= 0).mean():.0%} of the dark readings are zero: noise below black is cut off", "dark frames",
+            "Raise the camera's black level, so that dark pixels read at least 2 DN",
+        )  # fmt: skip
+    hot = hot_pixels(frames)
+    good = ~hot
+    sigma = dark_sigma(dark[0])
+    if sigma > COARSE_DN:
+        variances = [temporal(b.frames[:, good], 0.0)[1].mean() for b in dark]
+        variance = float(np.mean(variances)) - ROUNDING
+        error = (variance + ROUNDING) * relative_error(len(frames), int(good.sum()))
+        read = np.sqrt(variance) / gain.value
+        level = float(frames[:, good].mean(dtype=np.float64))
+        return Dark(
+            Estimate(level, float(np.sqrt(variance / (len(frames) * good.sum()))), "DN"),
+            Estimate(float(read), float(read * np.hypot(error / (2 * variance), gain.error / gain.value)), "e-"),
+            sigma, hot,
+        )  # fmt: skip
+    first = float(frames[:, good].mean()) if black is None else black
+    return _likelihood(dark, dim, bright, gain, full, hot, sigma, first)
+
+
+def _likelihood(
+    dark: Sequence[Burst], dim: Sequence[Burst], bright: Sequence[Burst], gain: Estimate, full: int,
+    hot: NDArray[np.bool_], sigma: float, start: float,
+) -> Dark:  # fmt: skip
+    rate, rate_variance = _rates(bright, start, gain.value, full)
+    good = ~hot & np.isfinite(rate) & (rate > 0)
+    pixels = np.flatnonzero(good)
+    values, counts = np.unique(np.concatenate([b.frames for b in dark])[:, good], return_counts=True)
+    # Dark readings are all alike, so each value counts as often as it was seen.
+    dark_readings = _Readings(values.astype(np.float64), np.zeros(len(values)), np.zeros(len(values)),
+                              np.full(len(values), -1), counts.astype(np.float64))  # fmt: skip
+    exposures = sorted({b.exposure_cycles for b in dim})
+    parts = []
+    for b in dim:
+        # A pixel far brighter than black says nothing of the read noise.
+        near = pixels[rate[pixels] * b.exposure_cycles < NEAR_DN]
+        near = near[:: max(1, -(-len(near) * len(b.frames) * len(dim) // MOST_READINGS))]
+        frames = b.frames[:, near].astype(np.float64)
+        parts.append(
+            _Readings(frames.ravel(), np.tile(rate[near], len(frames)), np.tile(rate_variance[near], len(frames)),
+                      np.full(frames.size, exposures.index(b.exposure_cycles)), np.ones(frames.size))
+        )  # fmt: skip
+    likelihood = _Likelihood([dark_readings, *parts], gain, full, len(exposures))
+    coarse = _Likelihood([dark_readings, *(p.every(16) for p in parts)], gain, full, len(exposures))
+    # Several maxima are possible: begin at the best of many noises, each with the black level that its dark mean has.
+    mean = float(values @ counts / counts.sum())
+    starts = [
+        np.array([black_of_mean(mean, noise), np.log(noise), gain.value, *exposures])
+        for noise in np.geomspace(0.02, 1.0, 40).tolist()
+    ]  # fmt: skip
+    p, covariance = likelihood.maximise(max(starts, key=coarse))
+    read_dn = float(np.exp(p[1]))
+    relative = float(np.sqrt(covariance[1, 1] + covariance[2, 2] / p[2] ** 2 - 2 * covariance[1, 2] / p[2]))
+    read = read_dn / float(p[2])
+    return Dark(
+        Estimate(float(p[0]), float(np.sqrt(covariance[0, 0])), "DN"), Estimate(read, read * relative, "e-"), sigma, hot
+    )
+
+
+def black_of_mean(mean: float, noise: float) -> float:
+    """The level whose readings, with Gaussian noise, have this mean."""
+    edges = np.arange(np.floor(mean) - 5, np.floor(mean) + 7) + 0.5
+    low, high = mean - 1.0, mean + 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        expected = edges[0] - 0.5 + float((1 - normal_cdf((edges - middle) / noise)).sum())
+        low, high = (middle, high) if expected < mean else (low, middle)
+    return (low + high) / 2
+
+
+@dataclass(frozen=True)
+class _Readings:
+    """One value for each reading: DN; the pixel's rate, DN a cycle, and its variance; which scale; weight."""
+
+    dn: Reals
+    rate: Reals
+    rate_variance: Reals
+    scale: NDArray[np.int64]
+    weight: Reals
+
+    def every(self, step: int) -> _Readings:
+        return _Readings(*(getattr(self, f.name)[::step] for f in dataclasses.fields(self)))
+
+
+class _Likelihood:
+    """Of black level, logarithm of the read noise in DN, gain, and the scale of each exposure in cycles."""
+
+    def __init__(self, parts: Sequence[_Readings], gain: Estimate, full: int, scales: int) -> None:
+        joined = [np.concatenate([getattr(p, f.name) for p in parts]) for f in dataclasses.fields(_Readings)]
+        self._r = _Readings(*joined)
+        self._gain = gain
+        self._prior = max(gain.error, 1e-6 * gain.value) ** -2
+        self._scales = scales
+        self._low, self._high = self._r.dn <= 0, self._r.dn >= full
+
+    def __call__(self, p: Reals) -> float:
+        return self._terms(p)[0]
+
+    def _terms(self, p: Reals) -> tuple[float, Reals, Reals, Reals, Reals, Reals, Reals]:
+        r = self._r
+        scale = np.append(p[3:], 0.0)[r.scale]
+        signal = scale * r.rate
+        s = np.sqrt(p[2] * signal + np.exp(2 * p[1]) + scale * scale * r.rate_variance)
+        z = r.dn - p[0] - signal
+        up, down = (z + 0.5) / s, (z - 0.5) / s
+        upper, lower = normal_cdf(up), normal_cdf(down)
+        lower[self._low], upper[self._high] = 0.0, 1.0
+        chance = upper - lower + UNLIKELY
+        value = float(r.weight @ np.log(chance)) - self._prior * (p[2] - self._gain.value) ** 2 / 2
+        return value, chance, s, up, down, scale, signal
+
+    def _slopes(self, p: Reals) -> tuple[float, Reals, Reals]:
+        """Value, gradient, and the sum of squared gradients of the readings (their information)."""
+        r = self._r
+        value, chance, s, up, down, scale, signal = self._terms(p)
+        d_up, d_down = np.exp(-up * up / 2), np.exp(-down * down / 2)
+        d_down[self._low], d_up[self._high] = 0.0, 0.0
+        root_2pi = np.sqrt(2 * np.pi)
+        by_mean = (d_down - d_up) / (root_2pi * s * chance)
+        by_variance = (down * d_down - up * d_up) / (root_2pi * 2 * s * s * chance)
+        columns = [by_mean, by_variance * 2 * np.exp(2 * p[1]), by_variance * signal]
+        for i in range(self._scales):
+            mine = r.scale == i
+            columns.append(mine * (by_mean * r.rate + by_variance * (p[2] * r.rate + 2 * scale * r.rate_variance)))
+        g = np.stack(columns)
+        information = (g * r.weight) @ g.T
+        information[2, 2] += self._prior
+        gradient = g @ r.weight
+        gradient[2] -= self._prior * (p[2] - self._gain.value)
+        return value, gradient, information
+
+    def maximise(self, start: Reals) -> tuple[Reals, Reals]:
+        """Scoring, with steps halved until they climb. Returns place and covariance."""
+        p = start.copy()
+        for _ in range(STEPS):
+            value, gradient, information = self._slopes(p)
+            unit = np.sqrt(np.diag(information))
+            if not (unit > 0).all() or np.linalg.cond(information / np.outer(unit, unit)) > 1e10:
+                raise FitError(
+                    "black level and read noise cannot be told apart", "dark frames",
+                    "Record more dim frames, or with more bits",
+                )  # fmt: skip
+            move = np.linalg.solve(information, gradient)
+            move[1] = np.clip(move[1], -0.7, 0.7)
+            shrink = 1.0
+            while shrink > 1e-4 and not self(p + shrink * move) > value:
+                shrink /= 2
+            if shrink <= 1e-4:
+                break
+            p = p + shrink * move
+            if abs(gradient @ move) < 1e-4:
+                break
+        return p, np.linalg.inv(self._slopes(p)[2])
+
+
+def _rates(bright: Sequence[Burst], black: float, gain: float, full: int) -> tuple[Reals, Reals]:
+    """Signal of each pixel in DN per cycle of exposure, and its variance."""
+    total, weight, seen = 0.0, 0.0, 0
+    top = np.max([b.frames.max(axis=0) for b in bright if b.frames.mean() < USED_SHARE * full], axis=0, initial=0)
+    usable = [b for b in bright if b.frames.mean() < USED_SHARE * full]
+    if not usable:
+        raise FitError("all bright frames are saturated", "dark frames", "Lower the exposure")
+    for b in usable:
+        total = total + (b.frames.mean(axis=0, dtype=np.float64) - black) * len(b.frames)
+        weight += b.exposure_cycles * len(b.frames)
+        seen += len(b.frames)
+    rate = np.asarray(total) / weight
+    variance = (gain * np.maximum(np.asarray(total), 0) + seen * (ROUNDING + gain**2 * 9)) / weight**2
+    rate = np.where(top < full, rate, np.nan)
+    return rate, np.asarray(variance)
