@@ -42,6 +42,8 @@ def test_every_command_has_help():
         "doctor",
         "selftest",
         "calibrate",
+        "characterise",
+        "gap",
         "sensor",
         "budget",
         "cosim",
