@@ -61,8 +61,9 @@ adapters: setup ## slmsuite (190 MB with its OpenCV), and what it does with our 
 	@$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,slmsuite]'
 	@$(PY) -m pytest -n 0 tests/host/adapters/slmsuite_checks.py
 
-features: setup ## Fashion-MNIST through optical random features, in build/features (an hour on one core)
-	@$(PY) tools/features.py --cases all --seeds 2 --device 'twin:?n=800&m=1000&bin=1' --out $(OUT)/features
+features: setup ## Fashion-MNIST through optical random features, in build/features (half an hour of one core)
+	@$(PY) tools/features.py --cases all --gradients --device 'twin:?n=800&m=1000&bin=1&plant=dlp4500+imx255' \
+		--plot $(OUT)/features.png --out $(OUT)/features
 
 netlist: setup ## synthesise a small gateware, simulate what came out, and compare it with the twin
 	@$(PY) tools/netlist.py --out $(OUT)/netlist
