@@ -8,6 +8,7 @@ import pytest
 from openopu.calibration import CalibrationFailed
 from openopu.calibration.calibrate import QUICK, calibrate
 from openopu.plants import DMD, PHASE, save
+from openopu_sim.plant.camera import FixedPattern
 
 from .conftest import URL
 
@@ -45,13 +46,18 @@ def test_phase_curve_and_complex_matrix_of_a_phase_panel(tmp_path):
     assert np.abs(np.corrcoef(pairs.ravel(), c.complex_matrix.imag.ravel())[0, 1]) < 0.1
 
 
-def test_defects_of_the_camera(tmp_path):
-    camera = {"hot_pixel_share": 0.01, "hot_pixel_e_per_s": 5e7, "dead_pixel_share": 0.01, "prnu_rms": 0.01}
-    with opened(tmp_path, DMD, camera=camera) as opu:
+def test_defects_of_the_camera_are_those_that_are_there(tmp_path):
+    camera = dataclasses.replace(
+        DMD.camera, hot_pixel_share=0.01, hot_pixel_e_per_s=5e7, dead_pixel_share=0.01, prnu_rms=0.01
+    )
+    with opened(tmp_path, DMD, camera=dataclasses.asdict(camera)) as opu:
         c = calibrate(opu, ["alignment"], effort=QUICK).calibration
-    hot, dead = c.get("bad/hot").sum(), c.get("bad/dead").sum()
-    assert 3 <= hot <= 14  # of 768 pixels
-    assert 3 <= dead <= 14
+    true = FixedPattern.draw(camera, 24 * 32, 1)  # the medium's seed, by default 1
+    dead = true.response.reshape(24, 32) == 0
+    np.testing.assert_array_equal(c.get("bad/dead") != 0, dead)
+    # A dead pixel that is hot, too, shows its charge.
+    np.testing.assert_array_equal(c.get("bad/hot") != 0, true.hot.reshape(24, 32) != 0)
+    assert min(dead.sum(), true.hot.sum()) > 2
     assert not set(c.selection.tolist()) & set(np.flatnonzero(c.get("bad/outputs")).tolist())
 
 
