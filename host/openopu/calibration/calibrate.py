@@ -118,17 +118,17 @@ def calibrate(
                 found["matrix"] = {**found["matrix"], **response.stepped_matrix(opu, found["levels"], effort.repeats)}
             except NotApplicable as error:
                 left_out["complex matrix"] = error.what
-    calibration = Calibration(
-        device=identity(opu),
-        geometry={k: int(v) for k, v in dataclasses.asdict(opu.geometry).items()},
-        exposure_next=base,
-        laser_power=opu.settings.registers["laser_power"],
-        exposure_cycles=opu.exposure_cycles,
-        groups=found,
-        created=datetime.now(UTC).isoformat(timespec="seconds") if dated else "",
-    )
-    if "monitor" in found:
-        _refuse_unstable(opu, calibration)
+        calibration = Calibration(
+            device=identity(opu),
+            geometry={k: int(v) for k, v in dataclasses.asdict(opu.geometry).items()},
+            exposure_next=base,
+            laser_power=opu.settings.registers["laser_power"],
+            exposure_cycles=opu.exposure_cycles,
+            groups=found,
+            created=datetime.now(UTC).isoformat(timespec="seconds") if dated else "",
+        )
+        if "monitor" in found:
+            _refuse_unstable(opu, calibration)  # at the end of the measurements, by the clock of the exposures, too
     return Outcome(calibration, report, left_out)
 
 

@@ -16,8 +16,8 @@ PROJECTIONS, EVERY = 4000, 250
 @pytest.fixture
 def drift(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    yield importlib.import_module("drift")
-    sys.modules.pop("drift", None)
+    yield importlib.import_module("monitor")
+    sys.modules.pop("monitor", None)
 
 
 def test_no_alarm_on_a_stable_medium(drift):
