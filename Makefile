@@ -5,7 +5,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 OUT ?= build
 BOARD ?= ulx3s
 
-.PHONY: help setup demo test lint sim bench media features faults fuzz mutants formal bitstream adapters netlist docs clean
+.PHONY: help setup demo test lint sim bench media drift features faults fuzz mutants formal bitstream adapters netlist docs clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -37,6 +37,9 @@ media: setup ## statistics of the optical media beside theory, and their speed, 
 	@$(PY) tools/media.py --out $(OUT)/media
 	@$(PY) tools/speed_of_media.py --out $(OUT)/media
 
+drift: setup ## the monitor of a drifting medium, and trainings on it, in build/drift
+	@$(PY) tools/drift.py --out $(OUT)/drift
+
 docs: setup ## reference pages from the declaration, timing diagrams from simulation, wiring from the boards' pins
 	@$(PY) tools/reference.py
 	@$(PY) tools/timing.py
@@ -58,8 +61,9 @@ adapters: setup ## slmsuite (190 MB with its OpenCV), and what it does with our 
 	@$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,slmsuite]'
 	@$(PY) -m pytest -n 0 tests/host/adapters/slmsuite_checks.py
 
-features: setup ## Fashion-MNIST through optical random features, in build/features (an hour on one core)
-	@$(PY) tools/features.py --cases all --seeds 2 --device 'twin:?n=800&m=1000&bin=1' --out $(OUT)/features
+features: setup ## Fashion-MNIST through optical random features, in build/features (half an hour of one core)
+	@$(PY) tools/features.py --cases all --gradients --device 'twin:?n=800&m=1000&bin=1&plant=dlp4500+imx255' \
+		--plot $(OUT)/features.png --out $(OUT)/features
 
 netlist: setup ## synthesise a small gateware, simulate what came out, and compare it with the twin
 	@$(PY) tools/netlist.py --out $(OUT)/netlist
