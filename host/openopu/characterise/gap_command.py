@@ -108,6 +108,6 @@ def gap_rows(matched: gaps.Gap, loss: Loss) -> list[tuple[str, str]]:
         ("expected loss", f"{loss.interpolated:.2f} points, interpolated from measured trainings"),
     ]
     if loss.trained is not None:
-        rows.append(("trained with that noise", f"{loss.trained:+.2f} +- {loss.trained_error:.2f} points, digits, "
-                     f"{loss.seeds} seeds"))  # fmt: skip
+        error = "" if loss.trained_error is None else f" +- {loss.trained_error:.2f}"
+        rows.append(("trained with that noise", f"{loss.trained:+.2f}{error} points, digits, seeds: {loss.seeds}"))
     return rows

@@ -62,7 +62,7 @@ class Loss:
     trained: float | None
     """Points of test error on the digits, the mean over seeds of noisy less noiseless; None: not trained."""
     trained_error: float | None
-    """Standard error of that mean."""
+    """Standard error of that mean; None: of one seed alone."""
     seeds: int
 
     def as_json(self) -> dict[str, Any]:
@@ -88,5 +88,5 @@ def expected_loss(noise: float, seeds: int = 3, hidden: tuple[int, ...] = (128, 
             trainer.run()
             errors.append(100 * (1 - trainer.history[-1]["test_accuracy"]))
         costs.append(errors[0] - errors[1])
-    error = float(np.std(costs, ddof=1) / np.sqrt(seeds)) if seeds > 1 else float("inf")
+    error = float(np.std(costs, ddof=1) / np.sqrt(seeds)) if seeds > 1 else None
     return Loss(between, float(np.mean(costs)), error, seeds)

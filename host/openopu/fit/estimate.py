@@ -43,7 +43,8 @@ class Estimate:
         return abs(self.value) > 3 * self.error
 
     def as_json(self) -> dict[str, Any]:
-        return {"value": self.value, "error": self.error, "unit": self.unit}
+        value, error = (x if math.isfinite(x) else None for x in (self.value, self.error))
+        return {"value": value, "error": error, "unit": self.unit}
 
 
 def root(square: float, error: float, unit: str) -> Estimate:
