@@ -5,7 +5,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 OUT ?= build
 BOARD ?= ulx3s
 
-.PHONY: help setup demo test lint sim bench media features faults fuzz mutants formal bitstream adapters netlist docs clean
+.PHONY: help setup demo test lint sim bench media drift features faults fuzz mutants formal bitstream adapters netlist docs clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -36,6 +36,9 @@ bench: setup ## the measurements of docs/results.md, in build/bench/summary.json
 media: setup ## statistics of the optical media beside theory, and their speed, in build/media
 	@$(PY) tools/media.py --out $(OUT)/media
 	@$(PY) tools/speed_of_media.py --out $(OUT)/media
+
+drift: setup ## the monitor of a drifting medium, and trainings on it, in build/drift
+	@$(PY) tools/drift.py --out $(OUT)/drift
 
 docs: setup ## reference pages from the declaration, timing diagrams from simulation, wiring from the boards' pins
 	@$(PY) tools/reference.py

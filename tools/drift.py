@@ -1,170 +1,144 @@
-"""``make drift``: does the monitor of a drifting medium alarm where it should, and what does drift do to a training?
+"""A long run on a drifting medium: does the monitor see it, and what does drift do to training?
 
-First, 100,000 projections on a medium that turns and on one that stays, with a look after every 1,000. Then trainings
-on media that turn by different angles in the run, calibrated once, or anew whenever the monitor stops the run.
+Calibrates the reference patterns, runs projections with the monitor between them until the end or the alarm, on a
+medium that drifts and on a stable one; then trains on the stable medium, on a drifting one, and on a drifting one that
+is calibrated anew whenever the monitor would stop the run.
+
+    python tools/drift.py
+
+Takes a few minutes; --quick a few seconds.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import json
+import logging
 import math
-import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import openopu
+from openopu import Encoding, Opu, plants
 from openopu.calibration import MediumDrifted
-from openopu.calibration.calibrate import QUICK, calibrate
+from openopu.calibration.calibrate import calibrate
 from openopu.calibration.monitor import STOP, WARN, Monitor
-from openopu.plants import DMD, save
-from openopu.train.checkpoint import RunFolder
-from openopu.train.command import train
+from openopu.train.command import make_feedback
 from openopu.train.config import TrainConfig
 from openopu.train.data import load
+from openopu.train.optical import OpticalFeedback
+from openopu.train.trainer import Trainer
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-
-PROJECTIONS, EVERY = 100_000, 1_000
-SHOTS = 4
-"""Exposures of a ternary projection."""
-STOP_AT = 0.6
-"""Share of the run at which the drifting medium reaches the threshold."""
-TURNS_RAD = (0.0, 0.3, 1.0, 3.0, 10.0, 100.0)
-"""Angles by which the media of the trainings turn in the run."""
-HIDDEN = (64, 64)
+SHOTS = 2
+CHUNK = 1000
 
 
-@contextlib.contextmanager
-def medium(drift_rad: float) -> Any:
-    """URL of a twin whose medium turns by ``drift_rad`` an exposure."""
-    plant = dataclasses.replace(DMD, medium=dataclasses.replace(DMD.medium, drift_rad_per_exposure=drift_rad))
-    with tempfile.TemporaryDirectory() as folder:
-        save(Path(folder) / "plant.toml", plant)
-        yield f"twin:?n=64&m=256&plant={folder}/plant.toml"
+def open_drifting(out: Path, rate: float, geometry: str) -> Opu:
+    """The default plant with a medium that drifts at ``rate``, rad per exposure."""
+    p = plants.DMD
+    file = out / f"drift-{rate:g}.toml"
+    plants.save(file, dataclasses.replace(p, medium=dataclasses.replace(p.medium, drift_rad_per_exposure=rate)))
+    return openopu.open(f"twin:?plant={file}&{geometry}")
 
 
-def angle_at(correlation: float) -> float:
-    """Turn of the field at which the effective matrix's correlation is that."""
-    return math.acos(math.sqrt(correlation))
-
-
-def watched(drift_rad: float, projections: int, every: int) -> dict[str, Any]:
-    """A run of projections with a monitor, to its end or its stop."""
-    with medium(drift_rad) as url, openopu.open(url) as opu:
-        made = calibrate(opu, ["monitor"], effort=QUICK, dated=False).calibration
-        opu.configure(components=10)
-        made.apply(opu)
-        monitor = Monitor(opu, made, every)
-        vectors = np.random.default_rng(1).integers(-1, 2, (every, 10))
-        stopped = None
+def watched(opu: Opu, projections: int, every: int) -> dict[str, Any]:
+    """Run with the monitor; when it warned and stopped, in projections, and all that it saw."""
+    opu.expose_to()
+    monitor = Monitor(opu, calibrate(opu, only=["monitor"]).calibration, every)
+    opu.configure(components=10, encoding=Encoding("sign", "stochastic"))
+    opu.exposure_next = 0
+    errors = np.random.default_rng(1).standard_normal((CHUNK, 10))
+    warned: int | None = None
+    stopped: int | None = None
+    for done in range(CHUNK, projections + 1, CHUNK):
+        opu.project(errors)
         try:
-            for done in range(every, projections + 1, every):
-                opu.project(vectors, (done,))
-                monitor.due(done)
+            look = monitor.due(done)
         except MediumDrifted:
-            stopped = monitor.history[-1].exposure
-        looks = [(look.exposure, look.correlation) for look in monitor.history]
-        warned = next((exposure for exposure, c in looks if c < WARN), None)
-        error = [c - math.cos(drift_rad * exposure) ** 2 for exposure, c in looks]
-        return {
-            "drift_rad_per_exposure": drift_rad,
-            "projections": len(looks) * every,
-            "warned_at": warned,
-            "stopped_at": stopped,
-            "expected_warning": angle_at(WARN) / drift_rad if drift_rad else None,
-            "expected_stop": angle_at(STOP) / drift_rad if drift_rad else None,
-            "lowest": min(c for _, c in looks),
-            "rms_error": float(np.sqrt(np.mean(np.square(error)))),
-            "looks": looks,
-        }
+            stopped = done
+            break
+        if look is not None and look.correlation < monitor.warn and warned is None:
+            warned = done
+    return {
+        "warned": warned, "stopped": stopped, "projections": done,
+        "correlation": [(look.exposure, look.correlation) for look in monitor.history],
+    }  # fmt: skip
 
 
-def trained(turn_rad: float, seed: int, epochs: int, again: bool) -> dict[str, Any]:
-    """A training on a medium that turns by ``turn_rad`` in it; ``again``: calibrated whenever the monitor stops it."""
-    config = TrainConfig(data="digits", hidden=HIDDEN, epochs=epochs, seed=seed)
-    data = load(config.data)
-    exposures = SHOTS * epochs * len(data.train_labels)
+def taught(opu: Opu, seed: int, epochs: int, every: int | None) -> dict[str, Any]:
+    """Train; with ``every``, a monitor looks after so many updates and calibrates anew below its threshold."""
+    digits = load("digits")
+    config = TrainConfig(hidden=(64, 64), epochs=epochs, seed=seed)
+    feedback = make_feedback(config, opu, digits.classes)
+    assert isinstance(feedback, OpticalFeedback)
+    feedback.prepare(config.fill)
+    trainer = Trainer(config, digits, feedback)
     calibrations = 0
-    with medium(turn_rad / exposures) as url, tempfile.TemporaryDirectory() as out, RunFolder(out) as folder:
-        base, resume = 0, False  # calibrated at the run's moment
-        while True:
-            with openopu.open(url, exposure_base=base) as opu:
-                made = calibrate(opu, ["monitor"], effort=QUICK, dated=False).calibration
+
+    def fresh() -> Monitor:
+        """Calibrate, and go on as before."""
+        settings, following = opu.settings, opu.exposure_next
+        made = calibrate(opu, only=["monitor"]).calibration
+        opu.apply(settings)
+        opu.exposure_next = following
+        return Monitor(opu, made)
+
+    monitor = fresh()
+    while trainer.epoch < config.epochs:
+        trainer.run(stop_after=every or 50)
+        if every is not None:
+            look = monitor.look()
+            if look.correlation < STOP:
+                monitor = fresh()
                 calibrations += 1
-                monitor = Monitor(opu, made, 500 if again else 0)
-                try:
-                    result = train(config, data, opu, folder, resume=resume, monitor=monitor)
-                except MediumDrifted:
-                    base, resume = monitor.history[-1].exposure, True
-                    continue
-                return {"accuracy": result["test_accuracy"], "calibrations": calibrations}
+    return {
+        "accuracy": 100 * trainer.history[-1]["test_accuracy"], "calibrations": calibrations,
+        "correlation_at_the_end": monitor.look().correlation, "exposures": opu.exposure_next,
+    }  # fmt: skip
 
 
-def trainings(turns: Sequence[float], seeds: int, epochs: int) -> list[dict[str, Any]]:
-    rows = []
-    for turn in turns:
-        for again in (False, True):
-            if again and not angle_at(STOP) < turn <= 10.0:
-                continue  # never stops, or stops at every look
-            runs = [trained(turn, seed, epochs, again) for seed in range(seeds)]
-            errors = [100 * (1 - run["accuracy"]) for run in runs]
-            rows.append(
-                {
-                    "turn_rad": turn,
-                    "recalibrated": again,
-                    "calibrations": float(np.mean([run["calibrations"] for run in runs])),
-                    "error_percent": float(np.mean(errors)),
-                    "standard_error": float(np.std(errors, ddof=1) / math.sqrt(seeds)) if seeds > 1 else None,
-                    "errors_percent": errors,
-                }
-            )
-            print(json.dumps(rows[-1]), flush=True)
-    return rows
-
-
-def draw(runs: dict[str, dict[str, Any]], path: Path) -> None:
-    figure, axes = plt.subplots(figsize=(6, 3.2), layout="constrained")
-    for name, colour in (("stable", "#0072b2"), ("drifting", "#d55e00")):
-        exposures, correlation = np.array(runs[name]["looks"]).T
-        axes.plot(exposures / 1000, correlation, ".", color=colour, label=name, markersize=4)
-        expected = np.cos(runs[name]["drift_rad_per_exposure"] * exposures) ** 2
-        axes.plot(exposures / 1000, expected, color=colour, linewidth=0.8)
-    for level, text in ((WARN, "warn"), (STOP, "stop")):
-        axes.axhline(level, color="0.5", linestyle="--", linewidth=0.8)
-        axes.annotate(text, (0, level), textcoords="offset points", xytext=(2, 2), fontsize=8)
-    axes.set(xlabel="exposures / 1000", ylabel="correlation with the calibration")
-    axes.legend()
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
-
-
-def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("build/drift"))
-    parser.add_argument("--docs", type=Path, metavar="DIR", help="also draw the picture there")
-    parser.add_argument("--quick", action="store_true", help="5,000 projections, one short training")
-    parser.add_argument("--seeds", type=int, default=5)
-    args = parser.parse_args(argv)
+    parser.add_argument("--projections", type=int, default=100_000)
+    parser.add_argument("--every", type=int, default=2000, help="projections between two looks")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--quick", action="store_true")
+    args = parser.parse_args()
+    if args.quick:
+        args.projections, args.every, args.seeds, args.epochs = 5000, 1000, 1, 1
     args.out.mkdir(parents=True, exist_ok=True)
-    projections, every = (5_000, 250) if args.quick else (PROJECTIONS, EVERY)
-    drift = angle_at(STOP) / (STOP_AT * projections * SHOTS)
-    runs = {"stable": watched(0.0, projections, every), "drifting": watched(drift, projections, every)}
-    for name, run in runs.items():
-        print(name, json.dumps({k: v for k, v in run.items() if k != "looks"}), flush=True)
-    rows = trainings((1.0,), 1, 1) if args.quick else trainings(TURNS_RAD, args.seeds, 20)
-    result = {"runs": runs, "trainings": rows}
-    (args.out / "drift.json").write_text(json.dumps(result, indent=1) + "\n")
-    for folder in (args.out, args.docs):
-        if folder is not None:
-            draw(runs, folder / "drift.png")
-    return result
+    logging.getLogger("openopu").setLevel(logging.ERROR)
+    geometry = "n=64&m=128"
+    # The warning's correlation is reached after 40 % of the run: cos(angle)**2 = WARN.
+    rate = math.acos(math.sqrt(WARN)) / (0.4 * args.projections * SHOTS)
+    summary: dict[str, Any] = {"rate": rate}
+    for name, r in (("drifting", rate), ("stable", 0.0)):
+        with open_drifting(args.out, r, geometry) as opu:
+            found = summary[name] = watched(opu, args.projections, args.every)
+        lowest = min(c for _, c in found["correlation"])
+        print(f"{name}: {found['projections']:,} projections, warned at {found['warned']}, stopped at "
+              f"{found['stopped']}, lowest correlation {lowest:.4f}", flush=True)  # fmt: skip
+    for threshold in (WARN, STOP):
+        print(f"a correlation of {threshold} is at projection {math.acos(math.sqrt(threshold)) / rate / SHOTS:,.0f}")
+    # A training of so many exposures turns the medium by one radian.
+    steep = 1 / (1437 * 4 * args.epochs)
+    summary["training"] = {}
+    for name, r, every in (("stable", 0.0, None), ("drifting", steep, None), ("drifting, recalibrated", steep, 10)):
+        runs = []
+        for seed in range(1, args.seeds + 1):
+            with open_drifting(args.out, r, geometry) as opu:
+                runs.append(taught(opu, seed, args.epochs, every))
+        summary["training"][name] = runs
+        accuracy = [run["accuracy"] for run in runs]
+        each = " ".join(f"{a:.2f}" for a in accuracy)
+        print(f"training, {name}: accuracy {np.mean(accuracy):.2f} % ({each}), "
+              f"{np.mean([run['calibrations'] for run in runs]):.1f} calibrations, correlation with the last at the "
+              f"end {np.mean([run['correlation_at_the_end'] for run in runs]):.3f}", flush=True)  # fmt: skip
+    (args.out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -122,8 +122,14 @@ import dataclasses
 from openopu.plants import camera_from_emva, find, save
 
 camera = camera_from_emva(
-    snr_max_db=40.2, dr_db=70.9, quantum_efficiency=0.64, gain_dn_per_e=0.38,
-    dsnu_e_rms=1.1, prnu_rms=0.006, dark_signal_e_per_s=3.0, temperature_c=45.0,
+    snr_max_db=40.2,
+    dr_db=70.9,
+    quantum_efficiency=0.64,
+    gain_dn_per_e=0.38,
+    dsnu_e_rms=1.1,
+    prnu_rms=0.006,
+    dark_signal_e_per_s=3.0,
+    temperature_c=45.0,
 )
 save("bench.toml", dataclasses.replace(find("dlp4500+imx255"), camera=camera))
 ```

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
 from openopu_rtl.protocol import Program
 
 from openopu import Opu

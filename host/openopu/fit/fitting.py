@@ -165,7 +165,8 @@ class Fit:
             base.camera, full_well_e=well, read_noise_e=self.dark.read_noise.value, black_level_share=black,
             analog_gain=gain * well / (full * (1 - black)), dark_signal_e_per_s=_seen(self.dark_signal),
             dark_reference_c=base.camera.temperature_c, dsnu_e_rms=_seen(self.dsnu),
-            hot_pixel_share=self.hot_share.value, hot_pixel_e_per_s=self.hot_signal.value, dead_pixel_share=self.dead_share.value,
+            hot_pixel_share=self.hot_share.value,
+            hot_pixel_e_per_s=self.hot_signal.value, dead_pixel_share=self.dead_share.value,
         )  # fmt: skip
         laser = dataclasses.replace(
             base.laser, relative_noise_rms=_seen(self.laser_noise), drift_per_exposure=_seen(f.laser_drift),
@@ -207,8 +208,8 @@ class Fit:
 def trimmed(plant: PlantParameters, recording: Recording, model: Opu) -> PlantParameters:
     """``plant`` with a throughput at which the model's frames are as bright as the recorded ones.
 
-    A few patterns through one medium are not its average. ``model`` plays ``plant`` with the bench's own medium, such as
-    ``twin:?plant=FILE&noise=off`` with a measured matrix; it gets the exposure of the series.
+    A few patterns through one medium are not its average. ``model`` plays ``plant`` with the bench's own medium, such
+    as ``twin:?plant=FILE&noise=off`` with a measured matrix; it gets the exposure of the series.
     """
     series = recording.series
     model.set_exposure(series.exposure_cycles, laser_power=series.laser_power)

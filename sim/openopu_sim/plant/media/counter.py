@@ -13,7 +13,7 @@ import numpy as np
 from openopu_rtl.protocol import Geometry
 
 from ..cells import Cells
-from .entries import entries_of, power_of
+from .entries import BAND_LINES, entries_of, power_of
 from .interface import THREADS, ExactMedium, Reals, outputs_of
 
 
@@ -34,25 +34,30 @@ class Counter(ExactMedium):
         outs = outputs_of(len(weights), self, crop, out)
         raster = np.zeros((len(weights), self.cells.count), dtype=np.float32)
         raster[:, self.cells.order[: weights.shape[1]]] = weights
+        g = self.sensor.geometry
+        left, width = (g.crop_x, g.crop_width) if crop else (0, g.camera_width)
+        every = self.sensor.lines(crop)
         # Two threads that share the BLAS's own threads would wait for each other.
         blas = threading.Lock()
-        every = self.sensor.lines(crop)
 
         def draw(first: int) -> None:
-            lines = range(first, min(first + self._entries.band, every.stop))
+            lines = range(first, min(first + BAND_LINES, every.stop))
             for part, cell, block in self._entries.blocks(lines):
-                some = raster[:, cell : cell + block.shape[1]]
-                for y, line in zip(lines, block, strict=True):
+                # One product of all lines: small ones cost more in starting the BLAS's threads than in arithmetic.
+                wide = block[:, :, left : left + width].transpose(1, 0, 2).reshape(block.shape[1], -1)
+                with blas:
+                    product = raster[:, cell : cell + len(wide)] @ wide
+                for i, y in enumerate(lines):
                     for source, target in self.sensor.runs(y, crop):
-                        with blas:
-                            product = some @ line[:, source]
+                        low = i * width - left
+                        new = product[:, low + source.start : low + source.stop]
                         if cell:
-                            outs[part][:, target] += product
+                            outs[part][:, target] += new
                         else:
-                            outs[part][:, target] = product
+                            outs[part][:, target] = new
 
         with ThreadPoolExecutor(THREADS) as pool:
-            list(pool.map(draw, range(every.start, every.stop, self._entries.band)))
+            list(pool.map(draw, range(every.start, every.stop, BAND_LINES)))
         return outs
 
     def turned(self) -> Counter:

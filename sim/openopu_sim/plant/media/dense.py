@@ -8,7 +8,7 @@ import numpy as np
 from openopu_rtl.protocol import Geometry
 
 from ..cells import Cells
-from .entries import entries_of, power_of
+from .entries import BAND_LINES, entries_of, power_of
 from .interface import THREADS, ExactMedium, Reals, outputs_of
 
 
@@ -45,7 +45,7 @@ class Dense(Stored):
         row[cells.order] = np.arange(cells.count)
 
         def draw(first: int) -> None:
-            lines = range(first, min(first + entries.band, geometry.camera_height))
+            lines = range(first, min(first + BAND_LINES, geometry.camera_height))
             for part, cell, block in entries.blocks(lines):
                 to = (self.real, self.imag)[part]
                 rows = row[cell : cell + block.shape[1]]
@@ -54,7 +54,7 @@ class Dense(Stored):
                         to[rows, target] = line[:, source]
 
         with ThreadPoolExecutor(THREADS) as pool:
-            list(pool.map(draw, range(0, geometry.camera_height, entries.band)))
+            list(pool.map(draw, range(0, geometry.camera_height, BAND_LINES)))
 
     def turned(self) -> Dense:
         """As :meth:`Medium.turned`."""

@@ -32,10 +32,10 @@ TURN_STREAM = 1 << 33
 """Added to it for the medium that this one turns into."""
 MARGIN_SIGMAS = 8.0
 """Room for the largest of the pixels' sums: a normal deviate is beyond with 6e-16."""
-BLOCK = 1 << 18
+BLOCK = 1 << 20
 """Draws that are held at a time, by each thread."""
 BAND_LINES = 16
-"""Lines that are filtered together where there is a grain."""
+"""Lines that are drawn together: products of many are quick, and a grain's filter draws few lines twice."""
 GRAIN_MAX = 64.0
 
 log = logging.getLogger(__name__)
@@ -126,8 +126,6 @@ class Entries:
         self._sigma = np.float32(sigma_of(bits))
         self._kernel = grain_kernel(grain_px)
         self._reach = len(self._kernel) // 2
-        self.band = BAND_LINES if self._reach else 1
-        """Lines that are best asked for together."""
 
     def blocks(self, lines: range) -> Iterator[tuple[int, int, Reals]]:
         """Entries of neighbouring lines: (part, first cell, (lines, cells, width) float32), part 0 real, 1 imaginary.
@@ -156,14 +154,14 @@ class Entries:
         """The largest sum of a pixel's absolute entries, of either part."""
 
         def largest(first: int) -> float:
-            lines = range(first, min(first + self.band, self._lines))
+            lines = range(first, min(first + BAND_LINES, self._lines))
             sums = np.zeros((2, len(lines), self._width))
             for part, _, block in self.blocks(lines):
                 sums[part] += np.abs(block).sum(axis=1, dtype=np.float64)
             return float(sums.max())
 
         with ThreadPoolExecutor(THREADS) as pool:
-            return max(pool.map(largest, range(0, self._lines, self.band)))
+            return max(pool.map(largest, range(0, self._lines, BAND_LINES)))
 
     def _stream(self, line: int) -> np.random.Generator:
         key = np.array([self._seed, self._base + line], dtype=np.uint64)
