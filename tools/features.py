@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from feature_cases import BENCH, CASES, HARD_BENCH, LASER_CODE, MATHEMATICS, Case
+from feature_cases import BENCH, CASES, HARD_BENCH, LASER_CODE, MATHEMATICS, WARM, Case
 from numpy.typing import NDArray
 from openopu.sklearn import OpticalRandomFeatures
 from openopu.train.data import Dataset, load
@@ -253,19 +253,19 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
 
     counts = [r["features"] for r in results]
     most = max(set(counts), key=counts.count)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 5.5), width_ratios=(1, 1.3), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 5.5), width_ratios=(1, 1.3), layout="constrained")
     for column, label, mark in ((0, "published simulation", "_"), (1, "published machine", "|")):
         for count, figures in PUBLISHED.items():
             low, _, high = figures[column].partition("-")
             ends = [float(low), float(high or low)]
-            left.plot([count] * 2, ends, color=f"C{column}", marker=mark, markersize=12, label=label, lw=5, alpha=0.5)
+            left.plot([count] * 2, ends, color=f"C{column}", marker=mark, markersize=12, label=label, lw=4, alpha=0.6)
             label = None  # once in the legend
-    for i, name in enumerate((MATHEMATICS, "12 bit, no noise", BENCH, HARD_BENCH)):
+    for i, name in enumerate((MATHEMATICS, BENCH, WARM, HARD_BENCH)):
         mine = sorted((r["features"], 100 * r["accuracy"]) for r in results if r["case"] == name)
         if mine:
             left.plot(*zip(*mine, strict=True), "o", color=f"C{i + 2}", fillstyle="none", label=name)
-    left.set(xscale="log", xlabel="features", ylabel="test accuracy, %")
-    left.legend(fontsize=8)
+    left.set(xscale="log", xlabel="features", ylabel="test accuracy, %", ylim=(81, 89.2))
+    left.legend(fontsize=7, loc="lower right")
     at_most = {r["case"]: [] for r in results if r["features"] == most}
     for r in results:
         if r["features"] == most:
@@ -274,8 +274,8 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
     names = list(at_most)[::-1]
     right.barh(names, [np.mean(at_most[n]) - reference for n in names], color="C2")
     right.axvline(0, color="black", lw=0.8)
-    right.set(xlabel=f"points beside the mathematics alone ({reference:.2f} %), {most:,} features")
-    right.tick_params(axis="y", labelsize=8)
+    right.set(xlabel=f"points, against {reference:.2f} %", title=f"against the mathematics alone, {most:,} features")
+    right.tick_params(axis="y", labelsize=7)
     figure.savefig(path, dpi=110)
 
 

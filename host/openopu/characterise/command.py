@@ -1,7 +1,7 @@
 """Characterise a bench: noise, drift, settling, speckle, and how well a model matches; a report and a plant file.
 
 Records frames of the device, estimates every parameter with its error, and writes to --out: report.html, report.pdf,
-report.json, and plant.toml, with which `twin:?plant=FILE` plays the bench.
+report.json, and plant.toml, with which `twin:?plant=FILE` plays the bench. A camera alone is measured by EMVA 1288.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from openopu.fit import Fit, Plan, Recording, fit
 from openopu.measure import TARGET_FILL
 from openopu.train.command import describe_device
 
+from . import camera as cameras
 from . import gap as gaps
 from . import plots
 from .budget import ADVICE, budget, seen
@@ -33,7 +34,9 @@ PLANT, REPORT = "plant.toml", "report"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--device", metavar="URL", required=True, help="device to look at, such as serial:/dev/ttyUSB0 or twin:")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--device", metavar="URL", help="device to look at, such as serial:/dev/ttyUSB0 or twin:")
+    what.add_argument("--camera", metavar="URL", help="a camera alone instead, by EMVA 1288, such as pylon:SERIAL")
     add("--out", metavar="DIR", required=True, help="folder of the report and the plant file")
     add("--base", metavar="PLANT", default="dmd", help="plant whose parameters stand where none is measured: a name "
         "or a file (default: %(default)s)")  # fmt: skip
@@ -61,6 +64,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         if not args.json:
             print(f"{text} ...", flush=True)
 
+    if args.camera:
+        return cameras.run(args.camera, folder, base, say)
     with contextlib.ExitStack() as stack:
         opu = stack.enter_context(openopu.open(args.device, arm=args.arm))
         model = stack.enter_context(open_model(args.model)) if args.model else None
