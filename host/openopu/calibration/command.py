@@ -61,6 +61,7 @@ def _refuse_unwritable(path: Path) -> None:
     """Raise before minutes of measuring, not after."""
     part = path.with_name(f".{path.name}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         part.open("ab").close()
         part.unlink()
     except OSError as error:
