@@ -251,8 +251,8 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    counts = [r["features"] for r in results]
-    most = max(set(counts), key=counts.count)
+    cases = {c: {r["case"] for r in results if r["features"] == c} for c in sorted({r["features"] for r in results})}
+    most = max(cases, key=lambda count: len(cases[count]))
     figure, (left, right) = plt.subplots(1, 2, figsize=(12, 5.5), width_ratios=(1, 1.3), layout="constrained")
     for column, label, mark in ((0, "published simulation", "_"), (1, "published machine", "|")):
         for count, figures in PUBLISHED.items():
