@@ -86,6 +86,8 @@ class Board:
     """Kinds of link that the board has, and the lines of each."""
     link: Link = Link.UART
     """The kind that the gateware is made for."""
+    link_clock_hz: Mapping[Link, int] = field(default_factory=dict)
+    """``clock_hz`` with those links that do not meet the usual one."""
     unconnected: tuple[str, ...] = ()
     """Inputs of the gateware that have no pin: held at 0."""
     adc: type[AdcDriver] = Mcp3201
@@ -173,7 +175,8 @@ def with_link(of: Board, name: str) -> Board:
     known = {kind.key: kind for kind in of.links}
     if name not in known:
         raise UsageError(f"{of.name} has no link `{name}`", "--link", f"It has: {', '.join(known)}")
-    return dataclasses.replace(of, link=known[name])
+    link = known[name]
+    return dataclasses.replace(of, link=link, clock_hz=of.link_clock_hz.get(link, of.clock_hz))
 
 
 def with_geometry(of: Board, geometry: Geometry) -> Board:

@@ -49,6 +49,7 @@ BOARD = Ecp5Board(
     oscillator="clk25",
     oscillator_hz=25_000_000,
     clock_hz=100_000_000,
+    link_clock_hz={Link.FT245SYNC: 80_000_000, Link.USB: 80_000_000},
     mode=_MODE,
     camera_clock_hz=74_250_000,
     adc=Max11125,
