@@ -98,3 +98,11 @@ def test_a_medium_that_cannot_be_read_is_said_in_one_line(tmp_path):
         openopu.open(f"{URL}&plant={tmp_path}/plant.toml")
     assert isinstance(caught.value, OpenopuError)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("setting", [{"fill": "a"}, {"fill": None}, {"threshold": None}, {"threshold": [1, 2]}])
+def test_settings_of_features_that_are_no_numbers_are_named(setting):
+    from openopu.sklearn import OpticalRandomFeatures
+
+    with pytest.raises(UsageError, match=next(iter(setting))):
+        OpticalRandomFeatures(16, device=URL, **setting).fit([[0.0, 1.0], [1.0, 0.0]])
