@@ -10,6 +10,7 @@ So neither the order of packets nor their size, which change with a noisy line, 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -88,6 +89,15 @@ class Recorder:
     def add(self, request: bytes, reply: bytes) -> None:
         self._put(self._zlib.compress(ENTRY.pack(len(request), len(reply)) + request + reply))
 
+    def _drop(self) -> None:
+        """Leave nothing behind: half a recording is none, and may fill the disk that others need."""
+        file, self._file = self._file, None
+        with contextlib.suppress(OSError):  # closing writes what is buffered, and fails as the write did
+            if file is not None:
+                file.close()
+        with contextlib.suppress(OSError):
+            self._part.unlink()
+
     def finish(self) -> None:
         """Complete the file. May be called twice."""
         if self._file is None:
@@ -101,6 +111,7 @@ class Recorder:
                 os.fsync(file.fileno())
             os.replace(self._part, self._path)
         except OSError as error:
+            self._drop()
             raise self._trouble(error) from error
 
     def _put(self, data: bytes) -> None:
@@ -110,8 +121,7 @@ class Recorder:
         try:
             self._file.write(data)
         except OSError as error:
-            file, self._file = self._file, None
-            file.close()
+            self._drop()
             raise self._trouble(error) from error
 
     def _trouble(self, error: OSError) -> RecordingError:

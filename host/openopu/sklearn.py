@@ -137,7 +137,7 @@ class OpticalRandomFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         """
         rows = validate_data(self, X)
         components, bias = whole(self.n_components, "n_components", 1), whole(self.bias_bits, "bias_bits", 0)
-        if not 0 < self.fill < 1:
+        if not isinstance(self.fill, int | float | np.number) or not 0 < self.fill < 1:
             raise UsageError(f"{self.fill!r} is out of range", "fill", "Take a share between 0 and 1")
         self.thresholds_ = self._thresholds(rows)
         bits = self._encode(rows)
@@ -228,7 +228,7 @@ class OpticalRandomFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
             if self.threshold != "median":
                 raise UsageError(f"{self.threshold!r} is no threshold", "threshold", "Give a number, or `median`")
             return np.asarray(np.median(rows, axis=0), dtype=np.float64)[:, None]
-        if not np.isfinite(self.threshold):
+        if not isinstance(self.threshold, int | float | np.number) or not np.isfinite(self.threshold):
             raise UsageError(f"{self.threshold!r} is no threshold", "threshold", "Give a finite number, or `median`")
         return np.full((rows.shape[1], 1), float(self.threshold))
 

@@ -14,10 +14,11 @@ from typing import Any
 
 from rich.console import Console
 
-from ..errors import UsageError
+from ..errors import UsageError, whole
 from ..files import why_not_written
 from ..measure import TARGET_FILL
 from ..opu import open as open_opu
+from ..pipeline import EXPOSURE_IDS
 from .calibrate import GROUPS, QUICK, Effort, Progress, calibrate, planned, summary
 from .errors import CalibrationFileError
 
@@ -37,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Calibrate, and return the figures. Raises :class:`OpenopuError` with the next step."""
     planned(args.only)
+    whole(args.exposure_base, "--exposure-base", 0, EXPOSURE_IDS - 1)
     if not args.out.strip() or Path(args.out).is_dir():
         raise UsageError("this is no file", f"--out {args.out}".strip(), "Name the file to write")
     _refuse_unwritable(Path(args.out))

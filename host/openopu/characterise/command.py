@@ -9,11 +9,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import openopu
 from openopu import Opu, plants
+from openopu.calibration import Calibration, CalibrationMismatch, CalibrationStale, load
 from openopu.errors import UsageError
 from openopu.fit import Fit, Plan, Recording, fit
 from openopu.measure import TARGET_FILL
@@ -23,7 +25,7 @@ from . import camera as cameras
 from . import gap as gaps
 from . import plots
 from .budget import ADVICE, budget, seen
-from .gap_command import gap_rows, open_model, plant_of
+from .gap_command import gap_rows, open_model, plant_of, save
 from .loss import Loss, expected_loss
 from .report import Report, Section
 
@@ -54,7 +56,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     folder = Path(args.out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / PLANT).touch()
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise UsageError(
             f"the folder cannot be written ({error.strerror or error})", args.out, "Name another with --out"
@@ -66,6 +68,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     if args.camera:
         return cameras.run(args.camera, folder, base, say)
+    calibration = load(args.calibration) if args.calibration else None  # before minutes of measurement
     with contextlib.ExitStack() as stack:
         opu = stack.enter_context(openopu.open(args.device, arm=args.arm))
         model = stack.enter_context(open_model(args.model)) if args.model else None
@@ -78,10 +81,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         say("what the noise costs a network")
         loss = expected_loss(matched.noise, 1 if args.quick else 3)
         about = describe_device(opu)
-        calibration = _calibration(opu, args.calibration)
         sections = [
             _device(opu, about, exposure.mean_fill, exposure.clipped_share, list(exposure.warnings)),
-            *_fitted(found, recording), _match(found, matched, loss), *calibration,
+            *_fitted(found, recording), _match(found, matched, loss), *_calibration(opu, calibration, args.calibration),
         ]  # fmt: skip
     sections.insert(0, _summary(found, matched, loss))
     report = Report(f"Characterisation of {args.device}", sections)
@@ -91,7 +93,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "device": about, "estimates": found.as_json(), "gap": matched.as_json(), "loss": loss.as_json(),
         "limits": limits(found),
     }  # fmt: skip
-    (folder / f"{REPORT}.json").write_text(json.dumps(result, indent=1) + "\n")
+    save(folder / f"{REPORT}.json", (json.dumps(result, indent=1) + "\n").encode())
     plain = {name: str(e) for name, e in found.estimates().items()}
     return plain | {"files": [str(f) for f in (*files, folder / PLANT)], **result}
 
@@ -203,16 +205,13 @@ def _match(found: Fit, matched: gaps.Gap, loss: Loss) -> Section:
     return Section("Match with the model", text, gap_rows(matched, loss), plots.match(matched), (8.0, 6.0), warnings)
 
 
-def _calibration(opu: Opu, path: str | None) -> list[Section]:
-    if path is None:
+def _calibration(opu: Opu, loaded: Calibration | None, path: str) -> list[Section]:
+    if loaded is None:
         return []
-    from openopu import calibration
-
-    loaded = calibration.load(path)
     warnings = []
     try:
         loaded.check(opu)
-    except (calibration.CalibrationMismatch, calibration.CalibrationStale) as error:
+    except (CalibrationMismatch, CalibrationStale) as error:
         warnings.append(str(error))
     rows = [("file", path), ("created", str(loaded.created)), ("sha256", loaded.sha256),
             ("holds", "no" if warnings else "yes")]  # fmt: skip

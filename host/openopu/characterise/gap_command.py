@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import openopu
 from openopu import Opu, plants
-from openopu.errors import UsageError
+from openopu.errors import OpenopuError, UsageError, whole
+from openopu.files import why_not_written, write_whole
 from openopu.measure import TARGET_FILL
 from openopu.plants import PlantParameters
 from openopu.url import DeviceUrl
@@ -51,6 +53,7 @@ def open_model(url: str) -> Opu:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Compare, and return the table's figures."""
+    whole(args.seeds, "seeds", 0)
     name = args.plant
     if name is None and args.model is not None:
         name = DeviceUrl.parse(args.model).parameters.get("plant", "dmd")
@@ -75,11 +78,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
         from .plots import match
 
-        (folder / "gap.json").write_text(json.dumps(result, indent=1) + "\n")
+        save(folder / "gap.json", (json.dumps(result, indent=1) + "\n").encode())
         made, axes = figure(9, 7)
         axes[0].remove()
         match(matched)(made)
-        made.savefig(folder / "gap.png")
+        picture = io.BytesIO()
+        made.savefig(picture, format="png")
+        save(folder / "gap.png", picture.getvalue())
     if not args.json:
         rows = gap_rows(matched, loss)
         width = max(len(n) for n, _ in rows)
@@ -87,6 +92,16 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             print(f"{row_name:{width}}  {value}")
         return {"ok": True}
     return result
+
+
+def save(path: Path, content: bytes) -> None:
+    """Write a result whole. Raises :class:`OpenopuError`."""
+    try:
+        write_whole(path, content)
+    except OSError as error:
+        raise OpenopuError(
+            f"it cannot be written: {why_not_written(error)}", str(path), "Repeat the command, or name another --out"
+        ) from None
 
 
 def gap_rows(matched: gaps.Gap, loss: Loss) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openopu.errors import UsageError
+from openopu.files import why_not_written, write_whole
 from openopu.train.pictures import DPI, figure
 
 if TYPE_CHECKING:
@@ -73,21 +74,23 @@ class Report:
         """Write ``name.html`` and ``name.pdf``; returns their paths. Raises :class:`UsageError` where it cannot."""
         files = [folder / f"{name}.html", folder / f"{name}.pdf"]
         try:
-            files[0].write_text(self.html(), encoding="utf-8")
-            self._pdf(files[1])
+            write_whole(files[0], self.html().encode())
+            write_whole(files[1], self._pdf())
         except OSError as error:
             raise UsageError(
-                f"the report cannot be written ({error.strerror or error})", str(folder), "Name a folder with --out"
+                f"the report cannot be written ({why_not_written(error)})", str(folder), "Name a folder with --out"
             ) from None
         return files
 
-    def _pdf(self, path: Path) -> None:
+    def _pdf(self) -> bytes:
         from matplotlib.backends.backend_pdf import PdfPages
 
-        with PdfPages(path, metadata={"Title": self.title, "CreationDate": None}) as pages:
+        content = io.BytesIO()
+        with PdfPages(content, metadata={"Title": self.title, "CreationDate": None}) as pages:
             for n, page in enumerate(_pages(self.sections)):
                 made = _page(page, self.title, n + 1)
                 pages.savefig(made)
+        return content.getvalue()
 
 
 def _png(section: Section) -> bytes:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..files import why_not_written, write_whole
 from .devices import CAMERAS, LASERS, MODULATORS, PHOTODIODE, SHAPE, compose, names
 from .named import NAMED
 from .parameters import (
@@ -79,10 +80,14 @@ def _read_table(where: str, name: str, cls: type[Checked], values: Any) -> Check
             raise PlantFileError(
                 f"[{name}] lacks {key}", where, f"Give it in {f.metadata['unit']}; there is no default on purpose"
             )
-    floats = {k: float(v) if isinstance(v, int) and fields[k].type == "float" and not isinstance(v, bool) else v
-              for k, v in values.items()}  # fmt: skip
     try:
+        floats = {k: float(v) if isinstance(v, int) and fields[k].type == "float" and not isinstance(v, bool) else v
+                  for k, v in values.items()}  # fmt: skip
         return cls(**floats)
+    except OverflowError:
+        raise PlantFileError(
+            f"[{name}] holds a number too large for a double", where, "Give it in the unit of its comment"
+        ) from None
     except PlantFileError as error:
         raise PlantFileError(f"[{error.where}] {error.what}", where, error.next_step) from None
 
@@ -112,10 +117,10 @@ def dumps(parameters: PlantParameters) -> str:
 
 
 def save(path: str | Path, parameters: PlantParameters) -> None:
-    """Write a plant file that :func:`load` reads back. Raises :class:`PlantFileError`."""
+    """Write a plant file that :func:`load` reads back. Raises :class:`PlantFileError`; what was there then stands."""
     try:
-        Path(path).write_text(dumps(parameters), encoding="utf-8")
+        write_whole(Path(path), dumps(parameters).encode())
     except OSError as error:
         raise PlantFileError(
-            f"the plant file cannot be written ({error.strerror or error})", str(path), "Name a folder you may write to"
+            f"the plant file cannot be written ({why_not_written(error)})", str(path), "Name a folder you may write to"
         ) from None

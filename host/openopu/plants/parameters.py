@@ -84,7 +84,9 @@ class LaserParameters(Checked):
     TABLE = "laser"
 
     wavelength_m: float = _parameter("m", "your laser's", positive=True, high=1e-4)
-    power_w: float = _parameter("W", "at the panel, at full code of the power DAC; linear in the code", positive=True)
+    power_w: float = _parameter(
+        "W", "at the panel, at full code of the power DAC; linear in the code", positive=True, high=1e3
+    )
     relative_noise_rms: float = _parameter("1", "your laser's data sheet; one draw per exposure", high=1.0)
     drift_per_exposure: float = _parameter(
         "1", "measure your laser's; relative power, linear in the number of exposures", low=-1.0, high=1.0
@@ -204,8 +206,8 @@ class MediumParameters(Checked):
 class CameraParameters(Checked):
     TABLE = "camera"
 
-    full_well_e: float = _parameter("e-", "EMVA 1288: saturation capacity, 10**(SNR max in dB / 10)", positive=True)
-    read_noise_e: float = _parameter("e-", "EMVA 1288: temporal dark noise; rms")
+    full_well_e: float = _parameter("e-", "EMVA 1288: saturation capacity, 10**(SNR max in dB / 10)", low=1.0, high=1e9)
+    read_noise_e: float = _parameter("e-", "EMVA 1288: temporal dark noise; rms", high=1e6)
     quantum_efficiency: float = _parameter(
         "1",
         "EMVA 1288, at the laser's wavelength; only its product with the throughput matters",

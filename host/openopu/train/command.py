@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--encoding", choices=KINDS, default=default.encoding, help="values that an error takes on the modulator")
     add("--rounding", choices=ROUNDINGS, default=default.rounding, help="how errors become such values")
     add("--threshold", type=float, default=default.threshold, help="of the threshold rounding (default: %(default)s)")
-    add("--bits", type=int, default=default.bits, metavar="B", help="of the encoding bits (default: %(default)s)")
+    add("--bits", type=int, metavar="B", help=f"of the encoding bits (default: {default.bits})")
     add("--activation", choices=ACTIVATIONS, default=default.activation)
     add("--optimizer", choices=OPTIMISERS, default=default.optimiser)
     add("--learning-rate", type=float, default=default.learning_rate, help="at the beginning (default: %(default)s)")
@@ -117,6 +117,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def config_of(args: argparse.Namespace) -> TrainConfig:
     """The settings that the options give. Raises :class:`UsageError`."""
     values = {f.name: getattr(args, f.name) for f in dataclasses.fields(TrainConfig) if f.name != "optimiser"}
+    if args.bits is None:
+        values["bits"] = TrainConfig.bits
+    elif args.encoding != "bits":
+        raise UsageError(f"the encoding {args.encoding} has no bits to choose", "--bits", "Add --encoding bits")
     return TrainConfig(**values, optimiser=args.optimizer)
 
 
@@ -149,6 +153,8 @@ def _monitor(args: argparse.Namespace, opu: Opu | None) -> Monitor | None:
         return None
     if opu is None:
         raise UsageError("this feedback uses no device", "--calibration", "Leave it out")
+    if not args.max_age >= 0:
+        raise UsageError(f"{args.max_age} is no age", "--max-age", "Give hours, 0 or more")
     calibration = load_calibration(args.calibration)
     calibration.check(opu, args.max_age * 3600, None if args.resume else args.max_exposures)
     return Monitor(opu, calibration, args.monitor_every, args.monitor_warn, args.monitor_stop)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 from pathlib import Path
 
 import h5py
@@ -130,8 +131,12 @@ def _read(path: str, geometry: Geometry, cells: Cells) -> tuple[Matrix, Matrix, 
                     )
                 parts.append(np.asarray(data[()], dtype=np.float64))
     except OSError as error:
+        # HDF5's own text has several lines, and the time of day.
+        cause = os.strerror(error.errno) if error.errno else "it is no HDF5 file, or is cut short"
         raise UsageError(
-            f"the calibration cannot be read ({error})", path, f"Name an HDF5 file that is whole. {STEP}"
+            f"the calibration cannot be read ({cause})",
+            path,
+            f"Name an HDF5 file that is whole. {STEP}",
         ) from None
     if ours:
         # Its hash is right, or this raises.

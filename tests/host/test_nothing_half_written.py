@@ -1,0 +1,108 @@
+"""Commands that fail: one line before anything is measured, and no half file after."""
+
+import contextlib
+import re
+import resource
+
+import openopu
+import pytest
+from openopu import UsageError, cli
+from openopu.errors import OpenopuError
+from openopu.plants import DMD, PlantFileError, dumps, load, save
+from openopu.recording import RecordingError
+
+URL = "twin:?n=64&m=64"
+
+
+@contextlib.contextmanager
+def small_disk(size: int):
+    """No file may grow beyond ``size`` bytes: to a program, a full disk."""
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, old[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+
+
+def test_a_plant_file_stands_where_the_disk_is_full(tmp_path):
+    path = tmp_path / "plant.toml"
+    save(path, DMD)
+    with small_disk(1000), pytest.raises(PlantFileError, match="no space left"):
+        save(path, DMD)
+    assert load(path) == DMD
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def record_frames(path, count=40):
+    with openopu.open(f"{URL}&record={path}") as opu:
+        for _ in range(count):
+            opu.capture()
+
+
+@pytest.mark.parametrize("size", [10, 20_000])
+def test_a_recording_leaves_nothing_where_the_disk_is_full(tmp_path, size):
+    with small_disk(size), pytest.raises(RecordingError, match="no space left"):
+        record_frames(tmp_path / "run.rec")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_comparison_leaves_nothing_where_the_disk_is_full(capsys, tmp_path):
+    with small_disk(100):
+        assert cli.main(["gap", "--device", URL, "--rows", "32", "--seeds", "0", "--out", str(tmp_path)]) == 1
+    assert re.search(r"gap\.json: it cannot be written: no space left", capsys.readouterr().err)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "what"),
+    [
+        (f"gap --device {URL} --seeds -1", "seeds: -1 is out of range"),
+        (f"calibrate --device {URL} --out OUT --exposure-base -5", "--exposure-base: -5 is out of range"),
+        (f"calibrate --device {URL} --out OUT --exposure-base 4294967296", "--exposure-base: 4294967296 is out"),
+        (f"train --device {URL} --hidden 32 --calibration none.h5 --max-age nan", "--max-age: nan is no age"),
+        (f"train --device {URL} --hidden 32 --bits 3", "--bits: the encoding ternary has no bits"),
+        (f"characterise --device {URL} --out OUT --calibration none.h5", "none.h5: the calibration cannot be read"),
+        ("characterise --device nothing: --out OUT", "nothing:: no device scheme"),
+    ],
+)
+def test_what_cannot_be_done_is_said_at_once(capsys, tmp_path, command, what):
+    out = tmp_path / "out"
+    assert cli.main([str(out) if word == "OUT" else word for word in command.split()]) == 2
+    captured = capsys.readouterr()
+    assert what in captured.err
+    assert captured.out == ""
+    assert not out.exists() or list(out.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "what"),
+    [
+        ("power_w", "1" + "0" * 400, "too large"),
+        ("power_w", "1e300", "out of range"),
+        ("full_well_e", "1e-300", "out of range"),
+        ("read_noise_e", "1e30", "out of range"),
+    ],
+)
+def test_a_plant_beyond_physics_is_refused(tmp_path, field, value, what):
+    path = tmp_path / "plant.toml"
+    path.write_text(re.sub(rf"(?m)^{field} = .*$", f"{field} = {value}", dumps(DMD)))
+    with pytest.raises(PlantFileError, match=what):
+        load(path)
+
+
+def test_a_medium_that_cannot_be_read_is_said_in_one_line(tmp_path):
+    plant = re.sub(r'kind = "dense"\n(.*)\nfile = ""', rf'kind = "measured"\n\1\nfile = "{tmp_path}"', dumps(DMD))
+    (tmp_path / "plant.toml").write_text(plant)
+    with pytest.raises(UsageError, match=r"cannot be read \(Is a directory\)") as caught:
+        openopu.open(f"{URL}&plant={tmp_path}/plant.toml")
+    assert isinstance(caught.value, OpenopuError)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("setting", [{"fill": "a"}, {"fill": None}, {"threshold": None}, {"threshold": [1, 2]}])
+def test_settings_of_features_that_are_no_numbers_are_named(setting):
+    from openopu.sklearn import OpticalRandomFeatures
+
+    with pytest.raises(UsageError, match=next(iter(setting))):
+        OpticalRandomFeatures(16, device=URL, **setting).fit([[0.0, 1.0], [1.0, 0.0]])
