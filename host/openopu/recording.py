@@ -79,6 +79,10 @@ class Recorder:
         self._part = self._path.with_name(f".{self._path.name}.part")
         self._digest = hashlib.sha256()
         self._zlib = zlib.compressobj()
+        if self._path.exists():  # a session that fails would take the place of one that did not
+            raise RecordingError(
+                "there is a file of that name", str(self._path), "Give another record=FILE, or remove it"
+            )
         try:
             self._file: BinaryIO | None = self._part.open("wb")
         except OSError as error:

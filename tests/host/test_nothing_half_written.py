@@ -106,3 +106,25 @@ def test_settings_of_features_that_are_no_numbers_are_named(setting):
 
     with pytest.raises(UsageError, match=next(iter(setting))):
         OpticalRandomFeatures(16, device=URL, **setting).fit([[0.0, 1.0], [1.0, 0.0]])
+
+
+def test_a_recording_does_not_take_the_place_of_another(tmp_path):
+    path = tmp_path / "session.rec"
+    path.write_bytes(b"an older one")
+    with pytest.raises(RecordingError, match="there is a file of that name"):
+        openopu.open(f"twin:?n=16&m=16&record={path}")
+    assert path.read_bytes() == b"an older one"
+
+
+def test_a_plant_file_may_begin_with_a_byte_order_mark(tmp_path):
+    path = tmp_path / "plant.toml"
+    path.write_text(dumps(DMD), encoding="utf-8-sig")
+    assert load(path) == DMD
+
+
+@pytest.mark.parametrize(
+    "words", [["--max-age", "3"], ["--max-exposures", "9"], ["--monitor-warn", "0.9"], ["--monitor-stop", "0.8"]]
+)
+def test_limits_of_a_calibration_that_is_not_given(words, capsys):
+    assert cli.main(["train", "--data", "digits", "--hidden", "8", "--device", "twin:?n=16&m=16", *words]) == 2
+    assert f"{words[0]}: there is nothing to compare with" in capsys.readouterr().err

@@ -56,7 +56,7 @@ def change(text: str, old: str, new: str) -> str:
         ("read_noise_e = 2.9", "read_noise_e = nan", r"read_noise_e = nan is out of range"),
         ("read_noise_e = 2.9", "read_noise_e = true", r"read_noise_e must be a number, not True"),
         ("read_noise_e = 2.9", 'read_noise_e = "low"', r"read_noise_e must be a number, not 'low'"),
-        ("full_well_e = 10700.0", "full_well_e = 0", r"full_well_e = 0.0 is out of range.*more than 0"),
+        ("full_well_e = 10700.0", "full_well_e = 0", r"full_well_e = 0.0 is out of range.*at least 1"),
         ("entry_bits = 12", "entry_bits = 12.5", r"\[medium\] entry_bits must be an integer"),
         ("entry_bits = 12", "entry_bits = 30", r"entry_bits = 30 is out of range.*at most 16"),
         ('kind = "binary"', 'kind = "grey"', r"\[modulator\] kind = 'grey' is not known.*binary, phase"),

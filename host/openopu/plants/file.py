@@ -54,8 +54,7 @@ def load(path: str | Path) -> PlantParameters:
     where = str(path)
     step = "Write a complete one with `openopu.plants.save(path, openopu.plants.DMD)` and change it"
     try:
-        with Path(path).open("rb") as file:
-            tables = tomllib.load(file)
+        tables = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
         what = f"the plant file cannot be read ({error.strerror or error})"
         raise PlantFileError(what, where, f"Named plants: {', '.join(NAMED)}, {SHAPE} ({names()}). {step}") from None

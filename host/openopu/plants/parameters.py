@@ -83,7 +83,7 @@ class Checked:
 class LaserParameters(Checked):
     TABLE = "laser"
 
-    wavelength_m: float = _parameter("m", "your laser's", positive=True, high=1e-4)
+    wavelength_m: float = _parameter("m", "your laser's", low=1e-8, high=1e-4)
     power_w: float = _parameter(
         "W", "at the panel, at full code of the power DAC; linear in the code", positive=True, high=1e3
     )
@@ -206,22 +206,24 @@ class MediumParameters(Checked):
 class CameraParameters(Checked):
     TABLE = "camera"
 
-    full_well_e: float = _parameter("e-", "EMVA 1288: saturation capacity, 10**(SNR max in dB / 10)", low=1.0, high=1e9)
-    read_noise_e: float = _parameter("e-", "EMVA 1288: temporal dark noise; rms", high=1e6)
+    full_well_e: float = _parameter(
+        "e-", "EMVA 1288: saturation capacity, 10**(SNR max in dB / 10)", low=1.0, high=1e12
+    )
+    read_noise_e: float = _parameter("e-", "EMVA 1288: temporal dark noise; rms", high=1e9)
     quantum_efficiency: float = _parameter(
         "1",
         "EMVA 1288, at the laser's wavelength; only its product with the throughput matters",
         positive=True,
         high=1.0,
     )
-    dark_signal_e_per_s: float = _parameter("e-/s", "EMVA 1288: dark current")
+    dark_signal_e_per_s: float = _parameter("e-/s", "EMVA 1288: dark current", high=1e12)
     dark_reference_c: float = _parameter("deg C", "temperature at which the dark signal holds", low=-273.15)
     dark_doubling_k: float = _parameter(
         "K", "that doubles the dark signal; 8 K in the emva1288 camera model", positive=True
     )
     temperature_c: float = _parameter("deg C", "the sensor's", low=-273.15)
     black_level_share: float = _parameter("1", "offset as a share of the ADC's range", high=0.5)
-    analog_gain: float = _parameter("1", "at 1, a full well reaches the end of the ADC's range", positive=True)
+    analog_gain: float = _parameter("1", "at 1, a full well reaches the end of the ADC's range", low=1e-3, high=1e3)
     normal_from_e: float = _parameter(
         "e-",
         "from this mean on shot noise is drawn as normal, below as Poisson (skewness 0.22 at 20)",

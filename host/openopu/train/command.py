@@ -19,7 +19,7 @@ from openopu.calibration import Calibration, MediumDrifted
 from openopu.calibration import load as load_calibration
 from openopu.calibration.monitor import STOP, WARN, Monitor
 from openopu.encoding import KINDS, ROUNDINGS
-from openopu.errors import Interrupted, UsageError
+from openopu.errors import Interrupted, UsageError, whole
 
 from .checkpoint import RunFolder
 from .config import AUTO, FEEDBACKS, SCHEMES, TrainConfig
@@ -33,6 +33,9 @@ from .record import run_record
 from .trainer import Trainer
 
 log = logging.getLogger("openopu")
+
+MAX_AGE_H = 24.0
+"""Oldest calibration that a run takes, where nothing is said."""
 
 
 def _units(text: str) -> tuple[int, ...]:
@@ -105,11 +108,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--calibration", metavar="FILE", help="of the device (`openopu calibrate`): exposure, level table, good outputs"
     )
-    add("--max-age", type=float, default=24.0, metavar="HOURS", help="of the calibration (default: %(default)s)")
+    add("--max-age", type=float, metavar="HOURS", help=f"of the calibration (default: {MAX_AGE_H:g})")
     add("--max-exposures", type=int, metavar="N", help="from the calibration to the run's beginning (default: any)")
-    add("--monitor-every", type=int, default=0, metavar="N", help="projections between two looks at the medium")
-    add("--monitor-warn", type=float, default=WARN, help="correlation that is reported (default: %(default)s)")
-    add("--monitor-stop", type=float, default=STOP, help="correlation that stops the run (default: %(default)s)")
+    add("--monitor-every", type=int, metavar="N", help="projections between two looks at the medium")
+    add("--monitor-warn", type=float, metavar="C", help=f"correlation that is reported (default: {WARN})")
+    add("--monitor-stop", type=float, metavar="C", help=f"correlation that stops the run (default: {STOP})")
     add("--pictures", action="store_true", help="also draw loss, accuracy and angles into --out")
     add("--arm", action="store_true", help="arm the laser of a real device")
 
@@ -148,16 +151,24 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 def _monitor(args: argparse.Namespace, opu: Opu | None) -> Monitor | None:
     """What compares the device with the calibration that was given. Raises :class:`UsageError` where it cannot hold."""
     if args.calibration is None:
-        if args.monitor_every:
-            raise UsageError("there is nothing to compare with", "--monitor-every", "Give --calibration FILE")
+        for name in ("max_age", "max_exposures", "monitor_every", "monitor_warn", "monitor_stop"):
+            if getattr(args, name) is not None:
+                raise UsageError(
+                    "there is nothing to compare with", f"--{name.replace('_', '-')}", "Give --calibration FILE"
+                )
         return None
     if opu is None:
         raise UsageError("this feedback uses no device", "--calibration", "Leave it out")
-    if not args.max_age >= 0:
-        raise UsageError(f"{args.max_age} is no age", "--max-age", "Give hours, 0 or more")
+    max_age_h = MAX_AGE_H if args.max_age is None else args.max_age
+    if not max_age_h >= 0:
+        raise UsageError(f"{max_age_h} is no age", "--max-age", "Give hours, 0 or more")
+    if args.max_exposures is not None:
+        whole(args.max_exposures, "--max-exposures", 0)
     calibration = load_calibration(args.calibration)
-    calibration.check(opu, args.max_age * 3600, None if args.resume else args.max_exposures)
-    return Monitor(opu, calibration, args.monitor_every, args.monitor_warn, args.monitor_stop)
+    calibration.check(opu, max_age_h * 3600, None if args.resume else args.max_exposures)
+    warn, stop = (WARN if args.monitor_warn is None else args.monitor_warn,
+                  STOP if args.monitor_stop is None else args.monitor_stop)  # fmt: skip
+    return Monitor(opu, calibration, args.monitor_every or 0, warn, stop)
 
 
 def make_feedback(

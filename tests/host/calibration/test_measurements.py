@@ -237,7 +237,7 @@ def test_the_command_writes_one_file_and_says_what_is_in_it(capsys, tmp_path):
     assert cli.main([*words, "--only", "levels"]) == 1  # refused: the old file stands
     assert "two states" in capsys.readouterr().err
     assert out.read_bytes() == before
-    assert cli.main(["calibrate", "--device", URL, "--out", str(tmp_path / "no" / "c.h5")]) == 2
+    assert cli.main(["calibrate", "--device", URL, "--out", str(out / "c.h5")]) == 2  # a file is no folder
     assert "cannot be written" in capsys.readouterr().err
     assert cli.main(["calibrate", "--device", URL, "--out", str(tmp_path)]) == 2
 
