@@ -128,3 +128,10 @@ def test_a_plant_file_may_begin_with_a_byte_order_mark(tmp_path):
 def test_limits_of_a_calibration_that_is_not_given(words, capsys):
     assert cli.main(["train", "--data", "digits", "--hidden", "8", "--device", "twin:?n=16&m=16", *words]) == 2
     assert f"{words[0]}: there is nothing to compare with" in capsys.readouterr().err
+
+
+def test_a_calibration_is_no_recording(tmp_path, capsys):
+    path = tmp_path / "both"
+    assert cli.main(["calibrate", "--device", f"twin:?n=16&m=16&record={path}", "--out", str(path)]) == 2
+    assert "the recording has the same name" in capsys.readouterr().err
+    assert not path.exists()

@@ -19,6 +19,7 @@ from ..files import why_not_written
 from ..measure import TARGET_FILL
 from ..opu import open as open_opu
 from ..pipeline import EXPOSURE_IDS
+from ..url import DeviceUrl
 from .calibrate import GROUPS, QUICK, Effort, Progress, calibrate, planned, summary
 from .errors import CalibrationFileError
 
@@ -41,6 +42,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     whole(args.exposure_base, "--exposure-base", 0, EXPOSURE_IDS - 1)
     if not args.out.strip() or Path(args.out).is_dir():
         raise UsageError("this is no file", f"--out {args.out}".strip(), "Name the file to write")
+    recording = DeviceUrl.parse(args.device).parameters.get("record")
+    if recording is not None and Path(recording).resolve() == Path(args.out).resolve():
+        raise UsageError(
+            "the recording has the same name", f"--out {args.out}", "Give the two files names of their own"
+        )
     _refuse_unwritable(Path(args.out))
     effort = QUICK if args.quick else Effort()
     with (

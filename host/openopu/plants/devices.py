@@ -134,8 +134,12 @@ def _sony(snr_max_db: float, dr_db: float, page: int, what: str, size: tuple[int
 
 
 CAMERAS: dict[str, Described[CameraParameters]] = {
-    "imx249": _sony(45.1, 73.0, 365, "Sony IMX249, global shutter, 41 frames/s (same manual)", (1920, 1200)),
-    "imx255": _sony(40.3, 71.3, 861, "Sony IMX255, global shutter, 47.5 frames/s (same manual)", (4096, 2160)),
+    "imx249": _sony(
+        45.1, 73.0, 365, "Sony IMX249, global shutter, 41 frames/s (same manual; size from memory)", (1920, 1200)
+    ),
+    "imx255": _sony(
+        40.3, 71.3, 861, "Sony IMX255, global shutter, 47.5 frames/s (same manual; size from memory)", (4096, 2160)
+    ),
     "cmv2000": Described(
         "ams CMV2000, global shutter, 340 frames/s (from memory, unconfirmed)",
         dataclasses.replace(
