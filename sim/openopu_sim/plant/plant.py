@@ -14,11 +14,11 @@ counted in exposures (:mod:`.light`). docs/plant.md lists every effect.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from openopu.memory import shortage
 from openopu.plants import DMD, PlantParameters
 from openopu_rtl.protocol import Geometry
 
@@ -172,8 +172,8 @@ class Plant:
     def pair_is_linear(self) -> bool:
         """Whether there is an :meth:`effective_matrix`, and room for it: not where a pattern still shows the one
         before, which need not be its complement."""
-        have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        return not self.light.settles and 16 * self.geometry.modes * self.geometry.outputs < MEMORY_SHARE * have
+        needed = 16 * self.geometry.modes * self.geometry.outputs
+        return not self.light.settles and shortage(needed, MEMORY_SHARE) is None
 
     def effective_matrix(self, shot: Illumination, laser_code: int, exposure_id: int = 0) -> NDArray[np.float64]:
         """The exact linear map of a complement pair at the time of an exposure; see :attr:`pair_is_linear`.
