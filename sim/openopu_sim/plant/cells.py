@@ -11,6 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from openopu_rtl.protocol import Geometry
 
+REGIONS = ("modes", "anchor", "border")
+"""Of the panel: each pixel is in one of them, the border has what the others leave."""
+
 
 class Cells:
     """Attributes: ``shape`` (down, across); ``count``; ``order`` (count,) raster index of each cell, the signal's modes
@@ -35,19 +38,15 @@ class Cells:
         sums = self._rows.T @ amplitudes @ self._columns
         return np.asarray(sums, dtype=np.float32).ravel()[self.order]
 
-    def anchor(self) -> NDArray[np.float32]:
-        """Pixels of the anchor region in each cell, (count,)."""
-        return self.sums(self._mask(anchor=True))
-
-    def border(self) -> NDArray[np.float32]:
-        """Pixels in neither region in each cell, (count,)."""
-        return self.sums(self._mask(anchor=False))
-
-    def _mask(self, anchor: bool) -> NDArray[np.float32]:
+    def mask(self, region: str) -> NDArray[np.float32]:
+        """1 where a pixel is in one of the :data:`REGIONS`, else 0, (slm_height, slm_width)."""
         g = self.geometry
-        mask = np.full((g.slm_height, g.slm_width), 0.0 if anchor else 1.0, dtype=np.float32)
-        mask[g.signal_y : g.signal_y + g.signal_height, g.signal_x : g.signal_x + g.signal_width] = 0.0
-        mask[g.anchor_y : g.anchor_y + g.anchor_height, g.anchor_x : g.anchor_x + g.anchor_width] = float(anchor)
+        mask = np.full((g.slm_height, g.slm_width), float(region == "border"), dtype=np.float32)
+        for name, x, y, width, height in (
+            ("modes", g.signal_x, g.signal_y, g.signal_width, g.signal_height),
+            ("anchor", g.anchor_x, g.anchor_y, g.anchor_width, g.anchor_height),
+        ):
+            mask[y : y + height, x : x + width] = float(region == name)
         return mask
 
 

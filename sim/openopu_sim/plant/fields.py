@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from openopu.plants import PlantParameters
 from openopu_rtl.protocol import Geometry
 
-from .cells import Cells
+from .cells import REGIONS, Cells
 from .crosstalk import Crosstalk
 from .light import Illumination, Moment, turns
-from .media import ExactMedium, FieldMedium, make, memory_needed, refuse
+from .media import ExactMedium, FieldMedium, make
+from .media import refuse_too_large as refuse_medium
 from .modulator import Modulator
 
 Reals = NDArray[np.float32]
@@ -40,13 +41,7 @@ ROWS = 256
 
 def refuse_too_large(geometry: Geometry, parameters: PlantParameters) -> None:
     """Raise :class:`UsageError`, before anything is allocated, for a plant that this machine cannot hold."""
-    media = 2 if turns(parameters) else 1
-    refuse(
-        media * memory_needed(geometry, parameters.medium),
-        f"a {parameters.medium.kind} medium of this geometry" + (" and what it turns into" if media > 1 else ""),
-        "Take fewer modes, larger macropixels, or a smaller sensor (n=, m=, geometry=); or kind = counter (the same "
-        "matrix as dense, not stored) or diffuser in the plant file" + ("; or no drift" if media > 1 else ""),
-    )
+    refuse_medium(geometry, parameters.medium, turns(parameters))
 
 
 def _column(values: Sequence[float]) -> Reals | None:
@@ -74,7 +69,7 @@ class Fields:
         self._full = np.float32(g.macropixel**2)
         self._whole = self.cells.sums(np.ones((g.slm_height, g.slm_width), dtype=np.float32))
         self._lit: dict[bool, list[Pair]] = {}
-        self.regions = [self._region(name) for name in ("modes", "anchor", "border")]
+        self.regions = [self._layers(self.cells.mask(name)) for name in REGIONS]
         """Each (layers, cells)."""
 
     # Patterns.
@@ -116,16 +111,6 @@ class Fields:
             (step, int(on == step) - int(off == step), tuple(np.flatnonzero(np.array([off, anchor, border]) == step)))
             for step in sorted({on, off, anchor, border} - {0})
         ]
-
-    def _region(self, name: str) -> Reals:
-        g = self.geometry
-        mask = np.full((g.slm_height, g.slm_width), float(name == "border"), dtype=np.float32)
-        for region, x, y, width, height in (
-            ("modes", g.signal_x, g.signal_y, g.signal_width, g.signal_height),
-            ("anchor", g.anchor_x, g.anchor_y, g.anchor_width, g.anchor_height),
-        ):
-            mask[y : y + height, x : x + width] = float(region == name)
-        return self._layers(mask)
 
     def _layers(self, mask: Reals) -> Reals:
         own = self.cells.sums(mask)[None]

@@ -98,7 +98,6 @@ def test_projection_is_linear_and_follows_its_seed(rng):
 def test_medium_is_its_cascade_over_cells_and_pixels(rng):
     cells = Cells(GEOMETRY)
     medium = DiffuserMedium(GEOMETRY, cells, 3, 2, 2.0, 1.5)
-    assert not medium.exact
     amplitudes = rng.integers(0, 10, cells.count).astype(np.float32)
     raster = np.zeros(cells.count)
     raster[cells.order] = amplitudes

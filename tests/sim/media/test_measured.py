@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+import tracemalloc
+from dataclasses import asdict, replace
 
 import h5py
 import numpy as np
@@ -12,15 +13,17 @@ from openopu.calibration import Calibration
 from openopu.calibration.errors import CalibrationFileError, CalibrationMismatch
 from openopu.calibration.file import Quantity
 from openopu.errors import UsageError
-from openopu.plants import PHASE, save
+from openopu.plants import DMD, PHASE, save
 from openopu.url import DeviceUrl
 from openopu_rtl.protocol import Geometry
 from openopu_sim.options import geometry_of
 from openopu_sim.plant import Illumination, Plant
 from openopu_sim.plant.cells import Cells
 from openopu_sim.plant.media import (
+    Cascade,
     Counter,
     Dense,
+    Diffuser,
     DiffuserMedium,
     Measured,
     make,
@@ -34,16 +37,8 @@ CELLS = Cells(GEOMETRY)
 PIXELS = GEOMETRY.crop_width * GEOMETRY.crop_height
 
 
-@dataclass(frozen=True)
-class Table:
-    """Fields of ``[medium]`` that media read."""
-
-    kind: str = "dense"
-    file: str = ""
-    entry_bits: int = 12
-    grain_px: float = 1.0
-    layers: int = 2
-    oversampling: float = 2.0
+def table(kind="dense", file="", **fields):
+    return replace(DMD.medium, kind=kind, file=file, **fields)
 
 
 def write(path, matrix, unit="DN**0.5", names=("real", "imag")):
@@ -61,7 +56,7 @@ def matrix_of(rng, rows, columns):
 
 def test_measured_entries_are_those_of_the_file(tmp_path, rng):
     matrix = matrix_of(rng, PIXELS, 64)
-    medium = make(GEOMETRY, CELLS, Table("measured", write(tmp_path / "c.h5", matrix)), 1)
+    medium = make(GEOMETRY, CELLS, table("measured", write(tmp_path / "c.h5", matrix)), 1)
     assert isinstance(medium, Measured)
     entries = medium.columns(0, 64)
     scale = np.abs(entries.real).max() / np.abs(matrix.real).max()
@@ -166,7 +161,7 @@ def test_phase_stepping_gives_back_what_was_measured(tmp_path, rng):
         camera_width=24, camera_height=20, crop_x=2, crop_y=2, crop_width=20, crop_height=16, bin=1, raw_rows=20,
     )  # fmt: skip
     cells = Cells(g)
-    others = (cells.anchor() + cells.border())[None]
+    others = cells.sums(1 - cells.mask("modes"))[None]
     dense = Dense(g, cells, 5, 12)
     signs = rng.choice([-4.0, 4.0], (20, g.modes)).astype(np.float32)
 
@@ -208,7 +203,7 @@ def test_a_calibration_of_a_twin_is_a_medium_like_its_own(tmp_path):
 
 
 def test_kinds():
-    made = {kind: make(GEOMETRY, CELLS, Table(kind), 5) for kind in ("dense", "counter", "diffuser")}
+    made = {kind: make(GEOMETRY, CELLS, table(kind), 5) for kind in ("dense", "counter", "diffuser")}
     assert [type(medium) for medium in made.values()] == [Dense, Counter, DiffuserMedium]
     assert made["diffuser"].cascade.grid[0] * made["diffuser"].cascade.grid[1] >= 2 * made["diffuser"].pixels
     for medium in made.values():
@@ -216,45 +211,44 @@ def test_kinds():
         entries = medium.columns(0, CELLS.count, crop=False)
         assert np.mean(np.abs(entries) ** 2) == pytest.approx(medium.power, rel=0.03)
     np.testing.assert_array_equal(made["dense"].columns(3, 5), made["counter"].columns(3, 5))
-    assert make(GEOMETRY, CELLS, Table(grain_px=2.0), 5).columns(0, 1).shape == (1, PIXELS)
+    assert make(GEOMETRY, CELLS, table(grain_px=2.0), 5).columns(0, 1).shape == (1, PIXELS)
 
 
 @pytest.mark.parametrize(
-    ("table", "message"),
+    ("fields", "message"),
     [
-        (Table("glass"), "kind = 'glass' is not known.*dense, counter, diffuser, measured"),
-        (Table("dense", "x.h5"), "kind = 'dense' with file = 'x.h5'"),
-        (Table("measured"), "kind = 'measured' with file = ''"),
-        (Table(grain_px=0.5), "grain_px = 0.5"),
-        (Table("diffuser", layers=0), "layers = 0"),
-        (Table("diffuser", oversampling=0.0), "oversampling = 0"),
+        ({"kind": "glass"}, "kind = 'glass' is not known.*dense, counter, diffuser, measured"),
+        ({"file": "x.h5"}, "kind = 'dense' with file = 'x.h5'"),
+        ({"kind": "measured"}, "kind = 'measured' with file = ''"),
+        ({"grain_px": 0.5}, "grain_px = 0.5"),
+        ({"kind": "diffuser", "layers": 0}, "layers = 0"),
+        ({"kind": "diffuser", "oversampling": 0.0}, "oversampling = 0"),
     ],
 )
-def test_tables_that_make_no_medium(table, message):
+def test_tables_that_make_no_medium(fields, message):
     with pytest.raises(UsageError, match=message):
-        make(GEOMETRY, CELLS, table, 1)
+        make(GEOMETRY, CELLS, table(**fields), 1)
 
 
 def test_memory_is_estimated_and_refused(monkeypatch):
     """Before anything is allocated; a dense medium that does not fit names those that do."""
     large = Geometry.fitting(16_384, 16_384)
     cells = (large.slm_width // large.macropixel) * (large.slm_height // large.macropixel)
-    assert memory_needed(large) > 8 * cells * large.camera_pixels
-    assert memory_needed(large, Table("counter")) < memory_needed(large) / 300
-    assert memory_needed(large, Table("diffuser")) < memory_needed(large) / 500
+    assert memory_needed(large, table()) > 8 * cells * large.camera_pixels
+    assert memory_needed(large, table("counter")) < memory_needed(large, table()) / 300
+    assert memory_needed(large, table("diffuser")) < memory_needed(large, table()) / 500
     monkeypatch.setattr(memory, "MEMORY_SHARE", 1e-9)
     for kind, step in (("dense", "kind = counter"), ("counter", "Take fewer"), ("diffuser", "less oversampling")):
         with pytest.raises(UsageError, match=rf"a {kind} medium .*GiB.*{step}"):
-            refuse_too_large(large, Table(kind))
+            refuse_too_large(large, table(kind))
         with pytest.raises(UsageError, match="GiB"):
-            make(large, CELLS, Table(kind), 1)
+            make(large, CELLS, table(kind), 1)
+        turning = replace(DMD, medium=table(kind, drift_rad_per_exposure=1e-3))
+        with pytest.raises(UsageError, match=rf"a {kind} medium .*turns into.*GiB.*{step}.*no drift"):
+            Plant(large, turning)
 
 
 def test_estimate_of_a_diffuser_covers_what_it_takes():
-    import tracemalloc
-
-    from openopu_sim.plant.media import Cascade, Diffuser
-
     n, m = 90_000, 160_000
     tracemalloc.start()
     d = Diffuser(n, m, 1, 4, 3.0)

@@ -13,14 +13,13 @@ measured   from the file of a calibration, rounded to integers; exact in float32
 from .counter import Counter
 from .dense import Dense
 from .diffuser import Cascade, Diffuser, DiffuserMedium
-from .interface import EXACT_BELOW, KINDS, THREADS, ExactMedium, FieldMedium, Medium, Settings
+from .interface import EXACT_BELOW, THREADS, ExactMedium, FieldMedium, Medium
 from .make import make, memory_needed, refuse_too_large
 from .measured import Measured
 from .memory import MEMORY_SHARE, refuse
 
 __all__ = [
     "EXACT_BELOW",
-    "KINDS",
     "MEMORY_SHARE",
     "THREADS",
     "Cascade",
@@ -32,7 +31,6 @@ __all__ = [
     "FieldMedium",
     "Measured",
     "Medium",
-    "Settings",
     "make",
     "memory_needed",
     "refuse",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,24 +18,6 @@ EXACT_BELOW = 1 << 24
 """float32 holds every integer up to this one."""
 THREADS = 2
 """Threads that media use; what they compute does not depend on it."""
-KINDS = ("dense", "counter", "diffuser", "measured")
-
-
-class Settings(Protocol):
-    """The fields of a plant file's table ``[medium]`` that media read."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def file(self) -> str: ...
-    @property
-    def entry_bits(self) -> int: ...
-    @property
-    def grain_px(self) -> float: ...
-    @property
-    def layers(self) -> int: ...
-    @property
-    def oversampling(self) -> float: ...
 
 
 class Sensor:
@@ -82,10 +63,10 @@ class Medium(ABC):
     pixel_order : (pixels,) raster index on the sensor of each output; the crop's pixels are the first.
     crop_pixels : pixels of the crop.
     power : mean of ``|entry|**2``.
-    exact : whether it is an :class:`ExactMedium` (else a :class:`FieldMedium`).
+
+    It is an :class:`ExactMedium` or a :class:`FieldMedium`.
     """
 
-    exact: bool
     power: float
 
     def __init__(self, geometry: Geometry, cells: Cells) -> None:
@@ -114,7 +95,6 @@ class ExactMedium(Medium):
     So a field depends neither on the order of summation nor on the batch or the BLAS.
     """
 
-    exact = True
     bits: int
     """Bits of an entry, sign included."""
 
@@ -143,8 +123,6 @@ class ExactMedium(Medium):
 
 class FieldMedium(Medium):
     """A medium whose field is a floating-point computation, of one vector at a time: the same bits whoever asks."""
-
-    exact = False
 
     @abstractmethod
     def field(self, amplitudes: Field | Reals, crop: bool = True) -> Field:

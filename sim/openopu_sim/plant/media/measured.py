@@ -50,7 +50,7 @@ class Measured(Stored):
 
     def __init__(self, geometry: Geometry, cells: Cells, path: str | Path, entry_bits: int, seed: int = 1) -> None:
         super().__init__(geometry, cells)
-        self._geometry, self._seed = geometry, seed
+        self._seed = seed
         real, imag = self._with_reference(*_read(str(path), geometry, cells))
         largest = max(float(np.abs(part).max()) for part in (real, imag))
         if largest == 0.0:
@@ -75,7 +75,7 @@ class Measured(Stored):
         if not self._referenced:
             return real, imag
         row = np.sqrt((real**2 + imag**2).mean(axis=1, keepdims=True))
-        weights = (self.cells.anchor() + self.cells.border())[real.shape[1] :].astype(np.float64)
+        weights = self.cells.sums(1 - self.cells.mask("modes"))[real.shape[1] :].astype(np.float64)
         # Cells are independent, so the mean of |r|^2 is the sum of their pixels' squares, in units of a mode's pixel.
         typical = math.sqrt(float(np.mean(row**2)))
         reference = row / (typical or 1.0) * math.sqrt(float(np.sum(weights**2))) / float(weights.sum())
@@ -85,7 +85,7 @@ class Measured(Stored):
 
     def _spread(self, part: Reals) -> Reals:
         """(cells, pixels) of a part (rows, columns)."""
-        g = self._geometry
+        g = self.sensor.geometry
         if len(part) != self.crop_pixels:
             outputs = part.reshape(g.outputs_y, g.outputs_x, -1)
             part = outputs.repeat(g.bin, axis=0).repeat(g.bin, axis=1).reshape(self.crop_pixels, -1)
