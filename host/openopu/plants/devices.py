@@ -182,16 +182,10 @@ def _dmd(
 ) -> Described[ModulatorParameters]:
     return Described(
         what,
-        ModulatorParameters(
-            ModulatorKind.BINARY,
+        dataclasses.replace(
+            DMD.modulator,
             fill_factor=fill_factor,
             off_amplitude=0.02,
-            levels=2,
-            phase_max_rad=0.0,
-            gamma=1.0,
-            crosstalk=0.0,
-            flicker_rad_rms=0.0,
-            settle_s=0.0,
             warm_up_rad=WARM_UP_RAD,
             warm_up_exposures=WARM_UP_S * rate_hz,
         ),

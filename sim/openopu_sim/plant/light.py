@@ -95,18 +95,15 @@ class Light:
     ) -> Moment:
         """An exposure of at least one cycle, without noise if ``quiet``. Its stream holds until this thread makes
         another one in ``slot``."""
-        stream, laser, monitor, flicker, vibration = None, 0.0, 0.0, 0.0, 0.0
-        if self.noise and not quiet:
-            stream = self._streams.start(exposure_id, slot)
-            laser, monitor = stream.standard_normal(2).tolist()
-            flicker = stream.standard_normal() if self.modulator.flickers else 0.0
-            vibration = stream.standard_normal() if self._vibrates else 0.0
+        stream = self._streams.start(exposure_id, slot) if self.noise and not quiet else None
+        power_w, monitor = self._power_and_monitor(stream, exposure_id, laser_code)
+        flicker = stream.standard_normal() if stream and self.modulator.flickers else 0.0
+        vibration = stream.standard_normal() if stream and self._vibrates else 0.0
         exposure_s = exposure_cycles / self.clock_hz
-        power_w = self.laser.power_w(laser_code, laser, exposure_id % TIME_MODULUS)
         return Moment(
             stream=stream,
             rate=self._electrons_per_j * power_w * exposure_cycles / self.clock_hz,
-            monitor=self.photodiode.reading(power_w, monitor),
+            monitor=monitor,
             flicker=flicker,
             angle=self.angle(exposure_id, vibration),
             stale=self.modulator.stale(settle_cycles / self.clock_hz, exposure_s) if self.settles else 0.0,
@@ -114,11 +111,16 @@ class Light:
 
     def monitor(self, exposure_id: int, laser_code: int, *, quiet: bool = False) -> int:
         """Reading of the photodiode during an exposure, DN, without noise if ``quiet``."""
-        laser, monitor = 0.0, 0.0
-        if self.noise and not quiet:
-            laser, monitor = self._streams.start(exposure_id).standard_normal(2).tolist()
+        stream = self._streams.start(exposure_id) if self.noise and not quiet else None
+        return self._power_and_monitor(stream, exposure_id, laser_code)[1]
+
+    def _power_and_monitor(
+        self, stream: np.random.Generator | None, exposure_id: int, laser_code: int
+    ) -> tuple[float, int]:
+        """The laser's power in W and the photodiode's reading in DN, by the first two deviates of a stream."""
+        laser, monitor = stream.standard_normal(2).tolist() if stream else (0.0, 0.0)
         power_w = self.laser.power_w(laser_code, laser, exposure_id % TIME_MODULUS)
-        return self.photodiode.reading(power_w, monitor)
+        return power_w, self.photodiode.reading(power_w, monitor)
 
     def angle(self, exposure_id: int, vibration: float = 0.0) -> float:
         """By which the medium has turned at an exposure, rad; ``vibration`` is a standard normal deviate."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,7 @@ class NoiseStreams:
 
     def start(self, exposure_id: int, slot: int = 0) -> np.random.Generator:
         """The stream of one exposure, at its start. It holds until this thread starts another in ``slot``."""
-        held: list[tuple[np.random.Generator, dict]] = self._local.__dict__.setdefault("held", [])  # type: ignore[type-arg]
+        held: list[tuple[np.random.Generator, dict[str, Any]]] = self._local.__dict__.setdefault("held", [])
         while len(held) <= slot:
             philox = np.random.Philox(key=np.array([self._seed, 0], dtype=np.uint64))
             held.append((np.random.Generator(philox), dict(philox.state)))

@@ -28,8 +28,5 @@ class Photodiode:
     def shot_noise_dn(self, share: float) -> float:
         """Rms of shot noise in DN at a share of full scale: ``sqrt(2 q I B)`` of the photocurrent I."""
         p = self.parameters
-        return (
-            math.sqrt(2 * ELEMENTARY_CHARGE_C * p.full_scale_a * share * p.bandwidth_hz)
-            / p.full_scale_a
-            * (ADC_FULL_SCALE)
-        )
+        noise_a = math.sqrt(2 * ELEMENTARY_CHARGE_C * p.full_scale_a * share * p.bandwidth_hz)
+        return noise_a / p.full_scale_a * ADC_FULL_SCALE
