@@ -7,10 +7,10 @@ independent draws of that number keep with a probability of 99.9 %.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 BEGIN, END = "<!-- made by tools/media.py: {} -->", "<!-- end -->"
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Sample:
     """What is looked at of a medium: entries (inputs, pixels), and intensities of random half lit patterns."""
 
@@ -106,11 +106,9 @@ def kernels_of(project: Callable[[np.ndarray], np.ndarray], n: int, seed: int) -
 def grains(seed: int, quick: bool) -> list[dict[str, float]]:
     """Grain asked for and found, of a dense medium and of a diffuser."""
     side, inputs = (48, 32) if quick else (96, 64)
-    geometry = Geometry.fitting(64, 64)
-    crop = {"crop_x": 0, "crop_y": 0, "crop_width": side, "crop_height": side}
-    geometry = Geometry(
-        **{**{f: getattr(geometry, f) for f in geometry.__dataclass_fields__}, **crop, "camera_width": side,
-           "camera_height": side, "raw_rows": side},
+    geometry = dataclasses.replace(
+        Geometry.fitting(64, 64), camera_width=side, camera_height=side, raw_rows=side,
+        crop_x=0, crop_y=0, crop_width=side, crop_height=side,
     )  # fmt: skip
     cells, rows = Cells(geometry), []
     for grain in (1.0, 1.5, 2.0, 3.0, 4.0):
@@ -314,7 +312,7 @@ def measure(seed: int, quick: bool) -> tuple[dict[str, Any], dict[str, Sample], 
     n, m, outputs = (64, 64, 2_000) if quick else (256, 1024, 40_000)
     geometry = Geometry.fitting(n, m)
     made = media(geometry, seed, 4.0)
-    grid = made["diffuser"].cascade.grid  # type: ignore[attr-defined]
+    grid = made["diffuser"].cascade.grid
     share = geometry.crop_width * geometry.crop_height / (grid[0] * grid[1])
     samples = {name: sample_of(medium, n, 40, seed) for name, medium in made.items()}
 

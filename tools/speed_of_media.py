@@ -142,7 +142,7 @@ def dense_vs_gemm(quick: bool) -> dict[str, Any]:
     medium = rng.standard_normal((n, 2 * pixels), dtype=np.float32).view(np.complex64)
     shown, product = planes[:, 0].astype(np.complex64), np.empty((rows, pixels), dtype=np.complex64)
     runs: dict[str, Run] = {
-        name: lambda plant=plant: plant.expose_batch(  # type: ignore[misc]
+        name: lambda plant=plant: plant.expose_batch(
             planes, shot, ids, 2048, lambda crops: binner.bin_crop(geometry, crops), geometry.outputs
         )
         for name, plant in plants.items()
