@@ -2,7 +2,7 @@
 
 Parts: ``fft`` (one projection of the size of the real machine beside the bare FFTs that it needs), ``dense`` (the
 plant, from planes to integers, beside one complex product), ``counter`` (the matrix that is not stored beside the one
-that is) and ``others`` (n = 1,000, m = 10,000, beside other simulations). FFT libraries and other simulations are taken
+that is), ``panel`` (a whole panel, mirror by mirror) and ``others`` (n = 1,000, m = 10,000, beside other simulations). FFT libraries and other simulations are taken
 where Python finds them: put them on PYTHONPATH.
 """
 
@@ -30,7 +30,7 @@ from openopu_rtl import binner
 from openopu_rtl.protocol import Geometry
 from openopu_sim.plant import DMD, Illumination, Plant
 from openopu_sim.plant.cells import Cells
-from openopu_sim.plant.media import THREADS, Counter, Dense, Diffuser
+from openopu_sim.plant.media import THREADS, Counter, Dense, Diffuser, FieldMedium, make, memory_needed
 
 TARGETS = {
     "fft_ratio": ("<=", 3.0),
@@ -179,6 +179,7 @@ def counter_vs_dense(quick: bool) -> dict[str, Any]:
             "n": n,
             "cells": cells.count,
             "pixels": counter.crop_pixels,
+            "entry_bits": counter.bits,
             "matrix_mib": 8 * cells.count * counter.pixels / 2**20,
             "peak_mib": peak / 2**20,
             "inputs_and_outputs_mib": (real.nbytes + imag.nbytes + weights.nbytes) / 2**20,
@@ -192,8 +193,27 @@ def counter_vs_dense(quick: bool) -> dict[str, Any]:
                 "counter": functools.partial(counter.products, weights),
             }
             entry["seconds"] = times_of(runs, 3)
+            draws = 2 * cells.count * geometry.crop_height * geometry.camera_width
+            entry["ns_per_draw_and_thread"] = entry["seconds"]["counter"] * 1e9 * THREADS / draws
         sets.append(entry)
     return {"sizes": sets, "rows": rows}
+
+
+def whole_panel(quick: bool) -> dict[str, Any]:
+    """Every mirror of a DLP4500 a cell, before 2,048 x 1,088 pixels: memory by kind, and a diffuser's time for a field."""
+    large = {"slm_width": 912, "slm_height": 1140, "camera_width": 2048, "camera_height": 1088}
+    geometry = dataclasses.replace(Geometry(), macropixel=1, **({} if quick else large))
+    kinds = {kind: dataclasses.replace(DMD.medium, kind=kind) for kind in ("dense", "diffuser")}
+    cells = Cells(geometry)
+    medium = make(geometry, cells, kinds["diffuser"], 1)
+    assert isinstance(medium, FieldMedium)
+    lit = np.ones(cells.count, dtype=np.float32)
+    return {
+        "needed_gib": {kind: memory_needed(geometry, table) / 2**30 for kind, table in kinds.items()},
+        "field_s": times_of({"field": lambda: medium.field(lit, crop=False)}, 2 if quick else 7)["field"],
+        "cells": cells.count,
+        "pixels": medium.pixels,
+    }
 
 
 def lightonml_opu(n: int, m: int, shown: Any) -> tuple[str, Run]:
@@ -321,6 +341,7 @@ PARTS: dict[str, Callable[[bool], dict[str, Any]]] = {
     "fft": projection_vs_fft,
     "dense": dense_vs_gemm,
     "counter": counter_vs_dense,
+    "panel": whole_panel,
     "others": beside_others,
 }
 

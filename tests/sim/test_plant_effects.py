@@ -8,12 +8,13 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from openopu.plants import DMD, PHASE, PlantParameters
 from openopu_rtl import binner, expander
 from openopu_rtl.protocol import Geometry
 from openopu_sim.plant import Illumination, Plant
+from openopu_sim.plant.camera import FixedPattern
 from openopu_sim.plant.cells import Cells
 from openopu_sim.plant.crosstalk import Crosstalk, differences
 from openopu_sim.plant.light import TIME_MODULUS
@@ -113,6 +114,14 @@ SHOT = st.builds(
 )
 
 
+PAIR = [Illumination(plane, on, 255 - on, 0, 0, 2000, 100) for plane in (0, 1) for on in (255, 0)]
+SLOW = changed(DMD, settle_s=1e-4, crosstalk=0.1, coherence=0.9)
+TREMBLING = changed(PHASE, levels=64, vibration_rad_rms=0.1, flicker_rad_rms=0.1, coherence=0.9)
+
+
+# In many products, a pattern that fades into the next one's, and one that does not: chance alone seldom has them.
+@example(SLOW, PAIR, True, 2**32 - 5, 3, True)
+@example(TREMBLING, PAIR, True, 7, 3, True)
 @settings(max_examples=40, deadline=None)
 @given(
     plants(), st.lists(SHOT, min_size=1, max_size=4), st.booleans(), st.integers(0, 2**32 - 1), st.integers(1, 9),
@@ -314,6 +323,16 @@ def test_deviates_of_flicker_vibration_and_photodiode():
     assert modulator.amplitude(0, 1.0) == 1
 
 
+def test_deviates_are_drawn_in_the_documented_order():
+    vibrating, flickering = {"vibration_rad_rms": 0.2}, {"levels": 256, "flicker_rad_rms": 0.1}
+    drawn = np.random.Generator(np.random.Philox(key=np.array([5, 9], dtype=np.uint64))).standard_normal(5)
+    for effects, scalars in (({}, 2), (vibrating, 3), (flickering, 3), (vibrating | flickering, 4)):
+        moment = Plant(TINY, changed(PHASE, **effects), noise_seed=5).light.moment(9, 100, 0, 2048)
+        assert moment.flicker == (drawn[2] if "levels" in effects else 0)
+        assert moment.angle == (0.2 * drawn[scalars - 1] if "vibration_rad_rms" in effects else 0)
+        assert moment.stream.standard_normal() == drawn[scalars]
+
+
 def test_fixed_patterns_follow_the_seed_and_not_the_crop():
     fixed = changed(
         DMD, prnu_rms=0.1, dsnu_e_rms=50.0, hot_pixel_share=0.1, hot_pixel_e_per_s=1e8, dead_pixel_share=0.1
@@ -323,3 +342,6 @@ def test_fixed_patterns_follow_the_seed_and_not_the_crop():
     moved = dataclasses.replace(TINY, crop_x=2, crop_y=1)
     assert (a == Plant(moved, fixed, seed=1, noise=False).expose_frame(levels, 0, 900, 4095)[0]).all()
     assert (a != Plant(TINY, fixed, seed=2, noise=False).expose_frame(levels, 0, 900, 4095)[0]).any()
+    one, other = (FixedPattern.draw(fixed.camera, 1000, seed) for seed in (1, 2))
+    for field in dataclasses.fields(FixedPattern):
+        assert (getattr(one, field.name) != getattr(other, field.name)).any(), field.name

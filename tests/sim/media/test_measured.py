@@ -104,6 +104,11 @@ def test_turned_is_another_medium_of_the_same_power(tmp_path, rng):
     assert abs(np.corrcoef(np.abs(a[:64]).ravel(), np.abs(b[:64]).ravel())[0, 1]) < 5 / (64 * PIXELS) ** 0.5
     assert abs(np.vdot(a, b)) / np.vdot(a, a).real < 5 / (64 * PIXELS) ** 0.5
     np.testing.assert_array_equal(b, medium.turned().columns(0, CELLS.count))
+    # Also where the file's entries are alike, each turns by itself, to any of four phases.
+    alike = Measured(GEOMETRY, CELLS, write(tmp_path / "a.h5", np.full((PIXELS, 64), 1 + 0.5j)), 12, seed=3)
+    turns = np.round(alike.turned().columns(0, 64) / alike.columns(0, 64), 6)
+    assert set(turns.ravel().tolist()) == {1, 1j, -1, -1j}
+    assert abs(turns.mean()) < 5 / turns.size**0.5
 
 
 @pytest.mark.parametrize(

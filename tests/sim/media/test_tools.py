@@ -55,6 +55,8 @@ def test_page_shows_every_plot():
 
 def test_speed_is_measured(tool, tmp_path):
     summary = tool("speed_of_media").main(["--quick", "--out", str(tmp_path)])
-    assert summary["runs"].keys() == {"fft", "dense", "counter", "others"}
+    assert summary["runs"].keys() == {"fft", "dense", "counter", "panel", "others"}
     assert all(summary[key] > 0 for key in tool("speed_of_media").TARGETS)
     assert summary["runs"]["counter"]["sizes"][0]["identical"]
+    needed = summary["runs"]["panel"]["needed_gib"]
+    assert needed["diffuser"] < needed["dense"]
