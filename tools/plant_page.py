@@ -186,10 +186,10 @@ matrix at the next exposure, without noise, and is not there where `settle_s` is
 ## What it costs
 
 `.venv/bin/python tools/speed_of_plants.py`: CPU time of the twin's optics for a projection of 256 modes on 1,024
-outputs, 4 shots, noise on, `dense` medium, beside `dmd` in the same run (0.39 ms on a busy machine of two cores):
-`phase` 0.9 x, `dlp4500+imx255` 1.2 x, `dlp4500+imx255+diode` 1.4 x, `lcos+imx255` 2.2 x. A medium that turns takes a
-second product, crosstalk one to four (four where a macropixel is one pixel), a slow panel the field of the pattern
-before. Frames on the bench cost the same products, one at a time.
+outputs, 4 shots, noise on, `dense` medium, beside `dmd` in the same run (0.39 to 0.55 ms on a busy machine of two
+cores, two runs): `phase` 0.9 to 1.0 x, `dlp4500+imx255` 1.2 to 1.5 x, `dlp4500+imx255+diode` 1.4 x, `lcos+imx255` 2.2
+to 2.5 x. A medium that turns takes a second product, crosstalk one to four (four where a macropixel is one pixel), a
+slow panel the field of the pattern before. Frames on the bench cost the same products, one at a time.
 
 ## Checked
 

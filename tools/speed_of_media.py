@@ -2,8 +2,8 @@
 
 Parts: ``fft`` (one projection of the size of the real machine beside the bare FFTs that it needs), ``dense`` (the
 plant, from planes to integers, beside one complex product), ``counter`` (the matrix that is not stored beside the one
-that is), ``panel`` (a whole panel, mirror by mirror) and ``others`` (n = 1,000, m = 10,000, beside other simulations). FFT libraries and other simulations are taken
-where Python finds them: put them on PYTHONPATH.
+that is), ``panel`` (a whole panel, mirror by mirror) and ``others`` (n = 1,000, m = 10,000, beside other simulations).
+FFT libraries and other simulations are taken where Python finds them: put them on PYTHONPATH.
 """
 
 from __future__ import annotations
@@ -194,13 +194,14 @@ def counter_vs_dense(quick: bool) -> dict[str, Any]:
             }
             entry["seconds"] = times_of(runs, 3)
             draws = 2 * cells.count * geometry.crop_height * geometry.camera_width
-            entry["ns_per_draw_and_thread"] = entry["seconds"]["counter"] * 1e9 * THREADS / draws
+            alone = {"one row": functools.partial(counter.products, weights[:1])}
+            entry["cpu_ns_per_draw"] = times_of(alone, 3, of_cpu=True)["one row"] * 1e9 / draws
         sets.append(entry)
     return {"sizes": sets, "rows": rows}
 
 
 def whole_panel(quick: bool) -> dict[str, Any]:
-    """Every mirror of a DLP4500 a cell, before 2,048 x 1,088 pixels: memory by kind, and a diffuser's time for a field."""
+    """Every mirror of a DLP4500 a cell, before 2,048 x 1,088 pixels: memory by kind, a diffuser's time for a field."""
     large = {"slm_width": 912, "slm_height": 1140, "camera_width": 2048, "camera_height": 1088}
     geometry = dataclasses.replace(Geometry(), macropixel=1, **({} if quick else large))
     kinds = {kind: dataclasses.replace(DMD.medium, kind=kind) for kind in ("dense", "diffuser")}
