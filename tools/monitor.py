@@ -12,7 +12,7 @@ import dataclasses
 import json
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ HIDDEN = (64, 64)
 
 
 @contextlib.contextmanager
-def medium(drift_rad: float) -> Any:
+def medium(drift_rad: float) -> Iterator[str]:
     """URL of a twin whose medium turns by ``drift_rad`` an exposure."""
     plant = dataclasses.replace(DMD, medium=dataclasses.replace(DMD.medium, drift_rad_per_exposure=drift_rad))
     with tempfile.TemporaryDirectory() as folder:

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -14,18 +15,29 @@ def write_whole(path: Path, content: bytes) -> None:
     A reader, or whoever comes after a power cut, sees the old file or the new one and nothing between.
     Raises ``OSError``; the old file then stands.
     """
-    part = path.with_name(f".{path.name}.part")
+    part = part_of(path)
     try:
         with open(part, "wb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-        _sync_folder(path.parent)
+            put_in_place(file, path)
     except OSError:
         with contextlib.suppress(OSError):
             part.unlink()
         raise
+
+
+def part_of(path: Path) -> Path:
+    """Where the file of that name is written until it is whole; what a killed process left there is written over."""
+    return path.with_name(f".{path.name}.part")
+
+
+def put_in_place(part: BinaryIO, path: Path) -> None:
+    """Flush ``part``, the open file at :func:`part_of` ``path``, to the disk, close it, and rename it to ``path``."""
+    part.flush()
+    os.fsync(part.fileno())
+    part.close()
+    os.replace(part_of(path), path)
+    _sync_folder(path.parent)
 
 
 def _sync_folder(folder: Path) -> None:

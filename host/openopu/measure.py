@@ -210,9 +210,11 @@ def expose_to(opu: Opu, target_fill: float) -> ExposureReport:
         message = f"frames are dark: mean fill {fill:.3f} at {cycles / clock * 1e6:.1f} us"
         if fill <= 0 and not opu.allow_dark:
             raise LaserDark(message, str(opu.device.url), "Check that the light reaches the camera, and `laser_power`")
-        warnings.append(f"{message}; raise laser_power or check the light's way")
+        warnings.append(f"{message}; raise the fill (`--fill`) or laser_power, or check the light's way")
     if clipped > CLIPPED_WARNING:
-        warnings.append(f"{clipped:.1%} of the pixels clip; lower laser_power or the camera's gain")
+        # At the shortest exposure there is only less light; at any other, that is exposed for longer and clips again.
+        remedy = "laser_power or the camera's gain" if cycles == 1 else "the fill (`--fill`)"
+        warnings.append(f"{clipped:.1%} of the pixels clip; lower {remedy}")
     for text in warnings:
         log.warning("%s: %s", opu.device.url, text)
     return ExposureReport(cycles, cycles / clock * 1e6, fill, black, clipped, tuple(warnings))

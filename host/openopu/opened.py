@@ -122,6 +122,11 @@ class OpenedDevice:
     # Settings
 
     @property
+    def realtime(self) -> bool:
+        """False where every clock of the device is computed, so that a second of it takes long."""
+        return self._session.realtime
+
+    @property
     def settings(self) -> Settings:
         """What the device is configured for."""
         return self._settings
@@ -161,7 +166,7 @@ class OpenedDevice:
         """Write settings that were made elsewhere; :meth:`openopu.Opu.configure` makes them from arguments."""
         settings.check(self.geometry, self.identity.monitor_cycles)
         setup = self._setup(settings)
-        if not self._session.realtime:
+        if not self.realtime:
             # A device whose clock stands still while the host thinks gets no keep-alive, which would make its
             # counters depend on the host's speed; so the heartbeat must outlast what is in flight.
             rows = max(1, self.geometry.store_bytes // setup.row_bytes)
@@ -277,4 +282,4 @@ class OpenedDevice:
     def _set_keep_alive(self) -> None:
         cycles = self._settings.registers["heartbeat_cycles"]
         share = KEEP_ALIVE_SHARE * cycles / self.identity.clock_hz
-        self._worker.call(lambda: self._worker.keep_alive(share if self._session.realtime else None))
+        self._worker.call(lambda: self._worker.keep_alive(share if self.realtime else None))

@@ -21,11 +21,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 from openopu_rtl.protocol import Code, Packet, PacketType, codec, packets
 
 from .device import Device, Transport
 from .errors import OpenopuError, UsageError
-from .files import why_not_written
+from .files import part_of, put_in_place, why_not_written
 from .injection import PLANT_KEYS
 
 NAME = "openopu-recording"
@@ -33,8 +34,6 @@ VERSION = 1
 ENTRY = struct.Struct("<II")
 ROW = struct.Struct("<I")
 HASH_BYTES = hashlib.sha256().digest_size
-_EXPOSURE_AT = packets.RECORD_DTYPE.fields["exposure"][1]  # type: ignore[index]
-_STATUS_AT = packets.RECORD_DTYPE.fields["status"][1]  # type: ignore[index]
 
 Entry = tuple[bytes, bytes]
 
@@ -54,13 +53,13 @@ def rows_of(request: bytes, reply: bytes) -> Iterator[Entry]:
     if not count or len(planes) % count or len(records) % count:
         return
     planes_bytes, record_bytes = len(planes) // count, len(records) // count
-    if record_bytes <= _STATUS_AT:
+    if record_bytes < packets.RECORD_DTYPE.itemsize:
         return
     for i in range(count):
         record = records[i * record_bytes : (i + 1) * record_bytes]
-        if record[_STATUS_AT] == Code.OK:
-            (exposure,) = ROW.unpack_from(record, _EXPOSURE_AT)
-            yield row_request(exposure, planes[i * planes_bytes : (i + 1) * planes_bytes]), record
+        (head,) = np.frombuffer(record, packets.RECORD_DTYPE, 1)
+        if head["status"] == Code.OK:
+            yield row_request(int(head["exposure"]), planes[i * planes_bytes : (i + 1) * planes_bytes]), record
 
 
 def row_request(exposure: int, planes: bytes) -> bytes:
@@ -76,7 +75,7 @@ class Recorder:
 
     def __init__(self, path: str | os.PathLike[str], about: dict[str, Any]) -> None:
         self._path = Path(path)
-        self._part = self._path.with_name(f".{self._path.name}.part")
+        self._part = part_of(self._path)
         self._digest = hashlib.sha256()
         self._zlib = zlib.compressobj()
         if self._path.exists():  # a session that fails would take the place of one that did not
@@ -107,13 +106,10 @@ class Recorder:
         if self._file is None:
             return
         self._put(self._zlib.flush())
-        file, self._file = self._file, None
+        file = self._file
         try:
-            with file:
-                file.write(self._digest.digest())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(self._part, self._path)
+            file.write(self._digest.digest())
+            put_in_place(file, self._path)
         except OSError as error:
             self._drop()
             raise self._trouble(error) from error
@@ -218,7 +214,7 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[Entry]]:
         raise RecordingFileError(
             f"the recording cannot be read ({error.strerror or error})", where, "Write replay:FILE of one that exists"
         ) from error
-    match = re.match(rb"openopu-recording/(\d+)\n", content)
+    match = re.match(rb"%s/(\d+)\n" % NAME.encode(), content)
     if match is None:
         raise RecordingFileError("this is no recording", where, "Make one: record=FILE in a device's URL")
     if int(match[1]) > VERSION:

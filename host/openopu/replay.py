@@ -18,6 +18,7 @@ from .errors import DeviceError, LinkLost, UrlError
 from .injection import PLANT_KEYS
 from .pipeline import EXPOSURE_IDS
 from .recording import Entry, load, row_request
+from .session import name_at
 from .url import DeviceUrl
 
 ADVICE = "Replay what was recorded (same command, same settings), or record again"
@@ -117,16 +118,19 @@ class ReplayTransport(Transport):
 
 
 def _describe(packet: Packet) -> str:
-    names = {r.address: r.name for r in REGISTERS.values()}
     if packet.type == PacketType.READ and len(packet.payload) == packets.READ_PAYLOAD.size:
         address, count = packets.READ_PAYLOAD.unpack(packet.payload)
-        return f"read of {names.get(address, f'word {address:#x}')}" + (f" and {count - 1} more" if count > 1 else "")
+        return f"read of {_name(address)}" + (f" and {count - 1} more" if count > 1 else "")
     if packet.type == PacketType.WRITE and len(packet.payload) > packets.WRITE_HEADER.size:
         (address,) = packets.WRITE_HEADER.unpack_from(packet.payload)
         words = np.frombuffer(packet.payload, "<u4", offset=packets.WRITE_HEADER.size)
         value = str(words[0]) if len(words) == 1 else f"{len(words)} words"
-        return f"write of {names.get(address, f'word {address:#x}')} = {value}"
+        return f"write of {_name(address)} = {value}"
     return f"packet of type {packet.type:#04x}"
+
+
+def _name(address: int) -> str:
+    return name_at(address) or f"word {address:#x}"
 
 
 def open_replay(url: DeviceUrl) -> Device:

@@ -251,7 +251,7 @@ class Session:
                 f"unknown error code {reply.code}", self.where, "Host and gateware differ: reflash", reply.code
             )
         what = explanation.what.format(detail=reply.detail)
-        if "word address" in explanation.what and (name := _name_of(reply.detail)):
+        if "word address" in explanation.what and (name := name_at(reply.detail)):
             what += f" ({name})"
         return DeviceRefused(f"{code.name}: {what}", self.where, sentence(explanation.next_step), int(code))
 
@@ -412,8 +412,8 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _name_of(address: int) -> str:
-    """Name of the register or window at a word address."""
+def name_at(address: int) -> str:
+    """Name of the register, or window and index, at a word address; empty where there is none."""
     for register in REGISTERS.values():
         if register.address == address:
             return register.name

@@ -267,6 +267,13 @@ def test_which_board_has_which_link():
     assert board("ulx3s", "usb").link is Link.USB
 
 
+def test_a_link_that_does_not_meet_the_usual_clock_takes_its_own():
+    usual = board("ulx3s").clock_hz
+    clocks = {kind.key: board("ulx3s", kind.key).clock_hz for kind in board("ulx3s").links}
+    assert clocks == {"uart": usual, "ft245": usual, "ft245sync": 80_000_000, "usb": 80_000_000}
+    assert usual > 80_000_000
+
+
 @pytest.mark.parametrize(("name", "link"), [("ulx3s", "bytes"), ("ulx3s", "USB"), ("arty_a7", "ft245"), ("ulx3s", "")])
 def test_a_link_that_the_board_has_not_is_refused(name, link, tmp_path, capsys):
     with pytest.raises(UsageError, match=f"{name} has no link `{link}`"):

@@ -3,13 +3,19 @@
 import contextlib
 import re
 import resource
+import signal
+import subprocess
+import sys
 
+import numpy as np
 import openopu
 import pytest
-from openopu import UsageError, cli
+from openopu import UsageError, calibration, cli, recording
+from openopu.calibration import Calibration, CalibrationFileError, Quantity
+from openopu.device import open_device
 from openopu.errors import OpenopuError
 from openopu.plants import DMD, PlantFileError, dumps, load, save
-from openopu.recording import RecordingError
+from openopu.recording import RecordingError, RecordingFileError
 
 URL = "twin:?n=64&m=64"
 
@@ -45,6 +51,66 @@ def test_a_recording_leaves_nothing_where_the_disk_is_full(tmp_path, size):
     with small_disk(size), pytest.raises(RecordingError, match="no space left"):
         record_frames(tmp_path / "run.rec")
     assert list(tmp_path.iterdir()) == []
+
+
+DYING = """
+import os, resource, signal, sys
+from openopu.calibration import load
+from openopu.recording import Recorder
+
+what, moment, path = sys.argv[1:]
+if moment == "write":  # the system ends who writes beyond the limit, in the midst of it
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+else:
+    setattr(os, moment, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+if what == "calibration":
+    load(path).replace(exposure_next=1).save(path)
+else:
+    recorder = Recorder(path, {})
+    recorder.add(os.urandom(20_000), b"answer")
+    recorder.finish()
+"""
+"""Dies while it writes, before that is on the disk, or before it has its name."""
+
+
+def written_by_one_that_dies(what, moment, path):
+    done = subprocess.run([sys.executable, "-c", DYING, what, moment, str(path)], capture_output=True, check=False)
+    assert -done.returncode in (signal.SIGKILL, signal.SIGXFSZ), done.stderr.decode()
+    (part,) = [p for p in path.parent.iterdir() if p != path]
+    assert part.stat().st_size > 0  # it died on the way
+    return part
+
+
+@pytest.mark.parametrize("moment", ["write", "fsync", "replace"])
+def test_a_kill_leaves_the_old_calibration(tmp_path, moment):
+    path = tmp_path / "bench.h5"
+    geometry = {"crop_x": 0, "crop_y": 0, "crop_width": 8, "crop_height": 8}
+    old = Calibration({}, geometry, 0, 0, 1, {"dark": {"mean": Quantity(np.arange(1000.0), "DN")}})
+    old.save(path)
+    part = written_by_one_that_dies("calibration", moment, path)
+    assert path.read_bytes() == old.content()
+    if moment == "write":
+        with pytest.raises(CalibrationFileError, match="damaged"):
+            calibration.load(part)
+    old.replace(exposure_next=2).save(path)
+    assert calibration.load(path).exposure_next == 2
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("moment", ["write", "fsync", "replace"])
+def test_a_kill_leaves_no_recording(tmp_path, moment):
+    path = tmp_path / "session.rec"
+    part = written_by_one_that_dies("recording", moment, path)
+    assert not path.exists()
+    if moment == "write":
+        with pytest.raises(RecordingFileError, match="cut short"):
+            recording.load(part)
+    with contextlib.closing(open_device(f"{URL}&record={path}").transport):
+        pass
+    assert recording.load(path)[1] == []
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_comparison_leaves_nothing_where_the_disk_is_full(capsys, tmp_path):

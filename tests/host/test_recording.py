@@ -7,10 +7,10 @@ import openopu
 import pytest
 from loopback import FaultyTransport, loopback
 from openopu import Opu, UrlError, UsageError, cli
-from openopu.device import open_device
+from openopu.device import Transport, open_device
 from openopu.recording import Recorder, RecordingError, RecordingFileError, RecordingTransport, load
 from openopu.replay import NotRecorded
-from openopu_rtl.protocol import Code
+from openopu_rtl.protocol import Code, Packet, PacketType, packets
 
 URL = "twin:?n=64&m=64"
 
@@ -67,6 +67,8 @@ def test_what_was_not_recorded_is_named(recorded):
             opu.project(np.ones((1, 10)))
         with pytest.raises(NotRecorded, match="no write of laser_power = 5"):
             opu.configure(laser_power=5)
+        with pytest.raises(NotRecorded, match=r"no write of level_table\[0\] = 64 words"):
+            opu.set_level_table(np.arange(256)[::-1])
     with openopu.open(f"replay:{path}") as opu:
         session(opu)
         opu.exposure_next = 0
@@ -105,6 +107,35 @@ def test_a_noisy_line_leaves_no_trace(recorded, tmp_path):
     for a, b, c in zip(values, found, recorded[1][0], strict=True):
         np.testing.assert_array_equal(a, b)
         np.testing.assert_array_equal(a, c)
+
+
+class Twice(Transport):
+    """Says everything twice, as a device does whose first answer was only late."""
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    def write(self, data):
+        self.inner.write(data)
+
+    def read(self, timeout_s):
+        return self.inner.read(timeout_s) * 2
+
+    def close(self):
+        self.inner.close()
+
+
+def test_a_late_answer_is_recorded_once(recorded, tmp_path):
+    device, _ = loopback()
+    path = tmp_path / "twice.rec"
+    line = RecordingTransport(Twice(device.transport), Recorder(path, load(recorded[0])[0]))
+    request = Packet(PacketType.READ, 7, packets.READ_PAYLOAD.pack(0, 1))
+    line.write(request.encode())
+    assert len(list(packets.split(bytearray(line.read(1.0))))) == 2
+    line.close()
+    ((asked, answer),) = load(path)[1]
+    assert asked == bytes([PacketType.READ]) + request.payload
+    assert answer[0] == PacketType.READ_REPLY
 
 
 def test_a_projection_that_failed_at_first_is_recorded_as_it_ended(recorded, tmp_path):

@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from ..errors import UsageError, whole
-from ..files import why_not_written
+from ..files import part_of, why_not_written
 from ..measure import TARGET_FILL
 from ..opu import open as open_opu
 from ..pipeline import EXPOSURE_IDS
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 def _refuse_unwritable(path: Path) -> None:
     """Raise before minutes of measuring, not after."""
-    part = path.with_name(f".{path.name}.part")
+    part = part_of(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.open("ab").close()

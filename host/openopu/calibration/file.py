@@ -28,6 +28,7 @@ from openopu_rtl.protocol.boards import board_name
 from ..files import why_not_written, write_whole
 from ..injection import PLANT_KEYS
 from ..levels import ENTRIES
+from ..measure import CALIBRATION_SPAN
 from ..panel import Panel
 from ..plants import ModulatorKind
 from .errors import CalibrationFileError, CalibrationMismatch, CalibrationStale
@@ -41,8 +42,6 @@ MAX_BYTES = 1 << 34
 """Largest file that is read: beyond, it is no calibration of ours."""
 PASSING_KEYS = ("noise", "noise_seed")
 """Keys of a simulation's URL that do not change what is calibrated."""
-_DISTANCES = 1 << 28
-"""Calibrations count exposures modulo so many; see :func:`openopu.measure.calibration_base`."""
 
 AGAIN = "Calibrate: openopu calibrate --device URL --out FILE"
 
@@ -130,7 +129,7 @@ class Calibration:
 
     @property
     def complex_matrix(self) -> NDArray[np.complex64]:
-        """(outputs, modes) transmission matrix from phase stepping, DN**0.5, each row up to a phase of its own."""
+        """(outputs, modes) transmission matrix from phase stepping, each row times a complex factor of its own, DN."""
         return np.asarray(self.get("matrix/real") + 1j * self.get("matrix/imag"), dtype=np.complex64)
 
     @property
@@ -245,8 +244,8 @@ class Calibration:
                     AGAIN,
                 )
         if max_exposures is not None:
-            gone = (opu.exposure_next - self.exposure_next) % _DISTANCES
-            gone = min(gone, _DISTANCES - gone)
+            gone = (opu.exposure_next - self.exposure_next) % CALIBRATION_SPAN
+            gone = min(gone, CALIBRATION_SPAN - gone)
             if gone > max_exposures:
                 raise CalibrationStale(
                     f"it was made {gone} exposures from here (at {self.exposure_next}); allowed are {max_exposures}",

@@ -89,7 +89,7 @@ def dark(opu: Opu, frames: int = FRAMES, long_cycles: int | None = None) -> Grou
     """
     clock = opu.identity.clock_hz
     if long_cycles is None:
-        long_cycles = round((LONG_DARK_S if opu._session.realtime else LONG_DARK_SIMULATED_S) * clock)
+        long_cycles = round((LONG_DARK_S if opu.realtime else LONG_DARK_SIMULATED_S) * clock)
     shot = plain_shot(opu)
     cycles = shot.exposure_cycles
     long_cycles = max(long_cycles, 2 * cycles)
@@ -186,14 +186,14 @@ def _refuse_unusable(
         raise CalibrationFailed(
             f"{share:.1%} of the pixels of the region are at full scale",
             where,
-            "Lower the exposure (`expose_to`), `laser_power` or the camera's gain",
+            "Lower the exposure (`--fill`)",
         )
     fill = float(mean.mean()) / full
     if fill < DARK_FILL:
         raise CalibrationFailed(
             f"the frames are dark: mean fill {fill:.3f}",
             where,
-            "Raise exposure or `laser_power`, check the light's way",
+            "Raise the exposure (`--fill`) or `laser_power`, check the light's way",
         )
     if not np.median(modulation) > 0.01 * full * DARK_FILL:
         raise CalibrationFailed(

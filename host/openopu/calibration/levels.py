@@ -21,6 +21,7 @@ from ..errors import UsageError, whole
 from ..levels import ENTRIES
 from ..measure import plain_shot
 from ..opu import Opu
+from ..panel import TURN
 from .errors import NotApplicable
 from .file import Group, Quantity
 from .frames import ONE
@@ -38,7 +39,6 @@ TWO_STATES = 0.1
 """Second over first axis of the frames' cloud below which it is a line: the panel has two states, or a short range."""
 SHORTEST_RAD = 2.0
 """Phase range from which on an ellipse can be told from a piece of it."""
-TURN = 2 * np.pi
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def _to_circle(cloud: NDArray[np.float64], where: str) -> NDArray[np.float64]:
     values, axes = np.linalg.eigh(form)
     if not values.min() > 0:
         raise NotApplicable(
-            "the frames lie on no ellipse", where, "Raise exposure or `repeats`; check that the panel is a phase panel"
+            "the frames lie on no ellipse", where, "Raise the exposure (`--fill`); check that it is a phase panel"
         )
     centre = -np.linalg.solve(2 * form, np.array([d, e]))
     size = 1 + centre @ form @ centre
@@ -164,8 +164,3 @@ def table_of(curve: Curve) -> tuple[NDArray[np.uint8], float]:
     above = np.clip(np.searchsorted(phase, wanted), 1, ENTRIES - 1)
     nearer = wanted - phase[above - 1] < phase[above] - wanted
     return np.where(nearer, above - 1, above).astype(np.uint8), min(float(phase[-1]), float(wanted[-1]))
-
-
-def level_of(phase: float) -> int:
-    """Level of a phase in rad (0 to less than a turn) behind the table."""
-    return round(phase / TURN * ENTRIES)

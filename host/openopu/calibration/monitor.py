@@ -12,7 +12,7 @@ from openopu_rtl.protocol import Shot
 from ..errors import UsageError, whole
 from ..measure import calibrating, plain_shot
 from ..opu import Opu
-from . import region
+from . import likeness, region
 from .errors import CalibrationFailed, CalibrationMismatch, MediumDrifted
 from .file import AGAIN, Calibration, Group, Quantity
 from .frames import DN, ONE, random_patterns
@@ -43,14 +43,12 @@ def reference(opu: Opu, patterns: int = PATTERNS, repeats: int = REPEATS) -> Gro
     """
     shot = plain_shot(opu)
     values = _project(opu, shot, patterns, repeats)
-    first, second = values[:, 0::2].sum(axis=1), values[:, 1::2].sum(axis=1)
-    halves = likeness(first, second)
-    one = halves / (repeats / 2 - (repeats / 2 - 1) * halves)
+    one = likeness.reliability(values.swapaxes(0, 1), likeness.cosine)
     if not one > RELIABLE:
         raise CalibrationFailed(
             f"two projections of one pattern correlate by {one:.3f} only",
             str(opu.device.url),
-            "Raise the exposure, or look for vibration and a laser that is unsteady",
+            "Raise the exposure (`--fill`), or look for vibration and a laser that is unsteady",
         )
     return {
         "reference": Quantity((values.sum(axis=1) / repeats).astype(np.float32), DN),
@@ -58,13 +56,6 @@ def reference(opu: Opu, patterns: int = PATTERNS, repeats: int = REPEATS) -> Gro
         "repeats": Quantity(np.array(repeats), ONE),
         "shot": kept(shot),
     }
-
-
-def likeness(a: NDArray[np.generic], b: NDArray[np.generic]) -> float:
-    """Cosine of the angle between all values of two arrays."""
-    a, b = np.asarray(a, np.float64).reshape(-1), np.asarray(b, np.float64).reshape(-1)
-    length = float(np.linalg.norm(a) * np.linalg.norm(b))
-    return float(a @ b / length) if length else 0.0
 
 
 def _project(opu: Opu, shot: Shot, patterns: int, repeats: int) -> NDArray[np.int64]:
@@ -133,7 +124,7 @@ class Monitor:
         flat = self._reference.reshape(-1)
         found = Look(
             self.opu.exposure_next,
-            likeness(now, self._reference) / self._noise,
+            likeness.cosine(now, self._reference) / self._noise,
             float(now.reshape(-1) @ flat / (flat @ flat)),
         )
         self.history.append(found)

@@ -10,6 +10,7 @@ from openopu_rtl.protocol import Shot
 
 from ..measure import capture, plain_shot
 from ..opu import Opu
+from . import likeness
 from .errors import CalibrationFailed
 from .file import Group, Quantity
 from .frames import DN, ONE, binned, random_patterns
@@ -55,9 +56,7 @@ def reference(opu: Opu, repeats: int = REPEATS) -> Group:
     Raises :class:`CalibrationFailed` where the frames differ too much.
     """
     frames = capture(opu, np.repeat(random_patterns(opu, 1, 4), repeats, axis=0), plain_shot(opu)).astype(np.int64)
-    first, second = frames[0::2].sum(axis=0), frames[1::2].sum(axis=0)
-    halves = correlation(first.astype(np.float64), second.astype(np.float64))
-    one = halves / (repeats / 2 - (repeats / 2 - 1) * halves)  # of one frame, not of the mean of several
+    one = likeness.reliability(frames, likeness.correlation)
     if not one > STABLE:
         raise CalibrationFailed(
             f"two frames of one pattern correlate by {one:.3f} only",
@@ -89,13 +88,6 @@ def shift_of(reference: NDArray[np.generic], frame: NDArray[np.generic]) -> Shif
         float(fit[y, x]),
         float(fit[0, 0]),
     )
-
-
-def correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """Pearson's, of all values; 0 where one of them is constant."""
-    a, b = a - a.mean(), b - b.mean()
-    length = float(np.linalg.norm(a) * np.linalg.norm(b))
-    return float(np.vdot(a, b) / length) if length else 0.0
 
 
 def select(opu: Opu, flat: Group, bad: Group, scale: Group) -> Group:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 from numpy.typing import NDArray
 from openopu_rtl.protocol import Program
 
 from .. import layout as layouts
+from ..encoding import Encoding
 from ..errors import UsageError, whole
 from ..measure import BASIS_ROWS, hadamard_matrix, plain_shot
 from ..memory import shortage
 from ..opu import Opu
+from ..panel import Panel
+from ..plants import ModulatorKind
+from ..schemes.stepping import Stepping
 from ..settings import plane_weights
 from .errors import CalibrationFailed, NotApplicable
 from .file import Group, Quantity
 from .frames import DN, ONE, random_patterns
-from .levels import level_of
-from .shots import all_outputs, pair
+from .shots import TIMES, all_outputs, pair
 
 Reals = NDArray[np.float64]
 
@@ -77,7 +78,7 @@ def _mode_by_mode(opu: Opu, program: Program, repeats: int, banks: int = 1) -> t
         raise CalibrationFailed(
             f"the matrix drowns in noise: its entries' rms is {rms:.3g} DN, their standard error {error:.3g} DN",
             str(opu.device.url),
-            "Raise the exposure or `repeats`, and check that patterns reach the camera",
+            "Raise the exposure (`--fill`), and check that patterns reach the camera",
         )
     return found, uncertainty
 
@@ -104,12 +105,10 @@ def stepped_matrix(opu: Opu, levels: Group, repeats: int = REPEATS) -> Group:
         )
     if not opu.geometry.anchor_pixels:
         raise NotApplicable("the panel has no anchor region", where, "Leave the complex matrix out")
-    shots = []
-    for step, negative, bank in ((0, False, 0), (1, False, 1), (3, True, 1), (2, True, 0)):
-        level = level_of(step * np.pi / 2)
-        shown = {"level_on": level_of(np.pi), "level_off": 0, "level_anchor": level, "level_border": level}
-        shots.append(dataclasses.replace(plain_shot(opu, **shown), negative=negative, bank=bank))
-    found, uncertainty = _mode_by_mode(opu, Program(tuple(shots)), repeats, banks=2)
+    shot = plain_shot(opu)
+    times = {n: getattr(shot, n) for n in TIMES}
+    program = Stepping(Encoding("sign", "threshold")).program(Panel(ModulatorKind.PHASE), **times)
+    found, uncertainty = _mode_by_mode(opu, program, repeats, banks=Stepping.banks)
     both = np.sqrt((uncertainty[0::2] ** 2 + uncertainty[1::2] ** 2) / 2)
     return {
         "real": Quantity(found[0::2].astype(np.float32), DN),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from openopu_rtl.protocol import Program, Shot
+from openopu_rtl.protocol import Program
 
+from ..measure import plain_shot
 from ..opu import Opu
 from .errors import CalibrationFailed, NotApplicable
 from .file import Group, Quantity
@@ -87,7 +89,7 @@ def exposure_of(opu: Opu) -> int:
 
 def longest_wait(opu: Opu, exposure: int) -> int:
     """Cycles of the longest wait; 0: the panel leaves no time to wait in."""
-    longest = round((LONGEST_S if opu._session.realtime else LONGEST_SIMULATED_S) * opu.identity.clock_hz)
+    longest = round((LONGEST_S if opu.realtime else LONGEST_SIMULATED_S) * opu.identity.clock_hz)
     if slot := opu.registers(["cycles_slm_slot"])["cycles_slm_slot"]:
         longest = min(longest, slot - exposure - SLOT_MARGIN_CYCLES)
     return longest if longest >= 1 << STEPS // 2 else 0
@@ -101,12 +103,12 @@ def sweep(opu: Opu, longest: int, exposure: int, patterns: int = 2) -> Sweep:
     g = opu.geometry
     bits = np.repeat(random_patterns(opu, patterns, 3)[:, None, :], REPEATS, axis=0)
     waits = np.array(sorted({1, *(longest >> k for k in range(STEPS))}), dtype=np.int64)
-    levels = {n: getattr(opu.settings.program.shots[0], n) for n in _LEVELS}
     responses = []
     for wait in waits.tolist():
         # The complement first, well settled, so that every mode switches; its frame goes to the other bank.
-        before = Shot(invert=True, bank=1, exposure_cycles=exposure, settle_cycles=longest, **levels)
-        after = Shot(bank=0, exposure_cycles=exposure, settle_cycles=wait, **levels)
+        before = plain_shot(opu, exposure_cycles=exposure, settle_cycles=longest)
+        before = dataclasses.replace(before, invert=True, bank=1)
+        after = plain_shot(opu, exposure_cycles=exposure, settle_cycles=wait)
         settings = opu.settings.replace(
             program=Program((before, after)), selection=np.arange(g.outputs), banks=2, bits=16, shift=0
         )
@@ -118,9 +120,6 @@ def sweep(opu: Opu, longest: int, exposure: int, patterns: int = 2) -> Sweep:
             "the frames do not depend on the pattern", str(opu.device.url), "Check the light's way and the exposure"
         )
     return Sweep(waits, np.array(responses))
-
-
-_LEVELS = ("level_on", "level_off", "level_anchor", "level_border")
 
 
 def settle(opu: Opu, patterns: int = PATTERNS) -> Group:
@@ -150,7 +149,7 @@ def settle(opu: Opu, patterns: int = PATTERNS) -> Group:
         raise CalibrationFailed(
             f"the frames hardly depend on the pattern: their change has a noise of {found.noise:.0%}",
             str(opu.device.url),
-            "Raise the exposure; of a phase panel, calibrate `levels` too",
+            "Raise the exposure (`--fill`); of a phase panel, calibrate `levels` too",
         )
     while found.restless and longest < LIMIT_S * clock and not opu.registers(["cycles_slm_slot"])["cycles_slm_slot"]:
         longest = min(longest * LONGER, round(LIMIT_S * clock))

@@ -12,6 +12,9 @@ from ..opu import Opu
 from ..settings import Settings, lossless
 from .file import Quantity
 
+TIMES = ("frames", "settle_cycles", "exposure_cycles")
+"""Of ``SHOWN``, what is no level."""
+
 
 def all_outputs(opu: Opu, program: Program, **changes: int) -> Settings:
     """Settings that return every output, without losses, of ``program``."""

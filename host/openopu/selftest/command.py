@@ -105,7 +105,7 @@ def _in_order(opu: Opu) -> Iterator[None]:
     except KeyboardInterrupt:
         with contextlib.suppress(DeviceError):  # nothing better can be done: opening a device writes all its settings
             opu.disarm()
-            opu.on_link(lambda session: session.wait_idle(IDLE_S if opu._session.realtime else 0.0))
+            opu.on_link(lambda session: session.wait_idle(IDLE_S if opu.realtime else 0.0))
             opu.on_link(lambda session: usual.write(session, opu.geometry, None))
         raise
     finally:
@@ -116,7 +116,7 @@ def _in_order(opu: Opu) -> Iterator[None]:
 def _patient(opu: Opu) -> Settings:
     """The settings to make the checks with: where every clock is computed, a frame that does not come costs less."""
     registers = dict(opu.settings.registers)
-    if not opu._session.realtime and opu.device.plant_source == PLANT_SOURCES["camera"]:
+    if not opu.realtime and opu.device.plant_source == PLANT_SOURCES["camera"]:
         enough = FRAME_SIMULATED_CYCLES + 8 * opu.geometry.camera_pixels
         registers["frame_timeout_cycles"] = min(registers["frame_timeout_cycles"], enough)
     return opu.settings.replace(registers=registers)

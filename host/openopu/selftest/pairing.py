@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from openopu_rtl.protocol import Program, Shot
+from openopu_rtl.protocol import Program
 
 from ..errors import ProjectionFailed
+from ..measure import plain_shot
 from ..settings import lossless
 
 if TYPE_CHECKING:
@@ -47,11 +48,7 @@ def check_pairing(opu: Opu) -> PairingReport:
     The laser must be armed; exposure and settling are those of the configured program.
     """
     usual = opu.settings.program.shots[0]
-    shot = Shot(
-        exposure_cycles=usual.exposure_cycles, settle_cycles=usual.settle_cycles, frames=usual.frames,
-        level_on=usual.level_on, level_off=usual.level_off, level_anchor=usual.level_off,
-        level_border=usual.level_off,
-    )  # fmt: skip
+    shot = plain_shot(opu, level_anchor=usual.level_off, level_border=usual.level_off)
     program = Program((shot,))
     shown = np.array(SEQUENCE * ROUNDS)
     bits, shift = lossless(program, opu.geometry)

@@ -80,7 +80,12 @@ def test_hot_and_dead_pixels_are_found_and_left_out(made, opu):
 def test_noise_is_no_defect(opu):
     opu.expose_to()
     dark = frames.dark(opu)
-    assert not frames.bad(opu, dark, frames.flat(opu, dark))["outputs"].values.any()
+    flat = frames.flat(opu, dark)
+    assert not frames.bad(opu, dark, flat)["outputs"].values.any()
+    mean, variance = np.full((24, 32), 3, np.float32), np.zeros((24, 32), np.float32)
+    mean[10, 9], variance[10, 9] = 3 + 1 / 16, 1 / 16  # one frame of 16 a step higher, where all others are still
+    still = {"mean": mean, "variance": variance, "long_mean": mean, "long_variance": variance, "frames": np.array(16)}
+    assert not frames.bad(opu, {n: Quantity(v, "DN") for n, v in still.items()}, flat)["hot"].values.any()
 
 
 def test_a_moved_region_is_measured(made, opu):
@@ -121,6 +126,18 @@ def test_a_quick_panel_has_no_time_constant():
     assert found.settled_cycles == 1
 
 
+def test_a_sweep_waits_for_as_many_video_frames_as_the_program(opu, monkeypatch):
+    shown, using = [], opu.using
+    monkeypatch.setattr(
+        opu, "using", lambda settings, **base: (shown.extend(settings.program), using(settings, **base))[1]
+    )
+    opu.expose_to()
+    opu.configure(frames=3)
+    shown.clear()
+    settle.sweep(opu, 256, 500)
+    assert {shot.frames for shot in shown} == {3}
+
+
 def interference(phase, outputs, noise, seed=1):
     rng = np.random.default_rng(seed)
     anchor, signal = (rng.normal(size=(2, outputs)) + 1j * rng.normal(size=(2, outputs))) * 5
@@ -136,8 +153,10 @@ def test_level_table_makes_the_phase_linear(gamma, longest):
     assert np.abs(curve.phase - true[chosen]).max() < 0.05
     table, span = levels.table_of(curve)
     assert span == pytest.approx(min(longest, 2 * np.pi * 255 / 256), abs=0.05)
-    steepest = np.diff(true).max()
-    assert np.abs(true[table] - np.minimum(2 * np.pi * np.arange(256) / 256, span)).max() < 0.05 + steepest / 2
+    steepest, wanted = np.diff(true).max(), 2 * np.pi * np.arange(256) / 256
+    assert np.abs(true[table] - np.minimum(wanted, span)).max() < 0.05 + steepest / 2
+    exact, _ = levels.table_of(levels.Curve(np.arange(256), true, 0.0))
+    assert np.abs(true[exact] - np.minimum(wanted, longest)).max() < steepest / 2 + 1e-9
 
 
 @pytest.mark.parametrize(
@@ -179,6 +198,12 @@ def test_what_shows_nothing_is_refused(opu):
         region.reference(opu)
     with pytest.raises(UsageError, match="at least 2"):
         response.matrix(opu, repeats=1)
+
+
+@pytest.mark.parametrize(("fill", "match"), [(0.6, "pixels clip"), (0.005, "frames are dark")])
+def test_an_exposure_that_cannot_be_calibrated_names_the_option(opu, fill, match):
+    with pytest.raises(CalibrationFailed, match=f"{match}.*`--fill`"):
+        calibrate(opu, ["dark"], fill=fill, effort=QUICK)
 
 
 def test_unsteady_light_is_refused(made, opu, monkeypatch):
