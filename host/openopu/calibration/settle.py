@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from openopu_rtl.protocol import Program, Shot
 
 from ..opu import Opu
+from ..settings import LEVELS
 from .errors import CalibrationFailed, NotApplicable
 from .file import Group, Quantity
 from .frames import random_patterns
@@ -101,7 +102,7 @@ def sweep(opu: Opu, longest: int, exposure: int, patterns: int = 2) -> Sweep:
     g = opu.geometry
     bits = np.repeat(random_patterns(opu, patterns, 3)[:, None, :], REPEATS, axis=0)
     waits = np.array(sorted({1, *(longest >> k for k in range(STEPS))}), dtype=np.int64)
-    levels = {n: getattr(opu.settings.program.shots[0], n) for n in _LEVELS}
+    levels = {n: getattr(opu.settings.program.shots[0], n) for n in LEVELS}
     responses = []
     for wait in waits.tolist():
         # The complement first, well settled, so that every mode switches; its frame goes to the other bank.
@@ -118,9 +119,6 @@ def sweep(opu: Opu, longest: int, exposure: int, patterns: int = 2) -> Sweep:
             "the frames do not depend on the pattern", str(opu.device.url), "Check the light's way and the exposure"
         )
     return Sweep(waits, np.array(responses))
-
-
-_LEVELS = ("level_on", "level_off", "level_anchor", "level_border")
 
 
 def settle(opu: Opu, patterns: int = PATTERNS) -> Group:
