@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..opu import Opu
 
 REPEATS = 16
-"""Frames whose mean is the anchor's intensity."""
+"""Pairs of frames, lit and dark, whose mean is the anchor's intensity."""
 SHORTER = 4
 """The anchor alone is twice as bright as a half-lit panel: its frames are exposed for a part of the time, so that
 they do not clip, and scaled."""
