@@ -190,9 +190,11 @@ def test_the_reference_follows_what_it_depends_on(opu):
 
 def test_another_gain_of_the_sensor_has_another_black_level():
     with openopu.open("twin:?n=64&m=64") as opu:
-        opu.configure(scheme="intensity")
-        before = opu.reference
         opu.configure_sensor("mt9v034")
+        opu.configure(scheme="intensity")
+        before, program = opu.reference, opu.settings.program
+        opu.configure_sensor("mt9v034", gain=2.0)
+        assert opu.settings.program == program
         assert opu.reference is not before
 
 
