@@ -284,7 +284,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("build/features"))
     parser.add_argument("--data", default="fashion-mnist")
     parser.add_argument("--features", type=int, nargs="*", default=[1000, 10_000])
-    parser.add_argument("--cases", nargs="*", default=[MATHEMATICS, BENCH], help=f"of: {'; '.join(CASES)}; or `all`")
+    known = "; ".join(CASES)
+    of = f"of: {known.replace('%', '%%')}; or `all`"
+    parser.add_argument("--cases", nargs="*", default=[MATHEMATICS, BENCH], help=of)
     parser.add_argument("--seeds", type=int, default=1, help="media 1 to SEEDS")
     parser.add_argument("--device", help="also through this device, with the first of --features")
     parser.add_argument(
@@ -301,7 +303,7 @@ def main() -> None:
     results = []
     for name in names:
         if name not in CASES:
-            parser.error(f"there is no case {name!r}; take of: {'; '.join(CASES)}")
+            parser.error(f"there is no case {name!r}; take of: {known}")
         for count in args.features:
             for seed in range(1, args.seeds + 1):
                 case = CASES[name]

@@ -15,7 +15,7 @@ from openopu_rtl.protocol import Program, Shot
 
 from .encoding import generator
 from .errors import LaserDark, UsageError
-from .settings import lossless
+from .settings import SHOWN, lossless
 
 if TYPE_CHECKING:
     from .layout import Layout
@@ -33,10 +33,6 @@ CALIBRATION_SPAN = 1 << 28
 time in exposures, modulo the same, so that a measurement sees the medium as the run does then."""
 CALIBRATION_SEED = 20_240_917
 """Of the typical patterns; fixed, so that a calibration can be repeated."""
-SHOWN = (
-    "frames", "level_on", "level_off", "level_anchor", "level_border", "settle_cycles", "exposure_cycles",
-)  # fmt: skip
-"""Fields of a shot that say what light comes, apart from the plane."""
 BASIS_ROWS = 256
 """Patterns of a basis that are projected at once."""
 PATTERNS = 4

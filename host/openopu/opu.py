@@ -377,6 +377,7 @@ class Opu(OpenedDevice):
 
     def configure_sensor(self, name: str, **settings: Any) -> SensorReport:
         """Configure the camera's sensor over I2C; see :func:`openopu.sensor_setup.configure` for the settings."""
+        self._referred = None  # black level and gain are others
         return sensor_setup.configure(self, name, **settings)
 
 

@@ -34,6 +34,13 @@ TUNABLE = (
 DEFAULT_LASER_POWER = 2048
 """Code of the laser's power DAC: half of its range."""
 
+LEVELS = ("level_on", "level_off", "level_anchor", "level_border")
+"""Fields of a shot that say how bright, or of what phase, each region of the panel is."""
+LIGHT = (*LEVELS, "exposure_cycles")
+"""Fields that say what a plane's frame is, once the panel has settled."""
+SHOWN = ("frames", *LEVELS, "settle_cycles", "exposure_cycles")
+"""All fields that say what light comes, apart from the plane; in the order in which calibration files keep them."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -205,8 +212,7 @@ def plane_weights(program: Program) -> NDArray[np.float64] | None:
     first = program.shots[0]
     weights = np.zeros((program.planes, 2))
     for s in program:
-        levels = ("level_on", "level_off", "level_anchor", "level_border", "exposure_cycles")
-        if s.bank or any(getattr(s, n) != getattr(first, n) for n in levels):
+        if s.bank or any(getattr(s, n) != getattr(first, n) for n in LIGHT):
             return None
         weights[s.plane, int(s.invert)] += (-1 if s.negative else 1) << s.shift
     return weights[:, 0] if (weights[:, 0] == -weights[:, 1]).all() and weights[:, 0].all() else None

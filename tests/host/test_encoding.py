@@ -130,6 +130,7 @@ def test_zeros_light_half_of_the_modes_in_each_plane(components, modes):
     planes = Encoding("ternary", "threshold").encode(sparse).planes
     lit = balanced(components, modes).expand(planes).sum(axis=2)
     assert (np.abs(2 * lit - modes) <= 2 * (modes // components) + 4).all()
+    assert (np.abs(2 * planes.sum(axis=2) - components) <= 4).all(), "without a layout that inverts, too"
 
 
 def test_layout_depends_on_its_seed_only():

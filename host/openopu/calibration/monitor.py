@@ -37,7 +37,7 @@ def reference(opu: Opu, patterns: int = PATTERNS, repeats: int = REPEATS) -> Gro
     reference : (patterns, outputs) mean projection, DN
     reliability : correlation of one projection with another of the same pattern
     repeats : from which the mean is
-    shot : frames, levels and times, as in ``openopu.measure.SHOWN``
+    shot : frames, levels and times, as in ``openopu.settings.SHOWN``
 
     Raises :class:`CalibrationFailed` where projections of one pattern differ too much.
     """

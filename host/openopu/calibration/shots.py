@@ -7,9 +7,8 @@ from numpy.typing import NDArray
 from openopu_rtl.protocol import Program, Shot
 from openopu_rtl.protocol.shots import complement
 
-from ..measure import SHOWN
 from ..opu import Opu
-from ..settings import Settings, lossless
+from ..settings import SHOWN, Settings, lossless
 from .file import Quantity
 
 TIMES = ("frames", "settle_cycles", "exposure_cycles")

@@ -13,6 +13,8 @@ intensity  any       1        DN             ``|T b|^2``
 
 from __future__ import annotations
 
+import dataclasses
+
 from ..encoding import Encoding
 from ..errors import UsageError
 from ..panel import Panel
@@ -39,21 +41,19 @@ def make(scheme: str | Scheme | None, encoding: Encoding | None, panel: Panel | 
 
     Raises :class:`UsageError` for an unknown name, and for an encoding where the scheme has none.
     """
-    if isinstance(scheme, Scheme) and encoding is None:
-        return scheme
     if isinstance(scheme, Scheme):
-        cls, others = type(scheme), {n: v for n, v in vars(scheme).items() if n != "encoding"}
+        made = scheme
     elif scheme is None:
-        cls, others = recommended(panel), {}
+        made = recommended(panel)()
     elif isinstance(scheme, str) and scheme in SCHEMES:
-        cls, others = SCHEMES[scheme], {}
+        made = SCHEMES[scheme]()
     else:
         raise UsageError(f"{scheme!r} is none", "scheme", f"Known: {', '.join(SCHEMES)}")
     if encoding is None:
-        return cls(**others)
-    if not issubclass(cls, LinearScheme):
-        raise UsageError(f"the scheme {cls.name} takes bits as they are", "encoding", "Leave it out")
-    return cls(encoding=encoding, **others)
+        return made
+    if not isinstance(made, LinearScheme):
+        raise UsageError(f"the scheme {made.name} takes bits as they are", "encoding", "Leave it out")
+    return dataclasses.replace(made, encoding=encoding)
 
 
 __all__ = [

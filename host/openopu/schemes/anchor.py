@@ -10,6 +10,7 @@ import numpy as np
 from openopu_rtl.protocol import Program
 
 from ..errors import UsageError
+from ..settings import SHOWN
 from .linear import Complement
 from .reference import measured
 from .scheme import Exact, Values, pairs
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from ..opu import Opu
 
 REPEATS = 16
-"""Frames whose mean is the anchor's intensity."""
+"""Pairs of frames, lit and dark, whose mean is the anchor's intensity."""
 SHORTER = 4
 """The anchor alone is twice as bright as a half-lit panel: its frames are exposed for a part of the time, so that
 they do not clip, and scaled."""
@@ -51,8 +52,7 @@ class Anchor(Complement):
         shot = settings.program.shots[0]
         least = opu.identity.monitor_cycles + 1 if settings.normalise else 1
         cycles = min(max(shot.exposure_cycles // SHORTER, least), shot.exposure_cycles)
-        fields = ("frames", "settle_cycles", "level_on", "level_off", "level_anchor", "level_border")
-        program = pairs((0,), exposure_cycles=cycles, **{n: getattr(shot, n) for n in fields})
+        program = pairs((0,), **{n: getattr(shot, n) for n in SHOWN}).replace(exposure_cycles=cycles)
         bits = np.ones((REPEATS, 1, opu.geometry.modes), dtype=np.bool_)
         power = measured(opu, program, bits, normalise=settings.normalise) * (shot.exposure_cycles / cycles)
         if not power.mean() > 0:

@@ -59,13 +59,10 @@ class Intensity(Scheme):
 
     def measure(self, opu: Opu) -> Values:
         program = opu.settings.program.replace(exposure_cycles=1)
-        bits = np.zeros((BLACK_REPEATS, 1, opu.geometry.modes), dtype=np.bool_)
-        return np.asarray(measured(opu, program, bits, normalise=False) / self._weight(program))
-
-    def _weight(self, program: Program) -> float:
         weight = self.weight(program)
         assert weight is not None
-        return weight
+        bits = np.zeros((BLACK_REPEATS, 1, opu.geometry.modes), dtype=np.bool_)
+        return np.asarray(measured(opu, program, bits, normalise=False) / weight)
 
     def decode(self, values: Values, factor: Values, reference: Values | None) -> Values:
         assert reference is not None

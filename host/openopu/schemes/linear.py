@@ -35,7 +35,7 @@ class Complement(LinearScheme):
 
     def weight(self, program: Program) -> float | None:
         weights = plane_weights(program)
-        if weights is None or len(weights) != self.planes:
+        if weights is None:
             return None
         total = float(weights.sum())
         return total if total and np.array_equal(weights / total, self.encoding.weights) else None

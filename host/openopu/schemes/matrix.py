@@ -36,9 +36,7 @@ def matrix(opu: Opu, measured: bool, repeats: int) -> NDArray[Any]:
         return scheme.matrix(program, lambda shot: exact(shot)[selection], opu.reference) @ opu.layout.matrix()
     whole(repeats, "repeats", 1)
     reference = opu.reference
-    # One plane of signs, without a weight: the shots of the first.
-    first = [s for s in program if s.plane == 0]
-    single = Program(tuple(dataclasses.replace(s, shift=s.shift - first[0].shift) for s in first))
+    single = Program(tuple(s for s in program if s.plane == 0))  # one plane of signs
     weight = dataclasses.replace(scheme, encoding=Encoding("sign", "threshold")).weight(single)
     assert weight is not None
     with calibrating(opu):

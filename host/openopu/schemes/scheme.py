@@ -20,7 +20,7 @@ from ..encoding import Encoded, Encoding, Key
 from ..errors import UsageError
 from ..panel import Panel
 from ..plants import ModulatorKind
-from ..settings import largest_sum
+from ..settings import LIGHT, largest_sum
 
 if TYPE_CHECKING:
     from ..opu import Opu
@@ -171,20 +171,15 @@ class LinearScheme(Scheme):
             if same not in known:
                 known[same] = 0.5 * np.asarray(exact(same), dtype=np.float64)
             sign = -1 if shot.negative != shot.invert else 1
-            total = total + sign * 2.0 ** (shot.shift - self.encoding.shifts[0]) * known[same]
-        return total / self._repeats(program)
-
-    def _repeats(self, program: Program) -> float:
-        """How often ``program`` shows its planes, in units of the encoding's weights."""
+            total = total + sign * 2.0**shot.shift * known[same]
         weight = self.weight(program)
         assert weight is not None
-        return weight / float(np.exp2(self.encoding.shifts).sum())
+        return total / (weight * float(self.encoding.weights[0]))
 
 
 def _plain(shot: Shot) -> Shot:
     """``shot`` as far as ``exact`` depends on it."""
-    names = ("level_on", "level_off", "level_anchor", "level_border", "exposure_cycles")
-    return Shot(**{n: getattr(shot, n) for n in names})
+    return Shot(**{n: getattr(shot, n) for n in LIGHT})
 
 
 def pairs(shifts: Sequence[int], **fields: Any) -> Program:

@@ -12,6 +12,7 @@ from openopu_rtl.protocol import Geometry, Program, Shot
 
 from ..panel import Panel
 from ..plants import ModulatorKind
+from ..settings import SHOWN
 from .linear import check_anchor, check_phases
 from .scheme import Exact, LinearScheme, Values
 
@@ -40,9 +41,7 @@ class Stepping(LinearScheme):
             for step, negative, bank in ORDER[:: -1 if plane % 2 else 1]:
                 level = p.level(STEPS[step])
                 shown = {"level_on": on, "level_off": off, "level_anchor": level, "level_border": level}
-                shots.append(
-                    Shot(plane=plane, negative=negative, bank=bank, shift=shift, **(shown | fields))
-                )  # fmt: skip
+                shots.append(Shot(plane=plane, negative=negative, bank=bank, shift=shift, **(shown | fields)))
         return Program(tuple(shots), self.planes)
 
     def check(self, geometry: Geometry, panel: Panel | None) -> None:
@@ -53,9 +52,8 @@ class Stepping(LinearScheme):
     def weight(self, program: Program) -> float | None:
         """Where its shots are those of :meth:`program` but for timing and levels."""
         mine = self.program()
-        free = ("frames", "settle_cycles", "exposure_cycles", "level_on", "level_off", "level_anchor", "level_border")
         same = len(program) == len(mine) and all(
-            dataclasses.replace(wanted, **{n: getattr(shot, n) for n in free}) == shot
+            dataclasses.replace(wanted, **{n: getattr(shot, n) for n in SHOWN}) == shot
             for shot, wanted in zip(program, mine, strict=True)
         )
         once = len({s.exposure_cycles for s in program}) == 1

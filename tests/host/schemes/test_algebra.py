@@ -15,7 +15,7 @@ from openopu.plants import ModulatorKind
 from openopu.schemes import Anchor, Complement, Intensity, LinearScheme, Phase, Stepping
 from openopu.settings import largest_sum
 from openopu_rtl.protocol import Geometry
-from openopu_rtl.protocol.shots import complement
+from openopu_rtl.protocol.shots import complement, intensity
 from optics import BINARY, CURVE, PHASE, Optics
 
 CYCLES = 3
@@ -137,16 +137,23 @@ def test_a_program_of_other_shots_computes_the_same():
     scheme = Complement()
     program = scheme.program(exposure_cycles=5)
     twice = dataclasses.replace(program, shots=program.shots + program.shots)
-    assert (scheme.weight(program), scheme.weight(twice)) == (2, 4)
+    shifted = program.replace(shift=1)
+    assert [scheme.weight(p) for p in (program, twice, shifted)] == [2, 4, 4]
     optics = Optics(BINARY, 8, 3)
-    for shots in (program, twice):
+    for shots in (program, twice, shifted):
         np.testing.assert_allclose(scheme.matrix(shots, optics.exact, None), 5 / 3 * formula(scheme, optics))
     assert scheme.weight(complement(3)) is None
     assert Complement(Encoding("bits", bits=2)).weight(program) is None
     stepping = Stepping()
     assert stepping.weight(stepping.program(PHASE, settle_cycles=9)) == 2
     assert stepping.weight(program) is None
+    steps = stepping.program(PHASE, exposure_cycles=5)
+    longer = dataclasses.replace(steps, shots=(*steps.shots[:3], *steps.replace(exposure_cycles=6).shots[3:]))
+    assert (stepping.weight(steps), stepping.weight(longer)) == (2, None)
     assert Intensity().weight(program) is None
+    assert Intensity().weight(intensity(shift=3)) == 8
+    for other in ({"negative": True}, {"invert": True}, {"bank": 1}):
+        assert Intensity().weight(intensity(**other)) is None
 
 
 def test_levels_follow_the_panel():
@@ -155,6 +162,10 @@ def test_levels_follow_the_panel():
         assert levels == [0, 64, 192, 128]
     steep = Panel(ModulatorKind.PHASE, CURVE * 2 % 6.3)
     assert Phase().program(steep).shots[0].level_on == 64
+    turn = Panel(ModulatorKind.PHASE, np.linspace(0, 2 * math.pi, 256))
+    assert (turn.level(0.0), turn.level(math.pi)) == (0, 127), "a turn is as good as nothing"
+    alike = Panel(ModulatorKind.PHASE, math.pi + 1e-12 * (np.arange(256) != 7))
+    assert alike.level(math.pi) == 0, "what rounding makes of levels does not choose among them"
     table = np.arange(256)[::-1]
     assert PHASE.through(table).level(0.0) == 255
     short = Panel(ModulatorKind.PHASE, CURVE / 2)
@@ -196,7 +207,7 @@ def geometry(**fields: int) -> Geometry:
         (Complement(Encoding("bits", bits=16)), geometry(shot_depth=16), BINARY, "32 shots, the shot table holds 16"),
         (Stepping(Encoding("bits", bits=16)), geometry(shot_depth=63), PHASE, "64 shots"),
         (Complement(Encoding("bits", bits=8)), geometry(store_bytes=32), BINARY, "pattern store"),
-        (Complement(Encoding("bits", bits=16)), geometry(pixel_bits=12, bin=8), BINARY, "32 bits"),
+        (Complement(Encoding("bits", bits=14)), geometry(pixel_bits=12, bin=8), BINARY, "32 bits"),
     ],
 )
 def test_what_a_device_cannot_do(scheme, device, panel, message):
@@ -208,6 +219,7 @@ def test_what_a_device_can_do():
     for scheme in (Complement(Encoding("bits", bits=16)), Anchor(), Intensity()):
         scheme.check(geometry(), BINARY)
         scheme.check(geometry(), None)
+    Complement(Encoding("bits", bits=13)).check(geometry(pixel_bits=12, bin=8), BINARY)
     for scheme in (Phase(Encoding("bits", bits=8)), Stepping(), Intensity()):
         scheme.check(geometry(), PHASE)
     assert largest_sum(Complement(Encoding("bits", bits=3)).program(), geometry()) == 255 * 4 * 7

@@ -79,6 +79,31 @@ def test_the_measured_matrix_is_the_exact_one(opu):
         assert (np.abs((exact - measured).real) <= limit).all()
         assert (np.abs((exact - measured).imag) <= limit).all()
         assert np.abs(exact).max() > 5 * np.max(limit)
+        assert (exact != measured).any()
+
+
+def test_matrices_are_of_the_outputs_and_the_program_that_are_configured(opu):
+    cls = of_panel(opu)[0]
+    opu.configure(scheme=cls())
+    whole, program = opu.matrix(), opu.settings.program
+    opu.configure(scheme=cls(), outputs=[5, 2])
+    np.testing.assert_array_equal(opu.matrix(), whole[[5, 2]])
+    assert opu.layout.inverted.sum() == opu.geometry.modes // 2
+    twice = dataclasses.replace(program, shots=program.shots + program.shots)
+    opu.configure(twice, scheme=cls(), outputs=[5, 2])
+    before = opu.exposure_next
+    np.testing.assert_allclose(opu.matrix(measured=True), whole[[5, 2]], atol=2 * 4)
+    assert opu.exposure_next == before
+    with pytest.raises(UsageError, match="repeats"):
+        opu.matrix(measured=True, repeats=0)
+
+
+def test_rows_of_zeros_are_zero(opu):
+    opu.configure(scheme=of_panel(opu)[0](), components=4)
+    vectors = np.array([[0, 0, 0, 0], [1, -1, 1, -1], [0, 0, 0, 0], [1, 1, 1, 1.0]])
+    results = opu.project(vectors)
+    assert not results[[0, 2]].any()
+    assert np.abs(results - vectors @ opu.matrix().T).max() <= rounding(opu) / opu.scheme.weight(opu.settings.program)
 
 
 def test_a_crooked_curve_leaves_a_constant_in_stepping(opu):
@@ -112,7 +137,13 @@ def test_intensities_of_bits_and_their_complements(opu):
     bits = np.random.default_rng(0).integers(0, 2, (5, opu.geometry.modes))
     opu.configure(scheme="intensity")
     limit = 2 * 4 * 0.5  # frame and black level
+    camera = opu.geometry.bin**2 * ((1 << opu.geometry.pixel_bits) - 1)
+    np.testing.assert_allclose(opu.reference, plants.DMD.camera.black_level_share * camera, atol=2 * 4)
+    assert not opu.layout.inverted.any()
     light, rest = opu.project(bits), opu.project(1 - bits)
+    opu.configure(opu.settings.program.replace(shift=5), scheme="intensity")
+    np.testing.assert_allclose(opu.project(bits), light, atol=limit)
+    opu.configure(scheme="intensity")
     signs = opu.layout.expand(bits > 0) * 2.0 - 1
     exact = signs @ opu.device.exact_matrix(opu.settings.program.shots[0]).T
     np.testing.assert_allclose(light - rest, exact, atol=2 * limit)
@@ -136,8 +167,16 @@ def test_the_reference_follows_what_it_depends_on(opu):
     again = opu.measure_reference()
     assert again is not first
     assert opu.reference is again
-    opu.set_exposure(opu.exposure_cycles + 100)
-    assert opu.reference is not again
+    for change in (
+        lambda: opu.set_exposure(opu.exposure_cycles + 100),
+        lambda: opu.set_exposure(opu.exposure_cycles, laser_power=1000),
+        lambda: opu.set_level_table(np.r_[1, 1:256]),
+    ):
+        again = opu.reference
+        change()
+        assert opu.reference is not again
+    opu.set_level_table(np.arange(256))
+    opu.configure(scheme="intensity", outputs=5, laser_power=2048)
     opu.reference = np.arange(5)
     rows = opu.project(np.zeros((2, opu.geometry.modes)))
     opu.reference = np.zeros(5)
@@ -147,6 +186,38 @@ def test_the_reference_follows_what_it_depends_on(opu):
             opu.reference = bad
     opu.configure()
     assert opu.reference is None
+
+
+def test_another_gain_of_the_sensor_has_another_black_level():
+    with openopu.open("twin:?n=64&m=64") as opu:
+        opu.configure_sensor("mt9v034")
+        opu.configure(scheme="intensity")
+        before, program = opu.reference, opu.settings.program
+        opu.configure_sensor("mt9v034", gain=2.0)
+        assert opu.settings.program == program
+        assert opu.reference is not before
+
+
+def test_an_anchor_is_weighted_by_the_light_as_its_frames_are():
+    with openopu.open("twin:?n=16&m=16&bits=12&noise=off") as opu:
+        least = opu.identity.monitor_cycles + 1
+        opu.configure(scheme="anchor", exposure_cycles=2 * least, normalise=True)
+        opu.refer_monitor()
+        whole, reading = opu.reference, opu.settings.registers["monitor_reference"]
+        opu.configure(scheme="anchor", monitor_reference=reading // 2)
+        np.testing.assert_allclose(opu.reference, whole / 2, rtol=0.02, atol=8)
+        assert whole.mean() > 100
+        opu.configure(scheme="anchor", normalise=False, laser_power=0)
+        with pytest.raises(UsageError, match="no light"):
+            opu.project(np.ones((1, 16)))
+
+
+def test_fewer_banks_than_a_scheme_reads_project_nothing():
+    with openopu.open("twin:?n=64&m=16&plant=phase") as opu:
+        opu.panel = None
+        opu.configure(scheme="stepping", banks=1)
+        with pytest.raises(UsageError, match="does not compute the scheme stepping"):
+            opu.project(np.ones((1, 64)))
 
 
 @pytest.mark.parametrize(
@@ -197,12 +268,12 @@ def test_a_bench_is_told_its_panel():
         bench.panel = None
         bench.configure()
         assert isinstance(bench.scheme, Complement), "unknown panels are taken for binary"
-        bench.panel = Panel("phase", np.linspace(0, 2 * math.pi, 256))
+        bench.panel = Panel("phase", np.linspace(0, 1.5 * math.pi, 256))
         bench.set_level_table(np.arange(256)[::-1])
         bench.configure()
         assert isinstance(bench.scheme, Phase)
-        assert {s.level_off for s in bench.settings.program} == {0}, "a turn is as good as nothing"
-        assert {s.level_on for s in bench.settings.program} == {127}
+        assert {s.level_off for s in bench.settings.program} == {255}
+        assert {s.level_on for s in bench.settings.program} == {85}
         with pytest.raises(UsageError, match="panel"):
             bench.panel = "phase"
 

@@ -29,6 +29,8 @@ def test_each_other_noise_costs():
     base = snr(Complement(SIGN), light)
     for change in ({"read_noise_e": 20.0}, {"step_e": 50.0}, {"relative_noise": 0.02}, {"full_well_e": 2000.0}):
         assert snr(Complement(SIGN), dataclasses.replace(light, **change)) < 0.9 * base
+    grainy = Light(500.0, read_noise_e=20.0, step_e=50.0)
+    assert snr(Complement(SIGN), grainy) == pytest.approx(500 / (1 + (20**2 + 50**2 / 12) / 500))
     # Power that differs by d within a pair: 1 / (d^2 (K + 1)) where nothing else is.
     bright = dataclasses.replace(light, electrons=1e9, relative_noise=0.01)
     assert snr(Complement(SIGN), bright) == pytest.approx(1e4 / 5, rel=1e-3)
