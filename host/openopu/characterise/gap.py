@@ -14,7 +14,7 @@ from openopu_rtl.protocol import Program
 from openopu import Opu
 from openopu.encoding import generator
 from openopu.errors import UsageError, whole
-from openopu.fit.record import LASER_OFF, permitted_dark
+from openopu.measure import LASER_OFF, hadamard_order, permitted_dark
 from openopu.plants import PlantParameters
 from openopu.settings import lossless
 
@@ -89,17 +89,17 @@ def gap(
     # The first row is left out: what the panel showed before it, and still shows a little of, is not the model's.
     errors = generator(HELD_OUT).standard_normal((rows + 1, components))
     opu.configure(components=components)
-    base = opu.exposure_next
     exposures: Reals | None = None
     if model is None:
         matrix = opu.matrix(measured=True, repeats=repeats)
         y = _project(opu, errors)
         exact = opu.encoding.encode(errors, HELD_OUT).decoded()[1:]
         predicted = exact @ matrix.T
-        basis = 1 << (components - 1).bit_length()
+        basis = hadamard_order(components)
         extra = (exact**2).sum(axis=1).mean() / (basis * repeats)
         name = f"its own matrix, measured with {basis} x {repeats} pairs"
     else:
+        base = opu.exposure_next
         y = _project(opu, errors)
         model.configure(components=components, exposure_cycles=opu.exposure_cycles,
                         laser_power=opu.settings.registers["laser_power"])  # fmt: skip

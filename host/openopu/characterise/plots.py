@@ -9,7 +9,7 @@ import numpy as np
 from openopu.fit import Fit
 from openopu.fit.record import Burst
 from openopu.fit.rounding import ROUNDING
-from openopu.train.pictures import BLUE, GREEN, ORANGE, PURPLE, SKY
+from openopu.train.pictures import BLUE, GREEN, ORANGE, PURPLE, SKY, plain
 
 from .budget import PARTS, budget
 from .gap import Gap
@@ -23,11 +23,6 @@ if TYPE_CHECKING:
 COLOURS = dict(zip(PARTS, (BLUE, GREEN, "0.5", ORANGE, PURPLE), strict=True))
 
 
-def _plain(axes) -> None:  # type: ignore[no-untyped-def]
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.25)
-
-
 def photon_transfer(fit: Fit) -> Draw:
     """Variance against mean, and what is left of it by the model."""
 
@@ -39,7 +34,7 @@ def photon_transfer(fit: Fit) -> Draw:
         error = np.array([p.error for p in points])
         level = np.array([p.frame_mean for p in points])
         k = fit.transfer.gain.value
-        motion = fit.transfer.motion.value if fit.transfer.motion.resolved else 0.0
+        motion = fit.transfer.motion.seen
         left.errorbar(mean, variance, error, fmt=".", ms=3, lw=0.8, color=BLUE, label="groups of pixels")
         x = np.geomspace(max(mean.min(), 1e-2), mean.max(), 100)
         left.set_ylim(min(ROUNDING, float(variance.min())) / 3, float(variance.max()) * 20)
@@ -62,7 +57,7 @@ def photon_transfer(fit: Fit) -> Draw:
         right.set_ylabel("variance over the model's, less 1 / %")
         right.set_title(f"chi-squared per degree of freedom {fit.transfer.chi2:.2f}")
         for axes in (left, right):
-            _plain(axes)
+            plain(axes, "both")
 
     return draw
 
@@ -100,7 +95,7 @@ def noise_budget(fit: Fit) -> Draw:
         right.invert_yaxis()
         right.set_xlabel("share of a pixel's variance at work / %")
         for axes in (left, right):
-            _plain(axes)
+            plain(axes, "both")
 
     return draw
 
@@ -118,8 +113,7 @@ def changes(fit: Fit) -> Draw:
         left.set_title(f"laser noise {fit.laser_noise.value:.2e} rms")
         right.plot(f.lag, f.correlation, "o", ms=3.5, color=BLUE, label="reference patterns")
         x = np.linspace(0, f.lag.max(), 100)
-        drift = f.medium_drift.value if f.medium_drift.resolved else 0.0
-        right.plot(x, np.cos(drift * x) ** 2, color=ORANGE, lw=1, label="cos$^2$(drift x lag)")
+        right.plot(x, np.cos(f.medium_drift.seen * x) ** 2, color=ORANGE, lw=1, label="cos$^2$(drift x lag)")
         low = min(float(f.correlation.min()), 0.999)
         right.set_ylim(low - 0.1 * (1 - low) - 1e-4, 1 + 0.1 * (1 - low) + 1e-4)
         right.set_xlabel("lag / exposures")
@@ -127,7 +121,7 @@ def changes(fit: Fit) -> Draw:
         right.set_title(f"medium drift {f.medium_drift}")
         right.legend(frameon=False)
         for axes in (left, right):
-            _plain(axes)
+            plain(axes, "both")
 
     return draw
 
@@ -151,7 +145,7 @@ def settle(fit: Fit) -> Draw:
         axes.set_xlabel("settle time / us")
         axes.set_ylabel("squared difference over\nthe settled frame's variance")
         axes.legend(frameon=False)
-        _plain(axes)
+        plain(axes, "both")
 
     return draw
 
@@ -186,7 +180,7 @@ def speckle(fit: Fit, burst: Burst) -> Draw:
         third.set_title(f"grain {fit.speckle.grain_px}")
         third.legend(frameon=False)
         for axes in (second, third):
-            _plain(axes)
+            plain(axes, "both")
 
     return draw
 
@@ -234,6 +228,6 @@ def match(gap: Gap) -> Draw:
         fourth.set_ylabel("outputs down")
         fourth.set_title(f"with neighbours: p = {w.space_p:.2g}")
         for axes in (first, second, third):
-            _plain(axes)
+            plain(axes, "both")
 
     return draw

@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from openopu_rtl.protocol import Program, Shot
 
 from openopu import Opu
+from openopu.measure import LASER_OFF, permitted_dark
 from openopu.settings import lossless
 
 from .estimate import Estimate
-from .record import LASER_OFF, permitted_dark, random_patterns
+from .record import random_patterns
 
 Reals = NDArray[np.floating]
 
@@ -40,9 +41,6 @@ class Settling:
     """Mean square difference from the settled frame over the mean square of that frame, noise taken out, at each."""
     fitted: Reals
     """The model's, at each."""
-
-    def as_json(self) -> dict[str, object]:
-        return {"tau": self.tau.as_json(), "settle_cycles": self.settle_cycles.tolist(), "error": self.error.tolist()}
 
 
 def unsettled(settle_cycles: Reals, exposure_cycles: int, tau_cycles: float) -> Reals:
@@ -135,14 +133,14 @@ def fit_sweep(
     best = int(values.argmin())
     low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
     for _ in range(60):  # golden section
-        a, b = low + 0.382 * (high - low), low + 0.618 * (high - low)
-        low, high = (low, b) if chi2(a)[0] < chi2(b)[0] else (a, high)
+        first, second = low + 0.382 * (high - low), low + 0.618 * (high - low)
+        low, high = (low, second) if chi2(first)[0] < chi2(second)[0] else (first, high)
     tau = (low + high) / 2
-    least, slope = chi2(tau)
+    least, a = chi2(tau)
     step = 0.02 * tau
     curvature = (chi2(tau + step)[0] + chi2(tau - step)[0] - 2 * least) / step**2
     freedom = max(difference.size - outputs - 1, 1)
     error = np.sqrt(2 / max(curvature, 1e-30) * max(least / freedom, 1.0))
     eps = unsettled(settle.astype(np.float64), exposure_cycles, tau)
-    model = np.outer(eps * (1 - eps), slope) + np.outer(eps**2, between)
+    model = np.outer(eps * (1 - eps), a) + np.outer(eps**2, between)
     return Settling(Estimate(tau / clock, float(error) / clock, "s"), settle, share, (model**2 @ weight) / scale)
