@@ -189,7 +189,7 @@ def _match(found: Fit, matched: gaps.Gap, loss: Loss) -> Section:
     )
     warnings = [] if matched.whiteness.white else [
         "The residuals are not white: model and bench differ by more than noise. Look for drift (calibrate more "
-        "often), an unsettled panel (raise settle_cycles), or a model of another program."
+        "often), an unsettled panel (raise settle_cycles), pixels that clip (lower --fill), or another program."
     ]  # fmt: skip
     return Section("Match with the model", text, gap_rows(matched, loss), plots.match(matched), (8.0, 6.0), warnings)
 

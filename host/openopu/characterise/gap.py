@@ -89,14 +89,15 @@ def gap(
     # The first row is left out: what the panel showed before it, and still shows a little of, is not the model's.
     errors = generator(HELD_OUT).standard_normal((rows + 1, components))
     opu.configure(components=components)
+    encoded = opu.encoding.encode(errors, HELD_OUT)
+    exact, scale = encoded.decoded()[1:], encoded.scale[1:]
     exposures: Reals | None = None
     if model is None:
         matrix = opu.matrix(measured=True, repeats=repeats)
         y = _project(opu, errors)
-        exact = opu.encoding.encode(errors, HELD_OUT).decoded()[1:]
         predicted = exact @ matrix.T
         basis = hadamard_order(components)
-        extra = (exact**2).sum(axis=1).mean() / (basis * repeats)
+        extra = ((exact / scale[:, None]) ** 2).sum(axis=1).mean() / (basis * repeats)
         name = f"its own matrix, measured with {basis} x {repeats} pairs"
     else:
         base = opu.exposure_next
@@ -108,7 +109,6 @@ def gap(
         exposures = _shots(model, errors, base)
         extra, name = 0.0, str(model.device.url)
     mean_signal, spread, black = _levels(opu, errors)
-    scale = opu.encoding.encode(errors, HELD_OUT).scale[1:]
     weights = np.array([1 << s.shift for s in opu.settings.program])
     if exposures is not None:
         # The model tells each exposure: the light's common mode of each is taken out, and its noise is known.

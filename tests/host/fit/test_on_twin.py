@@ -6,6 +6,7 @@ import json
 import openopu
 import pytest
 from openopu import cli, plants
+from openopu.characterise.gap import gap
 from openopu.errors import LaserDark
 from openopu.fit import FitError, Plan, fit
 
@@ -69,6 +70,14 @@ def test_commands(bench, tmp_path, capsys):
     words[4] = url + "&seed=2"
     assert cli.main(words) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["correlation"] < 0.3
+
+
+def test_the_devices_own_matrix_as_its_model():
+    """Where nothing clips the residuals are as large as the plant's noise, that of the measured matrix included."""
+    with openopu.open("twin:?n=64&m=256&bits=12&bin=1") as opu:
+        opu.expose_to(0.05)
+        found = gap(opu, None, plants.DMD, rows=256)
+    assert found.chi2 == pytest.approx(1, abs=0.08)
 
 
 def test_a_device_without_light_saturated_or_noiseless():
