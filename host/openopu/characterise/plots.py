@@ -60,7 +60,7 @@ def photon_transfer(fit: Fit) -> Draw:
         right.set_ylabel("variance over the model's, less 1 / %")
         right.set_title(f"chi-squared per degree of freedom {fit.transfer.chi2:.2f}")
         for axes in (left, right):
-            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
             axes.xaxis.set_major_formatter("{x:g}")
             axes.tick_params(axis="x", which="minor", labelbottom=False)  # they would overlap
             plain(axes, "both")
