@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from feature_cases import BENCH, CASES, HARD_BENCH, LASER_CODE, MATHEMATICS, WARM, Case
 from numpy.typing import NDArray
+from openopu.measure import CALIBRATION_EXPOSURES
 from openopu.sklearn import OpticalRandomFeatures
 from openopu.train.data import Dataset, load
 from openopu_rtl.protocol import Geometry
@@ -47,7 +48,6 @@ BATCH = 100
 """Images that the plant exposes at a time."""
 SCALE_ROWS = 256
 """Images that exposure and scale are measured with."""
-CALIBRATION_EXPOSURES = 0xF000_0000
 SAMPLE, TOLERANCE, MOST_PASSES = 6000, 3e-4, 150
 """Of the conjugate gradients: rows that precondition, residual, limit."""
 PUBLISHED = {1_000: ("85.1", "83.7-84.3"), 10_000: ("88.2", "86.6-87.8"), 100_000: ("88.7", "87.25")}
@@ -58,6 +58,16 @@ def bits_of(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """(rows, inputs) of 0 and 1: the thresholded pixels, and the inputs that are always on."""
     ones = np.ones((len(images), BIAS_BITS), np.uint8)
     return np.hstack([(images > THRESHOLD).astype(np.uint8), ones])
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """Bits of the images, (rows, inputs), targets of the training, labels of the test."""
+
+    train: NDArray[np.uint8]
+    test: NDArray[np.uint8]
+    targets: Reals
+    labels: NDArray[np.uint8]
 
 
 class Optics:
@@ -118,22 +128,17 @@ def accuracy(scores: NDArray[Any], labels: NDArray[np.uint8]) -> float:
 def run(case: Case, features: int, seed: int, data: Dataset, gradients: bool) -> dict[str, Any]:
     """One case; the result for its JSON file."""
     start = time.monotonic()
-    train, test = bits_of(data.train_images), bits_of(data.test_images)
-    targets = targets_of(data.train_labels, data.classes)
+    problem = Problem(
+        bits_of(data.train_images), bits_of(data.test_images), targets_of(data.train_labels, data.classes),
+        data.test_labels,
+    )  # fmt: skip
     way = _many if features > REGION or (gradients and case.plant) else _few
-    result = way(case, features, seed, train, test, targets, data.test_labels)
+    result = way(case, features, seed, problem)
     return result | {"case": case.name, "features": features, "seed": seed, "seconds": round(time.monotonic() - start)}
 
 
-def _few(
-    case: Case,
-    features: int,
-    seed: int,
-    train: NDArray[np.uint8],
-    test: NDArray[np.uint8],
-    targets: Reals,
-    labels: NDArray[np.uint8],
-) -> dict[str, Any]:
+def _few(case: Case, features: int, seed: int, problem: Problem) -> dict[str, Any]:
+    train, test = problem.train, problem.test
     optics = Optics(case, train.shape[1], features, seed)
     optics.calibrate(train[:SCALE_ROWS])
 
@@ -145,23 +150,16 @@ def _few(
             block *= scale
             yield block
 
-    weights = cholesky(blocks(train, 0), targets, ALPHA).astype(np.float32)
+    weights = cholesky(blocks(train, 0), problem.targets, ALPHA).astype(np.float32)
     scores = np.vstack([block @ weights for block in blocks(test, len(train))])
-    return {"accuracy": accuracy(scores, labels), "solver": "Cholesky"}
+    return {"accuracy": accuracy(scores, problem.labels), "solver": "Cholesky"}
 
 
-def _many(
-    case: Case,
-    features: int,
-    seed: int,
-    train: NDArray[np.uint8],
-    test: NDArray[np.uint8],
-    targets: Reals,
-    labels: NDArray[np.uint8],
-) -> dict[str, Any]:
+def _many(case: Case, features: int, seed: int, problem: Problem) -> dict[str, Any]:
     """All training features as the camera's integers in memory; those of the test are made in the end."""
     if case.plant is None:
         raise SystemExit("the mathematics alone has no integers to keep: take `12 bit, no noise` beyond 10,000")
+    train, test = problem.train, problem.test
     regions = -(-features // REGION)
     kind = np.uint8 if case.bits <= 8 else np.uint16
     needed = len(train) * features * kind(0).nbytes + 4 * min(SAMPLE, features // 3) * features
@@ -189,16 +187,22 @@ def _many(
         print(f"{case.name}: pass {i}, residual {worst:.2e}", file=sys.stderr, flush=True)
 
     weights = conjugate_gradients(
-        kept, targets, ALPHA, sample=min(SAMPLE, features // 3), tolerance=TOLERANCE, most=MOST_PASSES, report=report
+        kept,
+        problem.targets,
+        ALPHA,
+        sample=min(SAMPLE, features // 3),
+        tolerance=TOLERANCE,
+        most=MOST_PASSES,
+        report=report,
     ).astype(np.float32)
-    scores = np.zeros((len(test), targets.shape[1]), np.float32)
+    scores = np.zeros((len(test), problem.targets.shape[1]), np.float32)
     for i, optics in enumerate(parts):
         for row in range(0, len(test), ROWS):
             rows = slice(row, row + ROWS)
             block = (optics.raw(test[rows], len(train) + row) - optics.black).astype(np.float32) * np.float32(scale)
             scores[rows] += block @ weights[i * REGION : i * REGION + optics.count]
     return {
-        "accuracy": accuracy(scores, labels),
+        "accuracy": accuracy(scores, problem.labels),
         "solver": "conjugate gradients",
         "passes": passes,
         "residual": residual,

@@ -13,16 +13,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from importlib.metadata import EntryPoint, entry_points
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import DeviceError, UrlError, UsageError, whole
+from .opu import MOST_CYCLES, Opu
 from .url import DeviceUrl
-
-if TYPE_CHECKING:
-    from .opu import Opu
 
 CAMERAS_GROUP = "openopu.cameras"
 
@@ -110,7 +108,7 @@ class DeviceCamera(Camera):
         self.pixel_format, self.bits = f"Mono{geometry.pixel_bits}", geometry.pixel_bits
         self.shape = (geometry.camera_height, geometry.camera_width)
         self._cycle_us = cycle_us = 1e6 / opu.identity.clock_hz
-        self.exposure_bounds_us = (cycle_us, ((1 << 32) - 1) * cycle_us)
+        self.exposure_bounds_us = (cycle_us, MOST_CYCLES * cycle_us)
         self.exposure_us = opu.exposure_cycles * cycle_us
 
     def _grab(self, n: int, exposure_us: float) -> NDArray[np.uint16]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from numbers import Real
 from typing import TYPE_CHECKING
@@ -26,6 +26,8 @@ log = logging.getLogger("openopu")
 TARGET_FILL = 0.12
 """Mean pixel over full scale. Speckle intensities of one grain are exponential, so that exp(-1/0.12) = 0.02 % of the
 pixels clip."""
+LASER_OFF = {"laser_power": 0, "laser_bias": 0}
+"""Registers with which an armed laser sends no light."""
 CALIBRATION_EXPOSURES = 0xF000_0000
 """Exposure IDs from here on are used by measurements, so that they leave those of a run alone."""
 CALIBRATION_SPAN = 1 << 28
@@ -60,6 +62,16 @@ class ExposureReport:
     clipped_share: float
     """Share of the crop's pixels at full scale."""
     warnings: tuple[str, ...]
+
+
+@contextlib.contextmanager
+def permitted_dark(opu: Opu) -> Iterator[None]:
+    """Within the block the laser may be off."""
+    before, opu.allow_dark = opu.allow_dark, True
+    try:
+        yield
+    finally:
+        opu.allow_dark = before
 
 
 @contextlib.contextmanager
@@ -167,6 +179,24 @@ def monitor_reference(opu: Opu, projections: int) -> int:
     return reference
 
 
+def exposure_that_fills(
+    fill_of: Callable[[int], float], target_fill: float, first_cycles: int, clock_hz: int
+) -> tuple[int, float]:
+    """Search from ``first_cycles`` for the exposure in cycles, up to :data:`MAX_EXPOSURE_S`, at which ``fill_of`` it is
+    ``target_fill``. Returns the exposure that ``fill_of`` was asked last, and what it said."""
+    longest = int(MAX_EXPOSURE_S * clock_hz)
+    cycles = min(max(first_cycles, 1), longest)
+    for _ in range(ROUNDS):
+        fill = fill_of(cycles)
+        # Clipped frames say too little: step down; dark ones too: step up.
+        factor = min(max(target_fill / fill if fill > 0 else 16.0, 1 / 16), 16.0)
+        proposed = min(max(round(cycles * factor), 1), longest)
+        if proposed == cycles or abs(fill / target_fill - 1) < FILL_TOLERANCE:
+            return cycles, fill
+        cycles = proposed
+    return cycles, fill_of(cycles)
+
+
 def expose_to(opu: Opu, target_fill: float) -> ExposureReport:
     """See :meth:`openopu.Opu.expose_to`; does not configure anything itself."""
     if not isinstance(target_fill, Real) or not 0 < target_fill < 1:
@@ -182,26 +212,16 @@ def expose_to(opu: Opu, target_fill: float) -> ExposureReport:
             crops = capture(opu, patterns, plain_shot(opu, exposure_cycles=cycles))[:, rows, columns]
         return float(crops.mean()), float((crops >= full).mean())
 
-    longest = int(MAX_EXPOSURE_S * clock)
-    warnings: list[str] = []
+    clipped, warnings = 0.0, list[str]()
+
+    def fill_of(cycles: int) -> float:
+        nonlocal clipped
+        mean, clipped = measure(cycles)
+        return (mean - black) / full
+
     # Black level: the shortest exposure there is. A pixel cannot tell it from a background of one cycle.
     black, _ = measure(1)
-    cycles = min(max(opu.exposure_cycles, 1), longest)
-    for _ in range(ROUNDS):
-        mean, clipped = measure(cycles)
-        fill = (mean - black) / full
-        if abs(fill / target_fill - 1) < FILL_TOLERANCE:
-            break
-        # Clipped frames say too little: step down; dark ones too: step up.
-        factor = target_fill / fill if fill > 0 else 16.0
-        factor = min(max(factor, 1 / 16), 16.0)
-        proposed = min(max(round(cycles * factor), 1), longest)
-        if proposed == cycles:
-            break
-        cycles = proposed
-    else:
-        mean, clipped = measure(cycles)
-        fill = (mean - black) / full
+    cycles, fill = exposure_that_fills(fill_of, target_fill, opu.exposure_cycles, clock)
     if fill < DARK_FILL:
         message = f"frames are dark: mean fill {fill:.3f} at {cycles / clock * 1e6:.1f} us"
         if fill <= 0 and not opu.allow_dark:

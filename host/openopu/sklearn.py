@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 import weakref
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from openopu_rtl.protocol import Geometry, GeometryError
 from openopu_rtl.protocol.shots import Program, ProgramError, intensity
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags, check_random_state
@@ -22,7 +24,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .errors import LaserDark, OpenopuError, UsageError, whole
 from .leases import Lease
-from .measure import CLIPPED_WARNING, DARK_FILL, FILL_TOLERANCE, MAX_EXPOSURE_S, TARGET_FILL, calibrating
+from .measure import CLIPPED_WARNING, DARK_FILL, TARGET_FILL, calibrating, exposure_that_fills
 from .opu import MOST_CYCLES, Opu
 from .url import DeviceUrl
 
@@ -31,7 +33,6 @@ Bits = NDArray[np.bool_]
 ENCODERS = ("threshold", "thermometer", "binary")
 CALIBRATION_ROWS = 64
 """Rows of the training data that exposure and scale are measured with."""
-ROUNDS = 8
 BATCH_BYTES = 1 << 26
 """Of the bits, or results, of one batch of rows."""
 FIRST_CYCLES = 1000
@@ -152,13 +153,13 @@ class OpticalRandomFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
                 raise UsageError(
                     f"{bits.shape[1]} bits ({rows.shape[1]} columns, {bias} of bias) exceed the device's {modes} modes",
                     self.device,
-                    f"Take fewer columns or levels, or a device with more modes (`twin:?n={bits.shape[1]}`)",
+                    f"Take fewer columns or levels{_larger_twin(modes=bits.shape[1])}",
                 )
             if components > outputs:
                 raise UsageError(
                     f"{components} components exceed the device's {outputs} outputs",
                     self.device,
-                    f"Take at most {outputs}, or a device with more (`twin:?m={components}`)",
+                    f"Take at most {outputs}{_larger_twin(outputs=components)}",
                 )
             # Sorting random doubles rather than Generator.permutation, whose stream NumPy does not promise to keep.
             copies = modes // bits.shape[1]
@@ -279,24 +280,19 @@ class OpticalRandomFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
                 return self._values(opu, bits)
 
         # Black level: the shortest exposure there is.
-        self.black_ = float(measure(1).mean())
-        longest = min(MOST_CYCLES, int(MAX_EXPOSURE_S * opu.identity.clock_hz))
-        given = self.exposure_cycles
-        cycles = FIRST_CYCLES if given is None else whole(given, "exposure_cycles", 1, MOST_CYCLES)
-        for _ in range(ROUNDS):
+        values = measure(1)
+        self.black_ = float(values.mean())
+
+        def fill_of(cycles: int) -> float:
+            nonlocal values
             values = measure(cycles)
-            fill = float(values.mean() - self.black_) / full
-            if given is not None or abs(fill / self.fill - 1) < FILL_TOLERANCE:
-                break
-            # Clipped frames say too little: step down; dark ones too: step up.
-            factor = min(max(self.fill / fill if fill > 0 else 16.0, 1 / 16), 16.0)
-            proposed = min(max(round(cycles * factor), 1), longest)
-            if proposed == cycles:
-                break
-            cycles = proposed
+            return float(values.mean() - self.black_) / full
+
+        if self.exposure_cycles is None:
+            cycles, fill = exposure_that_fills(fill_of, self.fill, FIRST_CYCLES, opu.identity.clock_hz)
         else:
-            values = measure(cycles)
-            fill = float(values.mean() - self.black_) / full
+            cycles = whole(self.exposure_cycles, "exposure_cycles", 1, MOST_CYCLES)
+            fill = fill_of(cycles)
         if fill <= 0:
             raise LaserDark(
                 f"no light reaches the camera in {cycles} cycles",
@@ -311,3 +307,13 @@ class OpticalRandomFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         self.exposure_cycles_, self.fill_ = cycles, fill
         lit = bits.sum(axis=1)
         self.scale_ = 1.0 / float(((values.mean(axis=1) - self.black_)[lit > 0] / lit[lit > 0]).mean())
+
+
+def _larger_twin(**wanted: int) -> str:
+    """Advice: the next number of ``modes`` or ``outputs`` that the simulation can be built with, where there is one."""
+    ((what, count),) = wanted.items()
+    for one in range(count, count + 1000):
+        with contextlib.suppress(GeometryError):
+            Geometry.fitting(**{what: one})
+            return f", or a device with more {what} (`twin:?{'n' if what == 'modes' else 'm'}={one}`)"
+    return f", or a device with more {what}"

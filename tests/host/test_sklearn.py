@@ -2,6 +2,7 @@
 
 import gc
 import pickle
+import re
 
 import numpy as np
 import openopu
@@ -207,6 +208,22 @@ def test_more_rows_than_a_batch_of_a_named_drifting_bench():
 def test_bad_input(options, kind, words):
     with pytest.raises(kind, match=words):
         OpticalRandomFeatures(**{"n_components": 10, "device": EXACT, **options}).fit(BITS)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"device": "twin:?n=8&m=64", "encoder": "thermometer", "levels": 51, "bias_bits": 1},  # 1,021: no multiple of 8
+        {"device": "twin:?n=64&m=64", "n_components": 1021},  # a prime
+    ],
+)
+def test_the_device_that_an_error_advises_can_be_opened(options):
+    rows = BITS * RNG.random(BITS.shape)
+    with pytest.raises(UsageError) as refused:
+        OpticalRandomFeatures(**{"n_components": 10, **options}).fit(rows)
+    advised = re.search(r"`(twin:\?[nm]=\d+)`", str(refused.value)).group(1)
+    with OpticalRandomFeatures(**{"n_components": 10, **options, "device": advised}) as features:
+        assert features.fit(rows).exposure_cycles_ > 1
 
 
 def test_rows_that_are_no_bits():

@@ -25,14 +25,13 @@ from numpy.typing import NDArray
 from openopu import Opu
 from openopu.device import schemes
 from openopu.errors import UsageError
+from openopu.opu import MOST_CYCLES
 
 with warnings.catch_warnings():
     # It warns of packages that it could use for other hardware.
     warnings.simplefilter("ignore")
     from slmsuite.hardware.cameras.camera import Camera
     from slmsuite.hardware.slms.slm import SLM
-
-LONGEST_CYCLES = (1 << 32) - 1
 
 
 class OpuSLM(SLM):  # type: ignore[misc]
@@ -111,7 +110,7 @@ class OpuCamera(Camera):  # type: ignore[misc]
             (geometry.camera_width, geometry.camera_height),
             bitdepth=geometry.pixel_bits,
             pitch_um=pitch_um,
-            exposure_bounds_s=(cycle_s, LONGEST_CYCLES * cycle_s),
+            exposure_bounds_s=(cycle_s, MOST_CYCLES * cycle_s),
             **{"name": str(opu.device.url), "capture_attempts": 1, **options},
         )
 
@@ -128,7 +127,7 @@ class OpuCamera(Camera):  # type: ignore[misc]
 
     def _set_exposure_hw(self, exposure_s: float) -> None:
         cycles = round(exposure_s * self._opu.identity.clock_hz)
-        self._exposure_cycles = min(max(cycles, 1), LONGEST_CYCLES)
+        self._exposure_cycles = min(max(cycles, 1), MOST_CYCLES)
 
     def _get_image_hw(self, timeout_s: float) -> NDArray[np.unsignedinteger]:
         # The library's own limits of time hold: they follow from the exposure and the link.

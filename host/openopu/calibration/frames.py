@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from openopu_rtl.protocol import Shot
 
 from ..encoding import generator
-from ..measure import CALIBRATION_SEED, CLIPPED_WARNING, DARK_FILL, capture, plain_shot
+from ..measure import CALIBRATION_SEED, CLIPPED_WARNING, DARK_FILL, LASER_OFF, capture, plain_shot
 from ..opu import Opu
 from .errors import CalibrationFailed
 from .file import Group, Quantity
@@ -94,7 +94,7 @@ def dark(opu: Opu, frames: int = FRAMES, long_cycles: int | None = None) -> Grou
     cycles = shot.exposure_cycles
     long_cycles = max(long_cycles, 2 * cycles)
     patterns = np.zeros((frames, opu.geometry.modes), np.uint8)
-    registers = {**opu.settings.registers, "laser_power": 0, "laser_bias": 0}
+    registers = {**opu.settings.registers, **LASER_OFF}
     with opu.using(opu.settings.replace(registers=registers)):
         at_run = sums(opu, patterns, shot)
         at_long = sums(opu, patterns, plain_shot(opu, exposure_cycles=long_cycles))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from openopu.fit import Estimate, Fit
+from openopu.fit import Fit
 from openopu.fit.rounding import ROUNDING
 
 PARTS = ("shot noise", "read noise", "rounding", "laser", "motion")
@@ -17,11 +17,6 @@ ADVICE = {
 """What helps against each."""
 
 
-def seen(estimate: Estimate) -> float:
-    """Its value, or 0 where that is not above its error."""
-    return estimate.value if estimate.resolved else 0.0
-
-
 def budget(fit: Fit, signal_dn: float) -> dict[str, float]:
     """Variance of a pixel from exposure to exposure at a signal above black, the frame's mean, by cause, DN**2."""
     k = fit.transfer.gain.value
@@ -29,6 +24,6 @@ def budget(fit: Fit, signal_dn: float) -> dict[str, float]:
         "shot noise": k * signal_dn,
         "read noise": (k * fit.dark.read_noise.value) ** 2,
         "rounding": ROUNDING,
-        "laser": (seen(fit.laser_noise) * signal_dn) ** 2,
-        "motion": 2 * (seen(fit.transfer.motion) * signal_dn) ** 2,
+        "laser": (fit.laser_noise.seen * signal_dn) ** 2,
+        "motion": 2 * (fit.transfer.motion.seen * signal_dn) ** 2,
     }

@@ -22,6 +22,7 @@ from openopu import plants
 from openopu.cameras import Camera, open_camera
 from openopu.fit.estimate import Estimate, FitError
 
+from .output import save
 from .report import Report, Section
 
 PAIRS = 8
@@ -155,10 +156,10 @@ def run(url: str, folder: Path, base: plants.PlantParameters, say: Callable[[str
         analog_gain=1.0,
     )
     plants.save(folder / "plant.toml", dataclasses.replace(base, camera=parameters))
-    rows = [(name.replace("_", " "), str(e)) for name, e in found.estimates().items()]
+    plain = {name: str(e) for name, e in found.estimates().items()}
+    rows = [(name.replace("_", " "), text) for name, text in plain.items()]
     text = f"{about['camera']}, {about['pixel_format']}, {camera.shape[1]} x {camera.shape[0]} pixels.\n{__doc__}"
     files = Report(f"Camera {about['camera']}", [Section("EMVA 1288", text, rows)]).save(folder, "report")
-    result = {**about, "estimates": {n: e.as_json() for n, e in found.estimates().items()}}
-    (folder / "report.json").write_text(json.dumps(result, indent=1) + "\n")
-    plain = {name: str(e) for name, e in found.estimates().items()}
+    result = {**about, "estimates": {name: e.as_json() for name, e in found.estimates().items()}}
+    save(folder / "report.json", (json.dumps(result, indent=1) + "\n").encode())
     return plain | {"files": [str(f) for f in (*files, folder / "plant.toml")], **result}

@@ -9,14 +9,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import tempfile
-from pathlib import Path
+import math
 from typing import Any
 
 import openopu
 from openopu import Opu, plants
 from openopu.calibration import Calibration, CalibrationMismatch, CalibrationStale, load
-from openopu.errors import UsageError
+from openopu.calibration.monitor import WARN
 from openopu.fit import Fit, Plan, Recording, fit
 from openopu.measure import TARGET_FILL
 from openopu.train.command import describe_device
@@ -24,13 +23,12 @@ from openopu.train.command import describe_device
 from . import camera as cameras
 from . import gap as gaps
 from . import plots
-from .budget import ADVICE, budget, seen
-from .gap_command import gap_rows, open_model, plant_of, save
+from .budget import ADVICE, budget
+from .gap_command import gap_rows, open_model
 from .loss import Loss, expected_loss
+from .output import folder_of, save
 from .report import Report, Section
 
-LIKENESS = 0.96
-"""Correlation at which a drift monitor warns."""
 PLANT, REPORT = "plant.toml", "report"
 
 
@@ -52,15 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Measure, write, and return what was found."""
-    base = plant_of(args.base)
-    folder = Path(args.out)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise UsageError(
-            f"the folder cannot be written ({error.strerror or error})", args.out, "Name another with --out"
-        ) from None
+    base = plants.find(args.base)
+    folder = folder_of(args.out)
 
     def say(text: str) -> None:
         if not args.json:
@@ -108,17 +99,17 @@ def limits(found: Fit) -> list[dict[str, Any]]:
 
 def _summary(found: Fit, matched: gaps.Gap, loss: Loss) -> Section:
     first, second = limits(found)[:2]
-    drift = seen(found.fluctuations.medium_drift)
+    drift = found.fluctuations.medium_drift.seen
     text = (
         f"At the working exposure a pixel holds {found.signal.value:.0f} e- on average. Its noise is {first['cause']} "
         f"to {first['share']:.0%}, then {second['cause']} ({second['share']:.0%}). What helps most: {first['helps']}."
     )
     if drift:
-        until = 0.2014 / drift  # cos**2 = 0.96
-        text += f"\nThe medium keeps a correlation of {LIKENESS} for {until:,.0f} exposures: calibrate anew by then."
+        until = math.acos(math.sqrt(WARN)) / drift  # intensities correlate by cos**2
+        text += f"\nThe medium keeps a correlation of {WARN} for {until:,.0f} exposures: calibrate anew by then."
     else:
         text += "\nNo drift of the medium was seen over the series."
-    if seen(found.settling.tau):
+    if found.settling.tau.seen:
         text += (
             f"\nThe panel settles with {found.settling.tau}: wait five times that, or calibrate with the same program."
         )
@@ -156,9 +147,7 @@ def _fitted(found: Fit, recording: Recording) -> list[Section]:
             "Temporal variance of groups of pixels against their mean, from differences of neighbouring frames; the "
             "frames' common mode and the ADC's rounding are taken out.",
             [("gain", str(t.gain)), ("read noise", str(found.dark.read_noise)), ("black level", str(found.dark.black)),
-
              ("dark signal", str(found.dark_signal)), ("DSNU", str(found.dsnu)),
-
              ("hot, dead pixels", f"{found.hot_share.value:.3%}, {found.dead_share.value:.3%}"),
              ("exponent of shot noise", str(t.exponent)),
              ("chi-squared per degree", f"{t.chi2:.2f}")],
@@ -200,7 +189,7 @@ def _match(found: Fit, matched: gaps.Gap, loss: Loss) -> Section:
     )
     warnings = [] if matched.whiteness.white else [
         "The residuals are not white: model and bench differ by more than noise. Look for drift (calibrate more "
-        "often), an unsettled panel (raise settle_cycles), or a model of another program."
+        "often), an unsettled panel (raise settle_cycles), pixels that clip (lower --fill), or another program."
     ]  # fmt: skip
     return Section("Match with the model", text, gap_rows(matched, loss), plots.match(matched), (8.0, 6.0), warnings)
 

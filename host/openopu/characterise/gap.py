@@ -14,7 +14,7 @@ from openopu_rtl.protocol import Program
 from openopu import Opu
 from openopu.encoding import generator
 from openopu.errors import UsageError, whole
-from openopu.fit.record import LASER_OFF, permitted_dark
+from openopu.measure import LASER_OFF, hadamard_order, permitted_dark
 from openopu.plants import PlantParameters
 from openopu.settings import lossless
 
@@ -89,17 +89,18 @@ def gap(
     # The first row is left out: what the panel showed before it, and still shows a little of, is not the model's.
     errors = generator(HELD_OUT).standard_normal((rows + 1, components))
     opu.configure(components=components)
-    base = opu.exposure_next
+    encoded = opu.encoding.encode(errors, HELD_OUT)
+    exact, scale = encoded.decoded()[1:], encoded.scale[1:]
     exposures: Reals | None = None
     if model is None:
         matrix = opu.matrix(measured=True, repeats=repeats)
         y = _project(opu, errors)
-        exact = opu.encoding.encode(errors, HELD_OUT).decoded()[1:]
         predicted = exact @ matrix.T
-        basis = 1 << (components - 1).bit_length()
-        extra = (exact**2).sum(axis=1).mean() / (basis * repeats)
+        basis = hadamard_order(components)
+        extra = ((exact / scale[:, None]) ** 2).sum(axis=1).mean() / (basis * repeats)
         name = f"its own matrix, measured with {basis} x {repeats} pairs"
     else:
+        base = opu.exposure_next
         y = _project(opu, errors)
         model.configure(components=components, exposure_cycles=opu.exposure_cycles,
                         laser_power=opu.settings.registers["laser_power"])  # fmt: skip
@@ -108,7 +109,6 @@ def gap(
         exposures = _shots(model, errors, base)
         extra, name = 0.0, str(model.device.url)
     mean_signal, spread, black = _levels(opu, errors)
-    scale = opu.encoding.encode(errors, HELD_OUT).scale[1:]
     weights = np.array([1 << s.shift for s in opu.settings.program])
     if exposures is not None:
         # The model tells each exposure: the light's common mode of each is taken out, and its noise is known.

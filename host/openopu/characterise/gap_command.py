@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import io
 import json
-from pathlib import Path
 from typing import Any
 
 import openopu
 from openopu import Opu, plants
-from openopu.errors import OpenopuError, UsageError, whole
-from openopu.files import why_not_written, write_whole
+from openopu.errors import whole
 from openopu.measure import TARGET_FILL
-from openopu.plants import PlantParameters
 from openopu.url import DeviceUrl
 
 from . import gap as gaps
 from .loss import Loss, expected_loss
+from .output import folder_of, save
+from .plots import match
+from .report import picture
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,11 +35,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seeds", type=int, default=3, help="trainings with and without that noise; 0: none (default: %(default)s)")
     add("--out", metavar="DIR", help="also write gap.json and gap.png there")
     add("--arm", action="store_true", help="arm the laser of a real device")
-
-
-def plant_of(name: str) -> PlantParameters:
-    """A named plant or a plant file. Raises :class:`openopu.plants.PlantFileError`."""
-    return plants.find(name)
 
 
 def open_model(url: str) -> Opu:
@@ -57,15 +51,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     name = args.plant
     if name is None and args.model is not None:
         name = DeviceUrl.parse(args.model).parameters.get("plant", "dmd")
-    plant = plant_of(name) if name is not None else None
-    folder = Path(args.out) if args.out else None
-    if folder is not None:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(
-                f"the folder cannot be made ({error.strerror or error})", args.out, "Name another with --out"
-            ) from None
+    plant = plants.find(name) if name is not None else None
+    folder = folder_of(args.out) if args.out else None
     with contextlib.ExitStack() as stack:
         opu = stack.enter_context(openopu.open(args.device, arm=args.arm))
         model = stack.enter_context(open_model(args.model)) if args.model else None
@@ -74,17 +61,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     loss = expected_loss(matched.noise, args.seeds)
     result = matched.as_json() | {"loss": loss.as_json()}
     if folder is not None:
-        from openopu.train.pictures import figure
-
-        from .plots import match
-
         save(folder / "gap.json", (json.dumps(result, indent=1) + "\n").encode())
-        made, axes = figure(9, 7)
-        axes[0].remove()
-        match(matched)(made)
-        picture = io.BytesIO()
-        made.savefig(picture, format="png")
-        save(folder / "gap.png", picture.getvalue())
+        save(folder / "gap.png", picture(match(matched), (9, 7)))
     if not args.json:
         rows = gap_rows(matched, loss)
         width = max(len(n) for n, _ in rows)
@@ -92,16 +70,6 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             print(f"{row_name:{width}}  {value}")
         return {"ok": True}
     return result
-
-
-def save(path: Path, content: bytes) -> None:
-    """Write a result whole. Raises :class:`OpenopuError`."""
-    try:
-        write_whole(path, content)
-    except OSError as error:
-        raise OpenopuError(
-            f"it cannot be written: {why_not_written(error)}", str(path), "Repeat the command, or name another --out"
-        ) from None
 
 
 def gap_rows(matched: gaps.Gap, loss: Loss) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ import numpy as np
 from openopu.fit import Fit
 from openopu.fit.record import Burst
 from openopu.fit.rounding import ROUNDING
-from openopu.train.pictures import BLUE, GREEN, ORANGE, PURPLE, SKY
+from openopu.train.pictures import BLUE, GREEN, ORANGE, PURPLE, SKY, plain
 
 from .budget import PARTS, budget
 from .gap import Gap
@@ -23,15 +23,12 @@ if TYPE_CHECKING:
 COLOURS = dict(zip(PARTS, (BLUE, GREEN, "0.5", ORANGE, PURPLE), strict=True))
 
 
-def _plain(axes) -> None:  # type: ignore[no-untyped-def]
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.25)
-
-
 def photon_transfer(fit: Fit) -> Draw:
     """Variance against mean, and what is left of it by the model."""
 
     def draw(target: FigureBase) -> None:
+        from matplotlib.ticker import LogLocator
+
         left, right = target.subplots(1, 2)
         points = fit.transfer.points
         mean = np.array([p.mean for p in points])
@@ -39,14 +36,15 @@ def photon_transfer(fit: Fit) -> Draw:
         error = np.array([p.error for p in points])
         level = np.array([p.frame_mean for p in points])
         k = fit.transfer.gain.value
-        motion = fit.transfer.motion.value if fit.transfer.motion.resolved else 0.0
+        motion = fit.transfer.motion.seen
         left.errorbar(mean, variance, error, fmt=".", ms=3, lw=0.8, color=BLUE, label="groups of pixels")
         x = np.geomspace(max(mean.min(), 1e-2), mean.max(), 100)
-        left.set_ylim(min(ROUNDING, float(variance.min())) / 3, float(variance.max()) * 20)
         floor = fit.transfer.offset_dn2.value
         left.plot(x, k * x, color=GREEN, lw=1, label=f"shot noise: {k:.4g} DN/e-")
         left.plot(x, k * x + floor + 2 * motion**2 * x * level.max(), color=ORANGE, lw=1, label="model, brightest")
         read = (k * fit.dark.read_noise.value) ** 2
+        low, high = max(min(ROUNDING, read, float(variance.min())), 1e-4) / 3, float(variance.max())
+        left.set_ylim(low, high * (high / low) ** 0.7)  # the legend's place
         left.axhline(read, color=PURPLE, lw=1, ls="--", label=f"read noise: {fit.dark.read_noise.value:.3g} e-")
         left.axhline(ROUNDING, color="0.5", lw=1, ls=":", label="rounding (taken out)")
         left.set_xscale("log")
@@ -62,7 +60,10 @@ def photon_transfer(fit: Fit) -> Draw:
         right.set_ylabel("variance over the model's, less 1 / %")
         right.set_title(f"chi-squared per degree of freedom {fit.transfer.chi2:.2f}")
         for axes in (left, right):
-            _plain(axes)
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.tick_params(axis="x", which="minor", labelbottom=False)  # they would overlap
+            plain(axes, "both")
 
     return draw
 
@@ -96,11 +97,11 @@ def noise_budget(fit: Fit) -> Draw:
         right.barh(names, [100 * v / whole for v in shares.values()], color=[COLOURS[n] for n in names])
         for i, value in enumerate(shares.values()):
             right.text(100 * value / whole + 1, i, f"{100 * value / whole:.1f} %", va="center")
-        right.set_xlim(0, 118)
+        right.set_xlim(0, 125)
         right.invert_yaxis()
-        right.set_xlabel("share of a pixel's variance at work / %")
+        right.set_xlabel("share of the variance / %")
         for axes in (left, right):
-            _plain(axes)
+            plain(axes, "both")
 
     return draw
 
@@ -115,19 +116,19 @@ def changes(fit: Fit) -> Draw:
         left.plot(f.exposure[::step], 100 * (f.power[::step] - 1), ".", ms=1.5, color=BLUE, rasterized=True)
         left.set_xlabel("exposure of the series")
         left.set_ylabel("frame's sum from its mean / %")
-        left.set_title(f"laser noise {fit.laser_noise.value:.2e} rms")
+        left.set_title(f"laser noise {fit.laser_noise}")
         right.plot(f.lag, f.correlation, "o", ms=3.5, color=BLUE, label="reference patterns")
         x = np.linspace(0, f.lag.max(), 100)
-        drift = f.medium_drift.value if f.medium_drift.resolved else 0.0
-        right.plot(x, np.cos(drift * x) ** 2, color=ORANGE, lw=1, label="cos$^2$(drift x lag)")
-        low = min(float(f.correlation.min()), 0.999)
-        right.set_ylim(low - 0.1 * (1 - low) - 1e-4, 1 + 0.1 * (1 - low) + 1e-4)
+        right.plot(x, np.cos(f.medium_drift.seen * x) ** 2, color=ORANGE, lw=1, label="cos$^2$(drift x lag)")
+        low = min(float(f.correlation.min()), 0.9999)
+        right.set_ylim(low - 0.1 * (1 - low), 1 + 0.1 * (1 - low))
+        right.ticklabel_format(axis="y", useOffset=False)
         right.set_xlabel("lag / exposures")
         right.set_ylabel("correlation of intensities")
-        right.set_title(f"medium drift {f.medium_drift}")
+        right.set_title(f"drift {f.medium_drift}")
         right.legend(frameon=False)
         for axes in (left, right):
-            _plain(axes)
+            plain(axes, "both")
 
     return draw
 
@@ -139,19 +140,18 @@ def settle(fit: Fit) -> Draw:
         axes = target.subplots(1, 1)
         s = fit.settling
         us = s.settle_cycles / fit.clock_hz * 1e6
-        axes.plot(us, np.maximum(s.error, 1e-9), "o", ms=4, color=BLUE, label="measured, noise taken out")
+        axes.plot(us, s.error, "o", ms=4, color=BLUE, label="measured, noise taken out")
         if s.tau.resolved:
-            axes.plot(us, np.maximum(s.fitted, 1e-9), color=ORANGE, lw=1.2, label=f"time constant {s.tau}")
-            axes.set_xscale("linear")
+            axes.plot(us, s.fitted, color=ORANGE, lw=1.2, label=f"time constant {s.tau}")
         else:
             axes.set_xscale("symlog", linthresh=max(float(us[us > 0].min()), 1e-3))
         axes.set_yscale("log")
-        low = float(np.maximum(s.error, 1e-9).min())
+        low = s.error[s.error > 0].min(initial=1e-4)
         axes.set_ylim(max(low / 3, 1e-8), max(float(s.error.max()) * 3, 1e-6))
         axes.set_xlabel("settle time / us")
         axes.set_ylabel("squared difference over\nthe settled frame's variance")
         axes.legend(frameon=False)
-        _plain(axes)
+        plain(axes, "both")
 
     return draw
 
@@ -186,7 +186,7 @@ def speckle(fit: Fit, burst: Burst) -> Draw:
         third.set_title(f"grain {fit.speckle.grain_px}")
         third.legend(frameon=False)
         for axes in (second, third):
-            _plain(axes)
+            plain(axes, "both")
 
     return draw
 
@@ -206,16 +206,16 @@ def match(gap: Gap) -> Draw:
         first.set_title(f"correlation {gap.correlation:.5f}, slope {gap.slope:.4f}")
         first.legend(frameon=False)
         z = gap.residual.ravel()
-        second.hist(z, bins=np.linspace(-5, 5, 60), density=True, color=BLUE, label="residuals over expected noise")
+        second.hist(z, bins=np.linspace(-5, 5, 60), density=True, color=BLUE, label="residuals")
         t = np.linspace(-5, 5, 200)
         second.plot(t, np.exp(-t * t / 2) / np.sqrt(2 * np.pi), color=ORANGE, lw=1, label="normal")
         second.set_yscale("log")
-        second.set_ylim(1e-6, 1)
+        second.set_ylim(1e-6, 20)
         second.set_xlabel("residual / expected standard deviations")
         second.set_ylabel("density")
         if gap.chi2 is not None:
             second.set_title(f"variance over expected {gap.chi2:.3f}")
-        second.legend(loc="lower center")
+        second.legend(frameon=False, loc="upper left")
         w = gap.whiteness
         frequency = np.arange(1, len(w.spectrum) + 1) / (2 * len(w.spectrum))
         third.plot(frequency, w.spectrum, color=BLUE, lw=0.8)
@@ -234,6 +234,6 @@ def match(gap: Gap) -> Draw:
         fourth.set_ylabel("outputs down")
         fourth.set_title(f"with neighbours: p = {w.space_p:.2g}")
         for axes in (first, second, third):
-            _plain(axes)
+            plain(axes, "both")
 
     return draw

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from openopu.errors import UsageError
 from openopu.files import why_not_written, write_whole
-from openopu.train.pictures import DPI, figure
+from openopu.train.pictures import blank_figure
 
 if TYPE_CHECKING:
-    from matplotlib.figure import FigureBase
+    from matplotlib.figure import Figure, FigureBase
 
 Draw = Callable[["FigureBase"], None]
 
@@ -66,7 +66,7 @@ class Report:
                 cells = "".join(f"<tr><td>{html.escape(n)}</td><td>{html.escape(v)}</td></tr>" for n, v in section.rows)
                 parts.append(f"<table>{cells}</table>")
             if section.draw is not None:
-                image = base64.b64encode(_png(section)).decode()
+                image = base64.b64encode(picture(section.draw, section.inches)).decode()
                 parts.append(f'<img alt="{html.escape(section.title)}" src="data:image/png;base64,{image}">')
         return "\n".join([*parts, "</body></html>", ""])
 
@@ -88,18 +88,16 @@ class Report:
         content = io.BytesIO()
         with PdfPages(content, metadata={"Title": self.title, "CreationDate": None}) as pages:
             for n, page in enumerate(_pages(self.sections)):
-                made = _page(page, self.title, n + 1)
-                pages.savefig(made)
+                pages.savefig(_page(page, self.title, n + 1))
         return content.getvalue()
 
 
-def _png(section: Section) -> bytes:
-    made, axes = figure(*section.inches)
-    axes[0].remove()
-    assert section.draw is not None
-    section.draw(made)
+def picture(draw: Draw, inches: tuple[float, float]) -> bytes:
+    """A plot of its own as PNG. Raises :class:`openopu.train.pictures.NoPictures`."""
+    made = blank_figure(*inches)
+    draw(made)
     buffer = io.BytesIO()
-    made.savefig(buffer, format="png", dpi=DPI)
+    made.savefig(buffer, format="png")
     return buffer.getvalue()
 
 
@@ -141,10 +139,8 @@ def _pages(sections: Sequence[Section]) -> list[list[Section]]:
     return pages
 
 
-def _page(sections: Sequence[Section], title: str, number: int) -> Any:
-    from matplotlib.figure import Figure
-
-    made = Figure(figsize=PAGE_INCHES, layout="constrained")
+def _page(sections: Sequence[Section], title: str, number: int) -> Figure:
+    made = blank_figure(*PAGE_INCHES)
     width, height = PAGE_INCHES
     made.text(SIDE / width, 1 - 0.5 / height, title, size=8, color="0.4")
     made.text(1 - SIDE / width, 1 - 0.5 / height, str(number), size=8, color="0.4", ha="right")

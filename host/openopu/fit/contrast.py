@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +24,6 @@ class Speckle:
     """Width of the autocorrelation's peak at half its height, the mean of both directions."""
     autocorrelation: Reals
     """(2, LAGS): along rows and along columns, from lag 0 on; noise taken out."""
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "contrast": self.contrast.as_json(), "grain_px": self.grain_px.as_json(),
-            "autocorrelation": self.autocorrelation.tolist(),
-        }  # fmt: skip
 
 
 def speckle(burst: Burst, shape: tuple[int, int], black: float) -> Speckle:

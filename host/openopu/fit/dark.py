@@ -33,6 +33,8 @@ UNLIKELY = 1e-6
 STEPS = 40
 """Most steps of the maximisation."""
 HOT_SIGMAS = 8.0
+LIKELY_READ_NOISE_E = 3.0
+"""e-; for the weight of bright frames, where it hardly matters."""
 
 
 @dataclass(frozen=True)
@@ -237,16 +239,12 @@ class _Likelihood:
 
 def _rates(bright: Sequence[Burst], black: float, gain: float, full: int) -> tuple[Reals, Reals]:
     """Signal of each pixel in DN per cycle of exposure, and its variance."""
-    total, weight, seen = 0.0, 0.0, 0
-    top = np.max([b.frames.max(axis=0) for b in bright if b.frames.mean() < USED_SHARE * full], axis=0, initial=0)
     usable = [b for b in bright if b.frames.mean() < USED_SHARE * full]
     if not usable:
         raise FitError("all bright frames are saturated", "dark frames", "Lower the exposure")
-    for b in usable:
-        total = total + (b.frames.mean(axis=0, dtype=np.float64) - black) * len(b.frames)
-        weight += b.exposure_cycles * len(b.frames)
-        seen += len(b.frames)
-    rate = np.asarray(total) / weight
-    variance = (gain * np.maximum(np.asarray(total), 0) + seen * (ROUNDING + gain**2 * 9)) / weight**2
-    rate = np.where(top < full, rate, np.nan)
-    return rate, np.asarray(variance)
+    total = np.sum([b.frames.sum(axis=0, dtype=np.float64) - black * len(b.frames) for b in usable], axis=0)
+    cycles = sum(b.exposure_cycles * len(b.frames) for b in usable)
+    noise = ROUNDING + (gain * LIKELY_READ_NOISE_E) ** 2
+    variance = (gain * np.maximum(total, 0) + sum(len(b.frames) for b in usable) * noise) / cycles**2
+    top = np.max([b.frames.max(axis=0) for b in usable], axis=0)
+    return np.where(top < full, total / cycles, np.nan), np.asarray(variance)

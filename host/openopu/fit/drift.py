@@ -10,7 +10,6 @@ J. W. Goodman, Speckle Phenomena in Optics, section 4).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,13 +49,6 @@ class Fluctuations:
     exposure: Reals
     """When, for ``power``."""
 
-    def as_json(self) -> dict[str, Any]:
-        out: dict[str, Any] = {}
-        for name, value in vars(self).items():
-            if isinstance(value, Estimate):
-                out[name] = value.as_json()
-        return out
-
 
 def fluctuations(series: Series, black_sum: float) -> Fluctuations:
     """Estimate from a series; ``black_sum``: the black level of an output, DN summed over its pixels."""
@@ -77,7 +69,6 @@ def fluctuations(series: Series, black_sum: float) -> Fluctuations:
     photodiode = float(readings.mean())
     seen: Estimate | None = None
     pd_noise: Estimate | None = None
-    drift_of = total
     if photodiode > PHOTODIODE_DN and readings.std() > 0:
         relative = readings / photodiode - 1
         here = relative - relative.mean(axis=2, keepdims=True)
@@ -88,8 +79,9 @@ def fluctuations(series: Series, black_sum: float) -> Fluctuations:
         rest = (variance - own) * photodiode**2 - 1 / 12
         error = np.sqrt(2 / dof) * np.hypot(variance, own) * photodiode**2
         pd_noise = root(rest, float(error), "DN")
-        drift_of = relative
-    drift = _trend(drift_of, series.exposure) if drift_of is not total else _camera_trend(y, series.exposure)
+        drift = _trend(relative, series.exposure)
+    else:
+        drift = _camera_trend(y, series.exposure)
     medium, lag, correlation = _medium(y, series.exposure)
     power = (y.sum(axis=3) / y.sum(axis=3).mean(axis=(0, 2), keepdims=True)).ravel()
     return Fluctuations(

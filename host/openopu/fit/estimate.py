@@ -42,6 +42,11 @@ class Estimate:
         """Three standard errors from zero."""
         return abs(self.value) > 3 * self.error
 
+    @property
+    def seen(self) -> float:
+        """Its value; 0 where that is not resolved."""
+        return self.value if self.resolved else 0.0
+
     def as_json(self) -> dict[str, Any]:
         value, error = (x if math.isfinite(x) else None for x in (self.value, self.error))
         return {"value": value, "error": error, "unit": self.unit}

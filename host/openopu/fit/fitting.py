@@ -13,22 +13,27 @@ from numpy.typing import NDArray
 from openopu_rtl.protocol import Geometry, Shot
 
 from openopu import Opu
+from openopu.measure import CALIBRATION_SPAN, plain_shot
 from openopu.plants import ModulatorKind, PlantParameters
+from openopu.plants.constants import (
+    ADC_FULL_SCALE,
+    DAC_FULL_SCALE,
+    ELEMENTARY_CHARGE_C,
+    LIGHT_M_PER_S,
+    PLANCK_J_S,
+)  # fmt: skip
 
 from . import record
 from .contrast import Speckle, speckle
 from .dark import Dark, black_and_read_noise, black_of_mean, dark_sigma, hot_pixels
 from .drift import Fluctuations, fluctuations
-from .estimate import Estimate, FitError
+from .estimate import Estimate
 from .record import Burst, Series
 from .settling import Settling, settling
 from .transfer import COARSE_DN, Transfer, photon_transfer
 
-PLANCK_J_S, LIGHT_M_PER_S, DAC_FULL_SCALE = 6.62607015e-34, 299_792_458.0, 4095
-ELEMENTARY_CHARGE_C = 1.602176634e-19
-TIME_MODULUS = 1 << 28
-"""Time is the exposure's ID modulo this."""
-FEW = 4
+TRIM_FRAMES = 4
+"""Of the pattern by which :func:`trimmed` compares brightness."""
 DEAD = 0.01
 """Of the mean signal."""
 ROUNDS = 3
@@ -157,37 +162,37 @@ class Fit:
         black = min(max(self.dark.black.value / full, 0.0), 0.5)
         gain, f = self.transfer.gain.value, self.fluctuations
         # The laser drifts from exposure 0 on.
-        drifted = 1 + _seen(f.laser_drift) * self.middle_exposure
+        drifted = 1 + f.laser_drift.seen * self.middle_exposure
         # A sensor that is full before the ADC is.
         short_of = self.saturation_dn < full - 1 and self.saturated
         well = (self.saturation_dn - self.dark.black.value if short_of else full * (1 - black)) / gain
         camera = dataclasses.replace(
             base.camera, full_well_e=well, read_noise_e=self.dark.read_noise.value, black_level_share=black,
-            analog_gain=gain * well / (full * (1 - black)), dark_signal_e_per_s=_seen(self.dark_signal),
-            dark_reference_c=base.camera.temperature_c, dsnu_e_rms=_seen(self.dsnu),
+            analog_gain=gain * well / (full * (1 - black)), dark_signal_e_per_s=self.dark_signal.seen,
+            dark_reference_c=base.camera.temperature_c, dsnu_e_rms=self.dsnu.seen,
             hot_pixel_share=self.hot_share.value,
             hot_pixel_e_per_s=self.hot_signal.value, dead_pixel_share=self.dead_share.value,
         )  # fmt: skip
         laser = dataclasses.replace(
-            base.laser, relative_noise_rms=_seen(self.laser_noise), drift_per_exposure=_seen(f.laser_drift),
+            base.laser, relative_noise_rms=self.laser_noise.seen, drift_per_exposure=f.laser_drift.seen,
             coherence=1.0 if abs(self.speckle.contrast.value - 1) < 3 * self.speckle.contrast.error
             else min(self.speckle.contrast.value, 1.0),
         )  # fmt: skip
         medium = dataclasses.replace(
-            base.medium, drift_rad_per_exposure=_seen(f.medium_drift), vibration_rad_rms=_seen(self.transfer.motion),
+            base.medium, drift_rad_per_exposure=f.medium_drift.seen, vibration_rad_rms=self.transfer.motion.seen,
             throughput=min(self._throughput(base) / drifted, 1.0),
         )  # fmt: skip
-        modulator = dataclasses.replace(base.modulator, settle_s=_seen(self.settling.tau), warm_up_rad=0.0)
+        modulator = dataclasses.replace(base.modulator, settle_s=self.settling.tau.seen, warm_up_rad=0.0)
         photodiode = base.photodiode
         if f.photodiode_dn is not None and f.photodiode_noise is not None:
             power = base.laser.power_w * self.laser_power / DAC_FULL_SCALE
-            offset = _seen(self.photodiode_offset)
-            share = (f.photodiode_dn.value - offset) / 4095 / drifted
+            offset = self.photodiode_offset.seen
+            share = (f.photodiode_dn.value - offset) / ADC_FULL_SCALE / drifted
             p = base.photodiode
-            shot = 4095 * math.sqrt(2 * ELEMENTARY_CHARGE_C * share * p.bandwidth_hz / p.full_scale_a)
+            shot = ADC_FULL_SCALE * math.sqrt(2 * ELEMENTARY_CHARGE_C * share * p.bandwidth_hz / p.full_scale_a)
             photodiode = dataclasses.replace(
                 p, full_scale_w=power / share, offset_dn=offset,
-                noise_rms_dn=math.sqrt(max(_seen(f.photodiode_noise) ** 2 - shot**2, 0.0)),
+                noise_rms_dn=math.sqrt(max(f.photodiode_noise.seen ** 2 - shot**2, 0.0)),
             )  # fmt: skip
         return dataclasses.replace(
             base, laser=laser, modulator=modulator, medium=medium, camera=camera, photodiode=photodiode
@@ -214,8 +219,8 @@ def trimmed(plant: PlantParameters, recording: Recording, model: Opu) -> PlantPa
     series = recording.series
     model.set_exposure(series.exposure_cycles, laser_power=series.laser_power)
     model.exposure_next = series.first
-    shot = dataclasses.replace(model.settings.program.shots[0], plane=0, invert=False, negative=False, bank=0, shift=0)
-    bright = record.series(model, 1, series.outputs.shape[1], FEW, shot)
+    shot = plain_shot(model)
+    bright = record.series(model, 1, series.outputs.shape[1], TRIM_FRAMES, shot)
     black = plant.camera.black_level_share * ((1 << model.geometry.pixel_bits) - 1) * model.geometry.bin**2
     ratio = float((series.outputs[0].mean(dtype=np.float64) - black) / (bright.outputs.mean(dtype=np.float64) - black))
     medium = dataclasses.replace(plant.medium, throughput=plant.medium.throughput * ratio)
@@ -234,10 +239,6 @@ def _dead(r: Recording, shot: Shot, black: float) -> NDArray[np.bool_]:
     return dead
 
 
-def _seen(estimate: Estimate) -> float:
-    return estimate.value if estimate.resolved else 0.0
-
-
 def fit(opu: Opu, plan: Plan | None = None, say: Said = lambda _: None) -> tuple[Fit, Recording]:
     """Record frames at the device's exposure (set it with ``expose_to()``), and estimate.
 
@@ -249,7 +250,7 @@ def fit(opu: Opu, plan: Plan | None = None, say: Said = lambda _: None) -> tuple
         Saturated or noiseless frames, too few of them, a camera that cuts off its noise.
     """
     plan = plan or Plan()
-    shot = dataclasses.replace(opu.settings.program.shots[0], plane=0, invert=False, negative=False, bank=0, shift=0)
+    shot = plain_shot(opu)
     pattern = record.random_patterns(opu.geometry.modes, 1)[0]
     record.refuse_dark_or_saturated(opu, shot, pattern)
     recording = record_all(opu, plan, shot, say)
@@ -340,9 +341,6 @@ def estimate(opu: Opu, shot: Shot, r: Recording, settled: Settling) -> Fit:
         ),
         settling=settled, speckle=speckle(reference, shape, black),
         signal=Estimate(signal, float(math.hypot(spread, signal * k.error / k.value)), "e-"),
-        middle_exposure=r.series.first % TIME_MODULUS + float(r.series.exposure.mean()),
+        middle_exposure=r.series.first % CALIBRATION_SPAN + float(r.series.exposure.mean()),
         saturation_dn=top, saturated=bool((brightest >= top).mean() > 1e-3),
     )  # fmt: skip
-
-
-__all__ = ["Fit", "FitError", "Plan", "Recording", "estimate", "fit", "record_all", "trimmed"]

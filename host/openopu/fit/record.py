@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,13 +11,15 @@ from openopu_rtl.protocol import Program, Shot
 from openopu import Opu
 from openopu.encoding import generator
 from openopu.errors import LaserDark
+from openopu.measure import LASER_OFF, permitted_dark
 from openopu.settings import lossless
+
+from .estimate import FitError
 
 FIT_SEED = 20_261_124
 """Of the patterns; fixed, so that a fit can be repeated."""
 DISCARD = 2
 """First frames of a burst that are left out: the panel may still settle from the pattern before."""
-LASER_OFF = {"laser_power": 0, "laser_bias": 0}
 
 
 @dataclass(frozen=True)
@@ -84,15 +84,6 @@ def dark_burst(opu: Opu, frames: int, shot: Shot) -> Burst:
         return burst(opu, np.zeros(opu.geometry.modes, np.bool_), frames, shot, **LASER_OFF)
 
 
-@contextlib.contextmanager
-def permitted_dark(opu: Opu) -> Iterator[None]:
-    before, opu.allow_dark = opu.allow_dark, True
-    try:
-        yield
-    finally:
-        opu.allow_dark = before
-
-
 @dataclass(frozen=True)
 class Series:
     """Binned frames of reference patterns that take turns, in bursts, over a long run."""
@@ -136,8 +127,6 @@ def series(opu: Opu, blocks: int, patterns: int, frames: int, shot: Shot, output
 
 def refuse_dark_or_saturated(opu: Opu, shot: Shot, pattern: NDArray[np.bool_]) -> None:
     """Raise :class:`LaserDark` or :class:`FitError` before a long measurement that could not succeed."""
-    from .estimate import FitError
-
     full = (1 << opu.geometry.pixel_bits) - 1
     lit = burst(opu, pattern, 2, shot).frames
     dark = dark_burst(opu, 2, shot).frames

@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from openopu_rtl.protocol import Program, Shot
 
 from openopu import Opu
+from openopu.measure import LASER_OFF, permitted_dark
 from openopu.settings import lossless
 
 from .estimate import Estimate
-from .record import LASER_OFF, permitted_dark, random_patterns
+from .record import random_patterns
 
 Reals = NDArray[np.floating]
 
@@ -40,9 +41,6 @@ class Settling:
     """Mean square difference from the settled frame over the mean square of that frame, noise taken out, at each."""
     fitted: Reals
     """The model's, at each."""
-
-    def as_json(self) -> dict[str, object]:
-        return {"tau": self.tau.as_json(), "settle_cycles": self.settle_cycles.tolist(), "error": self.error.tolist()}
 
 
 def unsettled(settle_cycles: Reals, exposure_cycles: int, tau_cycles: float) -> Reals:
@@ -71,7 +69,7 @@ def settling(opu: Opu, shot: Shot, repeats: int = 64, longest_s: float = 0.02) -
 def _sweep(opu: Opu, shot: Shot, settle: NDArray[np.int64], repeats: int) -> tuple[Reals, Reals, Reals, Reals]:
     """Differences (settle times, outputs) of a pattern's frame, after its complement, from the same pattern's settled
     one right after it; the settled frame (black level taken out); the complement's difference from it; and the variance
-    of a difference (outputs)."""
+    of a difference (outputs), the light's common mode taken out."""
     g = opu.geometry
     new = random_patterns(g.modes, 1, 2)[0]
     planes = np.broadcast_to(np.stack([~new, new, np.zeros_like(new)]), (repeats, 3, g.modes))
@@ -95,8 +93,13 @@ def _sweep(opu: Opu, shot: Shot, settle: NDArray[np.int64], repeats: int) -> tup
     sweep = [record(before, at(1, int(s)), at(1, negative=True)) for s in settle]
     settled = record(before, at(1, bank=1), at(1)).mean(axis=0) - record(at(2), dark=True).mean(axis=0)
     between = record(before, at(0), at(1, bank=1), at(1, negative=True)).mean(axis=0)
-    variance = sweep[-1].var(axis=0, ddof=1) / repeats
+    variance = _without(sweep[-1], settled).var(axis=0, ddof=1) / repeats
     return np.stack([values.mean(axis=0) for values in sweep]), settled, between, variance
+
+
+def _without(x: Reals, settled: Reals) -> Reals:
+    """``x`` (..., outputs) less what it has of the settled frame (outputs,)."""
+    return x - np.multiply.outer(x @ settled, settled) / float(settled @ settled)
 
 
 def fit_sweep(
@@ -104,14 +107,10 @@ def fit_sweep(
     exposure_cycles: int, clock: float,
 ) -> Settling:  # fmt: skip
     """Fit tau. ``difference`` (settle times, outputs): of a frame from the ``settled`` one; ``between`` (outputs): of
-    the old pattern's frame from it; ``variance`` (outputs): of a difference."""
-    # One weight for all: the laser's noise, which is projected out, is in the outputs' own variances.
+    the old pattern's frame from it; ``variance`` (outputs): of a difference, the light's common mode taken out."""
+    # One weight for all: the variance of a few repeats is too uncertain to weigh an output by.
     weight = np.full(len(settled), 1 / max(float(np.median(variance)), 1e-9))
-
-    def without_common(x: Reals) -> Reals:
-        return x - np.multiply.outer(x @ (weight * settled), settled) / float(settled @ (weight * settled))
-
-    difference, between = without_common(difference), without_common(between)
+    difference, between = _without(difference, settled), _without(between, settled)
     outputs = len(settled)
     noise = float(variance @ weight)
     unexplained = difference**2 @ weight - noise
@@ -135,14 +134,14 @@ def fit_sweep(
     best = int(values.argmin())
     low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
     for _ in range(60):  # golden section
-        a, b = low + 0.382 * (high - low), low + 0.618 * (high - low)
-        low, high = (low, b) if chi2(a)[0] < chi2(b)[0] else (a, high)
+        first, second = low + 0.382 * (high - low), low + 0.618 * (high - low)
+        low, high = (low, second) if chi2(first)[0] < chi2(second)[0] else (first, high)
     tau = (low + high) / 2
-    least, slope = chi2(tau)
+    least, a = chi2(tau)
     step = 0.02 * tau
     curvature = (chi2(tau + step)[0] + chi2(tau - step)[0] - 2 * least) / step**2
     freedom = max(difference.size - outputs - 1, 1)
     error = np.sqrt(2 / max(curvature, 1e-30) * max(least / freedom, 1.0))
     eps = unsettled(settle.astype(np.float64), exposure_cycles, tau)
-    model = np.outer(eps * (1 - eps), slope) + np.outer(eps**2, between)
+    model = np.outer(eps * (1 - eps), a) + np.outer(eps**2, between)
     return Settling(Estimate(tau / clock, float(error) / clock, "s"), settle, share, (model**2 @ weight) / scale)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,12 +64,6 @@ class Transfer:
     exponent: Estimate
     """Of the growth of the variance with the mean, both above the dark: 1 for shot noise."""
     points: tuple[Point, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "gain": self.gain.as_json(), "offset": self.offset_dn2.as_json(), "motion": self.motion.as_json(),
-            "chi2": self.chi2, "exponent": self.exponent.as_json(),
-        }  # fmt: skip
 
 
 def temporal(frames: NDArray[np.float32], black: float) -> tuple[Reals, Reals]:

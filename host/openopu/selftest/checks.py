@@ -17,6 +17,7 @@ from ..calibration import CalibrationFailed
 from ..calibration import settle as settling
 from ..encoding import generator
 from ..errors import DeviceError, DeviceRefused, ProjectionFailed
+from ..measure import permitted_dark
 from ..opu import Opu
 from ..opu import open as open_opu
 from ..session import Session
@@ -237,9 +238,8 @@ def _trip(opu: Opu, name: str) -> Check:
             opu._worker.keep_alive(None)
 
     settings = opu.settings.replace(program=Program((Shot(exposure_cycles=3 * beat),)))
-    allowed, opu.allow_dark = opu.allow_dark, True
     try:
-        with opu.using(settings):
+        with permitted_dark(opu), opu.using(settings):
             opu.on_link(lambda s: set_heartbeat(s, beat, False))
             lit = False
             with contextlib.suppress(ProjectionFailed):  # its frame is the camera's business
@@ -247,7 +247,6 @@ def _trip(opu: Opu, name: str) -> Check:
                 lit = bool(record.head["flags"][0] >> RECORD_FLAGS["laser_on"] & 1)
             status = opu.status()
     finally:
-        opu.allow_dark = allowed
         opu.on_link(lambda s: set_heartbeat(s, usual, True))
         opu._set_keep_alive()
     causes = [c for c in TRIP_CAUSES if status[f"trip_{c}"]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,21 +40,27 @@ class NoPictures(OpenopuError):
     """matplotlib is not installed."""
 
 
-def figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, list[Axes]]:
-    """A figure of its own, so that nothing of a program around us changes. Raises :class:`NoPictures`."""
+def blank_figure(width: float, height: float) -> Figure:
+    """A figure of its own, inches, so that nothing of a program around us changes. Raises :class:`NoPictures`."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise NoPictures(
             "matplotlib is not installed", "pictures", "Install it: pip install 'openopu[plots]'"
         ) from error
-    made = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    return Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+
+
+def figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, list[Axes]]:
+    """The same with axes."""
+    made = blank_figure(width, height)
     return made, list(np.atleast_1d(made.subplots(rows, columns)).reshape(-1))
 
 
-def _plain(axes: Axes) -> None:
+def plain(axes: Axes, lines: Literal["x", "y", "both"] = "y") -> None:
+    """No frame, and faint lines across the axis ``lines`` (``x``, ``y`` or ``both``)."""
     axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", alpha=0.25)
+    axes.grid(axis=lines, alpha=0.25)
 
 
 def learning_curves(history: Sequence[Mapping[str, Any]], path: Path, title: str = "") -> None:
@@ -72,7 +78,7 @@ def learning_curves(history: Sequence[Mapping[str, Any]], path: Path, title: str
         axes.set_ylabel(unit)
         axes.legend(frameon=False)
         axes.locator_params(axis="x", integer=True)
-        _plain(axes)
+        plain(axes)
     if title:
         made.suptitle(title)
     made.savefig(path)
@@ -96,7 +102,7 @@ def alignment_angles(history: Sequence[Mapping[str, Any]], path: Path) -> None:
     axes.locator_params(axis="x", integer=True)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False)
-    _plain(axes)
+    plain(axes)
     made.savefig(path)
 
 
@@ -154,7 +160,7 @@ def speckle(frame: NDArray[np.integer], geometry: Geometry, path: Path) -> None:
     right.set_xlabel("signal / DN")
     right.set_ylabel("pixels in the crop")
     right.legend(loc="upper right", bbox_to_anchor=(0.97, 1), framealpha=0.9, edgecolor="none")
-    _plain(right)
+    plain(right)
     made.savefig(path)
 
 

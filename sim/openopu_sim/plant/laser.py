@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 from openopu.plants import LaserParameters
-
-PLANCK_J_S = 6.62607015e-34
-"""Exact (SI, 2019)."""
-LIGHT_M_PER_S = 299_792_458.0
-"""Exact (SI)."""
-DAC_FULL_SCALE = 4095
-"""Largest code of the 12-bit power DAC."""
+from openopu.plants.constants import DAC_FULL_SCALE, LIGHT_M_PER_S, PLANCK_J_S
 
 
 class Laser:

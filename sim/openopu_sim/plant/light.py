@@ -13,6 +13,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from openopu.measure import CALIBRATION_SPAN
 from openopu.plants import PlantParameters
 
 from .laser import Laser
@@ -20,7 +21,7 @@ from .modulator import Modulator
 from .noise import NoiseStreams
 from .photodiode import Photodiode
 
-TIME_MODULUS = 1 << 28
+TIME_MODULUS = CALIBRATION_SPAN
 """Time is the exposure's ID modulo this: IDs of calibrations, which have the upper bits set, see the medium of now."""
 
 

@@ -5,11 +5,7 @@ from __future__ import annotations
 import math
 
 from openopu.plants import PhotodiodeParameters
-
-ADC_FULL_SCALE = 4095
-"""Largest reading of the 12-bit ADC."""
-ELEMENTARY_CHARGE_C = 1.602176634e-19
-"""Exact (SI, 2019)."""
+from openopu.plants.constants import ADC_FULL_SCALE, ELEMENTARY_CHARGE_C
 
 
 class Photodiode:

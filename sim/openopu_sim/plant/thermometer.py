@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from openopu.plants import ThermometerParameters
-
-from .photodiode import ADC_FULL_SCALE
+from openopu.plants.constants import ADC_FULL_SCALE
 
 
 class Thermometer:

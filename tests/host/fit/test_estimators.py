@@ -100,7 +100,7 @@ def test_settling():
     t = np.linspace(0, 1000, 100_001)
     np.testing.assert_allclose(eps[2, 0], np.exp(-(t + settle[2]) / 190.0).mean(), rtol=1e-3)
     frames = 400 * np.abs((1 - eps) * new + eps * old) ** 2
-    laser = 1 + 0.002 * rng.standard_normal(len(settle))
+    laser = 1 + 0.03 * rng.standard_normal(len(settle))
     settled = 400 * np.abs(new) ** 2
     noise = 2.0
     difference = frames * laser[:, None] - settled + noise * rng.standard_normal(frames.shape)
@@ -136,5 +136,7 @@ def test_bad_frames():
     cut = [Burst(np.zeros_like(b.frames), b.exposure_cycles, b.monitors) for b in dark]
     with pytest.raises(FitError, match="black level"):
         black_and_read_noise(cut, dim, flat, Estimate(0.27, 0.01, "DN/e-"), 4095)
-    with pytest.raises(FitError, match="too few"):
+    with pytest.raises(FitError, match="32 exposures are too few"):
         fluctuations(bench.series(2, 2, 8), 196)
+    with pytest.raises(FitError, match="2 rounds are too few"):
+        fluctuations(bench.series(2, 4, 8), 196)
