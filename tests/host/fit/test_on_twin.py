@@ -47,9 +47,10 @@ def test_commands(bench, tmp_path, capsys):
     fitted, hidden = plants.load(tmp_path / "plant.toml"), hidden_plant()
     for table, name, tolerance in (
         ("camera", "full_well_e", 0.04), ("camera", "analog_gain", 1e-6), ("camera", "read_noise_e", 0.05),
-        ("camera", "black_level_share", 0.01), ("camera", "dsnu_e_rms", 0.15), ("laser", "relative_noise_rms", 0.12), ("modulator", "settle_s", 0.05),
-        ("medium", "drift_rad_per_exposure", 0.10), ("medium", "throughput", 0.25), ("photodiode", "offset_dn", 0.05),
-        ("photodiode", "noise_rms_dn", 0.15), ("photodiode", "full_scale_w", 0.01),
+        ("camera", "black_level_share", 0.01), ("camera", "dsnu_e_rms", 0.15),
+        ("laser", "relative_noise_rms", 0.12), ("modulator", "settle_s", 0.05),
+        ("medium", "drift_rad_per_exposure", 0.10), ("medium", "throughput", 0.25),
+        ("photodiode", "offset_dn", 0.05), ("photodiode", "noise_rms_dn", 0.15), ("photodiode", "full_scale_w", 0.01),
     ):  # fmt: skip
         wanted = getattr(getattr(hidden, table), name)
         assert getattr(getattr(fitted, table), name) == pytest.approx(wanted, rel=tolerance), name
