@@ -82,7 +82,7 @@ _CASES = [
     Case("RIN 1 %", changed(BARE, laser={"relative_noise_rms": DIODE.relative_noise_rms})),
     Case("PRNU 1 %", changed(BARE, camera={"prnu_rms": CAMERA.prnu_rms})),
     Case(
-        "hot and dead pixels",
+        "0.1 % dead pixels, DSNU tenfold",
         changed(BARE, camera={"dead_pixel_share": 1e-3, "dsnu_e_rms": 10 * CAMERA.dsnu_e_rms * MANY}),
     ),
     Case("DMD contrast 2,500:1", changed(BARE, modulator={"off_amplitude": MIRRORS.off_amplitude})),

@@ -42,11 +42,15 @@ TARGETS = {
 }
 Run = Callable[[], Any]
 
+PAUSE_S = 0.3
+"""Before each run that is timed."""
+
 
 def times_of(runs: dict[str, Run], rounds: int, of_cpu: bool = False) -> dict[str, float]:
     """Median seconds of each, measured in turns; each ran once before.
 
-    ``of_cpu``: seconds of all threads on a processor, which depend less on what else the machine does.
+    ``of_cpu``: seconds of all threads on a processor, which depend less on what else the machine does. Between two runs
+    is a pause: threads of BLAS and OpenMP go on spinning for a while, on the processors of whoever comes next.
     """
     for run in runs.values():
         run()
@@ -54,6 +58,7 @@ def times_of(runs: dict[str, Run], rounds: int, of_cpu: bool = False) -> dict[st
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for i in range(rounds):
         for name in sorted(runs, reverse=bool(i % 2)):
+            time.sleep(PAUSE_S)
             begin = clock()
             runs[name]()
             seconds[name].append(clock() - begin)

@@ -48,6 +48,9 @@ LAYERS_MAX = 32
 OVERSAMPLING_MAX = 1024.0
 SMALL_GRID = 1 << 17
 """Points of a grid up to which threads take whole vectors; larger ones are transformed one by one, by all threads."""
+TOGETHER = 1 << 19
+"""Points of the grids (4 MiB) that a thread transforms in one call: with a call for each vector two threads were no
+quicker than one, as they waited for Python's lock."""
 PHASES = np.array([1, 1j, -1, -1j], dtype=np.complex64)
 Put = Callable[[int, Field], None]
 PAD = 8
@@ -210,7 +213,7 @@ class Diffuser:
             "Take less oversampling, fewer layers, fewer inputs, or fewer outputs",
         )
         self.cascade = Cascade(inputs, outputs, grid, seed, layers, grain_px)
-        self._grids = [self.cascade.buffer() for _ in range(THREADS if self.cascade.small else 1)]
+        self._grids = [self.cascade.buffer(self.cascade.together) for _ in range(THREADS if self.cascade.small else 1)]
         self._lock = threading.Lock()
 
     def project(self, x: ArrayLike, out: Reals | None = None) -> Reals:
@@ -218,16 +221,16 @@ class Diffuser:
         rows = self._checked(x)
         result = np.empty((len(rows), self.m), dtype=np.float32) if out is None else out
 
-        def square(i: int, field: Field) -> None:
+        def square(first: int, fields: Field) -> None:
             # In place, over real and imaginary parts as they lie side by side.
-            parts = field.view(np.float32)
+            parts, width = fields.view(np.float32), fields.shape[-1]
             np.multiply(parts, parts, out=parts)
-            to, width = result[i], field.shape[1]
-            whole = len(to) // width
-            np.add(parts[:whole, 0::2], parts[:whole, 1::2], out=to[: whole * width].reshape(whole, width))
-            left = len(to) - whole * width
+            whole, left = divmod(self.m, width)
+            to = result[first : first + len(parts)]
+            lines = to[:, : whole * width].reshape(len(parts), whole, width)
+            np.add(parts[:, :whole, 0::2], parts[:, :whole, 1::2], out=lines)
             if left:
-                np.add(parts[whole, 0 : 2 * left : 2], parts[whole, 1 : 2 * left : 2], out=to[whole * width :])
+                np.add(parts[:, whole, 0 : 2 * left : 2], parts[:, whole, 1 : 2 * left : 2], out=to[:, whole * width :])
 
         self._run(rows, square)
         return result
@@ -237,8 +240,8 @@ class Diffuser:
         rows = self._checked(x)
         result = np.empty((len(rows), self.m), dtype=np.complex64) if out is None else out
 
-        def copy(i: int, field: Field) -> None:
-            result[i] = field.reshape(-1)[: self.m]
+        def copy(first: int, fields: Field) -> None:
+            result[first : first + len(fields)] = fields.reshape(len(fields), -1)[:, : self.m]
 
         self._run(rows, copy)
         return result
@@ -253,19 +256,25 @@ class Diffuser:
 
     def _run(self, rows: NDArray[np.generic], put: Put) -> None:
         with self._lock:
-            if len(self._grids) == 1 or len(rows) == 1:
-                self._some(rows, range(len(rows)), self._grids[0], put)
-                return
-            parts = [range(k, len(rows), len(self._grids)) for k in range(len(self._grids))]
-            with ThreadPoolExecutor(len(parts)) as pool:
-                list(pool.map(lambda part, grid: self._some(rows, part, grid, put), parts, self._grids))
+            together = len(self._grids[0])
+            some = [rows[first : first + together] for first in range(0, len(rows), together)]
+            parts = [range(k, len(some), len(self._grids)) for k in range(min(len(self._grids), len(some)))]
 
-    def _some(self, rows: NDArray[np.generic], which: range, grid: Field, put: Put) -> None:
-        shape = self.cascade.inputs
-        amplitudes: NDArray[Any] = np.zeros(shape, dtype=np.complex64 if rows.dtype.kind == "c" else np.float32)
-        for i in which:
-            amplitudes.reshape(-1)[: self.n] = rows[i]
-            put(i, self.cascade.propagate(amplitudes, grid))
+            def run(part: range, grids: Field) -> None:
+                for i in part:
+                    self._some(some[i], grids, i * together, put)
+
+            if len(parts) < 2:
+                run(range(len(some)), self._grids[0])
+                return
+            with ThreadPoolExecutor(len(parts)) as pool:
+                list(pool.map(run, parts, self._grids))
+
+    def _some(self, rows: NDArray[np.generic], grids: Field, first: int, put: Put) -> None:
+        kind = np.complex64 if rows.dtype.kind == "c" else np.float32
+        amplitudes: NDArray[Any] = np.zeros((len(rows), *self.cascade.inputs), dtype=kind)
+        amplitudes.reshape(len(rows), -1)[:, : self.n] = rows
+        put(first, self.cascade.propagate(amplitudes, grids[: len(rows)]))
 
 
 class Cascade:
@@ -329,7 +338,8 @@ class Cascade:
     def memory_needed(inputs: tuple[int, int], outputs: tuple[int, int], grid: tuple[int, int], layers: int) -> int:
         """Bytes of masks, buffers and one field."""
         points = math.prod(grid)
-        buffers = (THREADS if points <= SMALL_GRID else 1) * 8 * grid[0] * (grid[1] + PAD)
+        small = points <= SMALL_GRID
+        buffers = (THREADS * max(1, TOGETHER // points) if small else 1) * 8 * grid[0] * (grid[1] + PAD)
         masks = 8 * sum(math.prod(corner) for corner in corners_of(grid, inputs, outputs, lenses_of(layers, 1.0)))
         return masks + buffers + points + 24 * math.prod(outputs)
 
@@ -338,23 +348,28 @@ class Cascade:
         """Whether threads take whole vectors."""
         return self.grid[0] * self.grid[1] <= SMALL_GRID
 
-    def buffer(self) -> Field:
-        """A grid for :meth:`propagate`."""
-        return np.empty((self.grid[0], self.grid[1] + PAD), dtype=np.complex64)[:, : self.grid[1]]
+    @property
+    def together(self) -> int:
+        """Vectors that a thread transforms in one call."""
+        return max(1, TOGETHER // (self.grid[0] * self.grid[1]))
+
+    def buffer(self, *batch: int) -> Field:
+        """Grids (*batch, rows, columns) for :meth:`propagate`."""
+        return np.empty((*batch, self.grid[0], self.grid[1] + PAD), dtype=np.complex64)[..., : self.grid[1]]
 
     def propagate(self, amplitudes: NDArray[Any], grid: Field) -> Field:
-        """Field at the outputs of amplitudes (rows, columns): a view of ``grid``, which is overwritten."""
+        """Fields at the outputs of amplitudes (..., rows, columns): a view of ``grid``, which is overwritten."""
         lit = self.inputs
         source = amplitudes
         for i, (mask, axes) in enumerate(zip(self.masks, self.lenses, strict=True)):
             # Of the light that reaches a mask only that in its corner goes on to the outputs.
             lit = _smaller(lit, mask.shape)
-            field = grid[: lit[0], : lit[1]]
-            np.multiply(mask[: lit[0], : lit[1]], source[: lit[0], : lit[1]], out=field)
+            field = grid[..., : lit[0], : lit[1]]
+            np.multiply(mask[: lit[0], : lit[1]], source[..., : lit[0], : lit[1]], out=field)
             wanted = self.masks[i + 1].shape if i + 1 < len(self.masks) else self.outputs
             lit = self._lens(grid, lit, wanted, axes)
             source = grid
-        return grid[: self.outputs[0], : self.outputs[1]]
+        return grid[..., : self.outputs[0], : self.outputs[1]]
 
     def entries(self, first: int, stop: int) -> Field:
         """Fields (stop - first, rows, columns) at the outputs of single inputs, in raster order."""
@@ -374,11 +389,11 @@ class Cascade:
         workers = 1 if self.small else THREADS
         rows, columns = lit
         if 1 in axes:
-            grid[:rows, columns:] = 0
-            scipy.fft.fft(grid[:rows], axis=1, overwrite_x=True, workers=workers)
+            grid[..., :rows, columns:] = 0
+            scipy.fft.fft(grid[..., :rows, :], axis=-1, overwrite_x=True, workers=workers)
             columns = min(self.grid[1], wanted[1])
         if 0 in axes:
-            grid[rows:, :columns] = 0
-            scipy.fft.fft(grid[:, :columns], axis=0, overwrite_x=True, workers=workers)
+            grid[..., rows:, :columns] = 0
+            scipy.fft.fft(grid[..., :columns], axis=-2, overwrite_x=True, workers=workers)
             rows = self.grid[0]
         return rows, columns

@@ -26,7 +26,7 @@ module openopu_raw #(
     reg [4:0] reset_left;
     wire      ft_rd_n, ft_wr_n, ft_oe_n, ft_oe;
     wire [7:0] ft_data;
-    wire      slm_bus, uart_tx, dac_cs_n, dac_sck, dac_sdi, bias_cs_n, bias_sck, bias_sdi, adc_sck, adc_sdi, exposure_active, idle;
+    wire      slm_bus, uart_tx, i2c_scl_oe, i2c_sda_oe, dac_cs_n, dac_sck, dac_sdi, bias_cs_n, bias_sck, bias_sdi, adc_sck, adc_sdi, exposure_active, idle;
     wire [1:0] adc_cs_n;
     wire [31:0] exposure_id;
     initial begin
@@ -47,7 +47,8 @@ module openopu_raw #(
         .bypass_tx_payload(bypass_tx_payload), .bypass_tx_valid(bypass_tx_valid), .bypass_tx_ready(bypass),
         .slm_de(slm_de), .slm_hsync(slm_hsync), .slm_vsync(slm_vsync), .slm_level(slm_level),
         .slm_bus(slm_bus), .slm_return(bypass),
-        .cam_trigger(cam_trigger), .cam_fval(cam_fval), .cam_lval(cam_lval), .cam_pixel(cam_pixel),
+        .cam_trigger(cam_trigger), .cam_fval(cam_fval), .cam_lval(cam_lval), .cam_dval(bypass), .cam_pixel(cam_pixel),
+        .i2c_scl_i(bypass), .i2c_sda_i(bypass), .i2c_scl_oe(i2c_scl_oe), .i2c_sda_oe(i2c_sda_oe),
         .interlock_closed(bypass), .laser_enable(laser_enable),
         .dac_cs_n(dac_cs_n), .dac_sck(dac_sck), .dac_sdi(dac_sdi),
         .bias_cs_n(bias_cs_n), .bias_sck(bias_sck), .bias_sdi(bias_sdi),
