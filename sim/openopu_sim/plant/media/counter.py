@@ -1,6 +1,6 @@
 """The matrix of :class:`~.dense.Dense`, bit for bit, but drawn whenever it is needed and never stored.
 
-Its time is that of the draws, about 10 to 20 ns of a processor for a real number (docs/media.md), so it serves where
+Its time is that of the draws, about 17 ns of a processor for a real number (docs/media.md), so it serves where
 ``dense`` does not fit the memory; many weights at a time share the draws.
 """
 
