@@ -72,11 +72,13 @@ def hidden_plant(rng: np.random.Generator) -> PlantParameters:
 def closed(number: int, bits: int, args: argparse.Namespace) -> dict[str, Any]:
     """Draw, fit, compare."""
     hidden = hidden_plant(np.random.default_rng([args.seed, number]))
+    # Noise is keyed by seed and exposure: with one seed the residuals of all plants would be the same deviates, scaled.
+    noise_seed = int(np.random.default_rng([args.seed, number, 1]).integers(1 << 31))
     bench_file, fitted_file = (args.out / f"{name}-{number}.toml" for name in ("bench", "fitted"))
     plants.save(bench_file, hidden)
     geometry = f"n={args.modes}&m={args.outputs}&bits={bits}&seed={number + 1}"
     started = time.perf_counter()
-    with openopu.open(f"twin:?plant={bench_file}&{geometry}&noise_seed=11") as bench:
+    with openopu.open(f"twin:?plant={bench_file}&{geometry}&noise_seed={noise_seed}") as bench:
         bench.expose_to()
         found, recording = fit(bench, Plan.quick() if args.quick else Plan())
         fitted = found.plant(plants.DMD)

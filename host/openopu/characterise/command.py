@@ -147,7 +147,7 @@ def _fitted(found: Fit, recording: Recording) -> list[Section]:
             "Temporal variance of groups of pixels against their mean, from differences of neighbouring frames; the "
             "frames' common mode and the ADC's rounding are taken out.",
             [("gain", str(t.gain)), ("read noise", str(found.dark.read_noise)), ("black level", str(found.dark.black)),
-             ("dark signal", str(found.dark_signal)), ("DSNU", str(found.dsnu)),
+             ("dark signal", str(found.dark_signal)), ("DSNU", str(found.dark.dsnu)),
              ("hot, dead pixels", f"{found.hot_share.value:.3%}, {found.dead_share.value:.3%}"),
              ("exponent of shot noise", str(t.exponent)),
              ("chi-squared per degree", f"{t.chi2:.2f}")],

@@ -7,25 +7,33 @@ over black level, read noise, and one scale of each exposure:
 
     P(reading = d) = Phi((d + 1/2 - m) / s) - Phi((d - 1/2 - m) / s),
     m = black + scale * rate,  s**2 = K (m - black) + (K read_noise)**2 + the error of m.
+
+All pixels' readings together have the variance of their fixed offsets, too; :mod:`.offsets` tells how much of it.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .estimate import Estimate, FitError
+from .estimate import Estimate, FitError, root
+from .offsets import Looks, offset_variance
 from .record import Burst
 from .rounding import ROUNDING, normal_cdf
-from .transfer import COARSE_DN, USED_SHARE, relative_error, temporal
+from .transfer import USED_SHARE, relative_error, temporal
 
 Reals = NDArray[np.floating]
 
-NEAR_DN = 8.0
+FINE_DN = 0.75
+"""rms of dark readings from which on rounding is a noise of its own, wherever between two steps the level lies."""
+NEAR_DN = 3.0
+OFFSETS_NEAR_DN = 1.5
+"""Largest signal from which offsets are told: beyond, a medium that turns changes the pixels more than they do."""
 MOST_READINGS = 150_000
 """Readings that the likelihood takes: beyond, the errors are smaller than those of the gain."""
 UNLIKELY = 1e-6
@@ -33,6 +41,7 @@ UNLIKELY = 1e-6
 STEPS = 40
 """Most steps of the maximisation."""
 HOT_SIGMAS = 8.0
+ROOT_2PI = math.sqrt(2 * math.pi)
 LIKELY_READ_NOISE_E = 3.0
 """e-; for the weight of bright frames, where it hardly matters."""
 
@@ -43,6 +52,8 @@ class Dark:
     """DN, without dark signal."""
     read_noise: Estimate
     """e- rms."""
+    dsnu: Estimate
+    """e- rms, of the pixels' offsets."""
     sigma_dn: float
     """rms of a dark pixel in time, rounding included."""
     hot: NDArray[np.bool_]
@@ -87,15 +98,19 @@ def black_and_read_noise(
     hot = hot_pixels(frames)
     good = ~hot
     sigma = dark_sigma(dark[0])
-    if sigma > COARSE_DN:
+    if sigma > FINE_DN:
         variances = [temporal(b.frames[:, good], 0.0)[1].mean() for b in dark]
         variance = float(np.mean(variances)) - ROUNDING
         error = (variance + ROUNDING) * relative_error(len(frames), int(good.sum()))
         read = np.sqrt(variance) / gain.value
         level = float(frames[:, good].mean(dtype=np.float64))
+        means = [b.frames[:, good].mean(axis=0, dtype=np.float64) for b in dark[:2]]
+        pattern = float(((means[0] - means[0].mean()) * (means[1] - means[1].mean())).mean())
+        pattern_error = float(np.sqrt(means[0].var() * means[1].var() / good.sum()))
         return Dark(
             Estimate(level, float(np.sqrt(variance / (len(frames) * good.sum()))), "DN"),
             Estimate(float(read), float(read * np.hypot(error / (2 * variance), gain.error / gain.value)), "e-"),
+            root(pattern / gain.value**2, pattern_error / gain.value**2, "e-"),
             sigma, hot,
         )  # fmt: skip
     first = float(frames[:, good].mean()) if black is None else black
@@ -133,12 +148,36 @@ def _likelihood(
         for noise in np.geomspace(0.02, 1.0, 40).tolist()
     ]  # fmt: skip
     p, covariance = likelihood.maximise(max(starts, key=coarse))
-    read_dn = float(np.exp(p[1]))
-    relative = float(np.sqrt(covariance[1, 1] + covariance[2, 2] / p[2] ** 2 - 2 * covariance[1, 2] / p[2]))
-    read = read_dn / float(p[2])
-    return Dark(
-        Estimate(float(p[0]), float(np.sqrt(covariance[0, 0])), "DN"), Estimate(read, read * relative, "e-"), sigma, hot
+    square, k = float(np.exp(2 * p[1])), float(p[2])
+    offsets, offsets_error = offset_variance(_looks(dark, dim, exposures, p, rate, rate_variance, good))
+    dsnu = root(offsets / k**2, offsets_error / k**2, "e-")
+    # Of the square in electrons, of which gain and noise go together.
+    by_noise, by_gain = 2 * square / k**2, -2 * square / k**3
+    error = by_noise**2 * covariance[1, 1] + 2 * by_noise * by_gain * covariance[1, 2] + by_gain**2 * covariance[2, 2]
+    read = root(
+        (square - (offsets if dsnu.resolved else 0.0)) / k**2, math.hypot(math.sqrt(error), offsets_error / k**2), "e-"
     )
+    return Dark(Estimate(float(p[0]), float(np.sqrt(covariance[0, 0])), "DN"), read, dsnu, sigma, hot)
+
+
+def _looks(
+    dark: Sequence[Burst], dim: Sequence[Burst], exposures: Sequence[int], p: Reals, rate: Reals, rate_variance: Reals,
+    good: NDArray[np.bool_],
+) -> list[Looks]:  # fmt: skip
+    """Pairs of bursts of one exposure, of the parameters ``p`` of :class:`_Likelihood`."""
+    out = []
+    for bursts, scale in [(dark, 0.0), *(([b for b in dim if b.exposure_cycles == e], s)
+                                         for e, s in zip(exposures, p[3:].tolist(), strict=True))]:  # fmt: skip
+        if len(bursts) < 2:
+            continue
+        signal = scale * np.where(good, rate, 0.0)
+        near = good & (signal < OFFSETS_NEAR_DN)
+        variance = np.exp(2 * p[1]) + p[2] * np.maximum(signal, 0) + scale**2 * rate_variance
+        first, second = (b.frames[:, near].mean(axis=0, dtype=np.float64) for b in (bursts[0], bursts[-1]))
+        out.append(
+            Looks(first, second, len(bursts[0].frames), p[0] + signal[near], np.asarray(variance)[near], signal[near])
+        )
+    return out
 
 
 def black_of_mean(mean: float, noise: float) -> float:
@@ -187,9 +226,10 @@ class _Likelihood:
         s = np.sqrt(p[2] * signal + np.exp(2 * p[1]) + scale * scale * r.rate_variance)
         z = r.dn - p[0] - signal
         up, down = (z + 0.5) / s, (z - 0.5) / s
-        upper, lower = normal_cdf(up), normal_cdf(down)
+        skew = p[2] ** 2 * signal / s**3
+        upper, lower = _skewed_cdf(up, skew), _skewed_cdf(down, skew)
         lower[self._low], upper[self._high] = 0.0, 1.0
-        chance = upper - lower + UNLIKELY
+        chance = np.maximum(upper - lower, 0.0) + UNLIKELY
         value = float(r.weight @ np.log(chance)) - self._prior * (p[2] - self._gain.value) ** 2 / 2
         return value, chance, s, up, down, scale, signal
 
@@ -197,11 +237,14 @@ class _Likelihood:
         """Value, gradient, and the sum of squared gradients of the readings (their information)."""
         r = self._r
         value, chance, s, up, down, scale, signal = self._terms(p)
-        d_up, d_down = np.exp(-up * up / 2), np.exp(-down * down / 2)
-        d_down[self._low], d_up[self._high] = 0.0, 0.0
-        root_2pi = np.sqrt(2 * np.pi)
-        by_mean = (d_down - d_up) / (root_2pi * s * chance)
-        by_variance = (down * d_down - up * d_up) / (root_2pi * 2 * s * s * chance)
+        skew = p[2] ** 2 * signal / s**3
+        (d_up, v_up), (d_down, v_down) = _skewed_slopes(up, skew), _skewed_slopes(down, skew)
+        for slope_of in (d_down, v_down):
+            slope_of[self._low] = 0.0
+        for slope_of in (d_up, v_up):
+            slope_of[self._high] = 0.0
+        by_mean = (d_down - d_up) / (s * chance)
+        by_variance = (v_up - v_down) / (s * s * chance)
         columns = [by_mean, by_variance * 2 * np.exp(2 * p[1]), by_variance * signal]
         for i in range(self._scales):
             mine = r.scale == i
@@ -235,6 +278,18 @@ class _Likelihood:
             if abs(gradient @ move) < 1e-4:
                 break
         return p, np.linalg.inv(self._slopes(p)[2])
+
+
+def _skewed_cdf(z: Reals, skew: Reals) -> Reals:
+    """Distribution function of a standard deviate of small skewness, of a few photoelectrons (Edgeworth's series)."""
+    return np.asarray(normal_cdf(z) - skew / 6 * (z * z - 1) * np.exp(-z * z / 2) / ROOT_2PI)
+
+
+def _skewed_slopes(z: Reals, skew: Reals) -> tuple[Reals, Reals]:
+    """Its derivatives by ``z``, and by the logarithm of the variance, which ``z`` and the skewness depend on."""
+    density = np.exp(-z * z / 2) / ROOT_2PI
+    slope = density * (1 + skew / 6 * (z**3 - 3 * z))
+    return slope, -z * slope / 2 + skew / 4 * (z * z - 1) * density
 
 
 def _rates(bright: Sequence[Burst], black: float, gain: float, full: int) -> tuple[Reals, Reals]:

@@ -30,7 +30,7 @@ from .drift import Fluctuations, fluctuations
 from .estimate import Estimate
 from .record import Burst, Series
 from .settling import Settling, settling
-from .transfer import COARSE_DN, Transfer, photon_transfer
+from .transfer import Transfer, photon_transfer
 
 TRIM_FRAMES = 4
 """Of the pattern by which :func:`trimmed` compares brightness."""
@@ -94,8 +94,6 @@ class Fit:
     dark: Dark
     dark_signal: Estimate
     """e-/s"""
-    dsnu: Estimate
-    """e-"""
     hot_share: Estimate
     hot_signal: Estimate
     """Of hot pixels above the others', e-/s."""
@@ -122,7 +120,7 @@ class Fit:
             "read_noise": self.dark.read_noise,
             "black_level": self.dark.black,
             "dark_signal": self.dark_signal,
-            "dsnu": self.dsnu,
+            "dsnu": self.dark.dsnu,
             "signal": self.signal,
             "laser_noise": self.laser_noise,
             "laser_drift": f.laser_drift,
@@ -169,7 +167,7 @@ class Fit:
         camera = dataclasses.replace(
             base.camera, full_well_e=well, read_noise_e=self.dark.read_noise.value, black_level_share=black,
             analog_gain=gain * well / (full * (1 - black)), dark_signal_e_per_s=self.dark_signal.seen,
-            dark_reference_c=base.camera.temperature_c, dsnu_e_rms=self.dsnu.seen,
+            dark_reference_c=base.camera.temperature_c, dsnu_e_rms=self.dark.dsnu.seen,
             hot_pixel_share=self.hot_share.value,
             hot_pixel_e_per_s=self.hot_signal.value, dead_pixel_share=self.dead_share.value,
         )  # fmt: skip
@@ -313,14 +311,6 @@ def estimate(opu: Opu, shot: Shot, r: Recording, settled: Settling) -> Fit:
     dark_signal = Estimate(
         (level - black) / k.value / seconds, float(max(level_error, 1e-4)) / k.value / seconds, "e-/s"
     )
-    means = [b.frames[:, good].mean(axis=0, dtype=np.float64) for b in r.dark[:2]]
-    pattern = float(((means[0] - means[0].mean()) * (means[1] - means[1].mean())).mean())
-    noise = float(np.sqrt(means[0].var() * means[1].var() / good.sum()))
-    dsnu_dn = math.sqrt(max(pattern, 0.0))
-    if sigma < COARSE_DN:  # an ADC's step hides it, and it counts as read noise
-        dsnu = Estimate(0.0, 0.29 / k.value, "e-")
-    else:
-        dsnu = Estimate(dsnu_dn / k.value, noise / (2 * max(dsnu_dn, math.sqrt(noise))) / k.value, "e-")
     excess = (r.long_dark.frames[:, hot].mean(axis=0) - long_mean) / k.value / seconds if hot.any() else np.zeros(1)
     reference = next(b for b in r.flat if b.exposure_cycles == shot.exposure_cycles)
     signal = (float(r.series.outputs.mean(dtype=np.float64)) / g.bin**2 - black) / k.value
@@ -331,7 +321,7 @@ def estimate(opu: Opu, shot: Shot, r: Recording, settled: Settling) -> Fit:
     top = float(brightest.max())
     return Fit(
         geometry=g, clock_hz=opu.identity.clock_hz, shot=shot, laser_power=opu.settings.registers["laser_power"],
-        shape=shape, transfer=transfer, dark=dark, dark_signal=dark_signal, dsnu=dsnu,
+        shape=shape, transfer=transfer, dark=dark, dark_signal=dark_signal,
         hot_share=_share(hot),
         hot_signal=Estimate(max(float(np.median(excess)), 0.0), float(excess.std() / math.sqrt(len(excess))), "e-/s"),
         dead_share=_share(_dead(r, shot, black)),

@@ -12,6 +12,7 @@ class Bench:
 
     gain: float = 0.27
     read_noise: float = 5.0
+    dsnu: float = 0.0
     black: float = 49.0
     bits: int = 12
     laser_noise: float = 0.006
@@ -24,6 +25,7 @@ class Bench:
 
     def __post_init__(self):
         self.rng = np.random.default_rng(self.seed)
+        self.offsets = self.dsnu * np.random.default_rng(self.seed + 1).standard_normal(self.pixels)
 
     def fields(self):
         draw = self.rng.standard_normal((2, 2, self.pixels)) / np.sqrt(2)
@@ -38,6 +40,7 @@ class Bench:
         light = power * (1 + self.laser_noise * z)
         electrons = np.abs(field) ** 2 * self.working_e * cycles / 1000 * light[:, None]
         collected = self.rng.poisson(electrons) + self.read_noise * self.rng.standard_normal(electrons.shape)
+        collected += self.offsets
         full = (1 << self.bits) - 1
         return np.clip(np.rint(self.gain * collected + self.black), 0, full).astype(np.float32), light
 

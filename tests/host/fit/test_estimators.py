@@ -7,6 +7,7 @@ from openopu.fit import Estimate, FitError
 from openopu.fit.contrast import speckle
 from openopu.fit.dark import black_and_read_noise, dark_sigma
 from openopu.fit.drift import fluctuations
+from openopu.fit.offsets import Looks, covariance, mean_reading
 from openopu.fit.record import Burst
 from openopu.fit.rounding import rounded_variance, true_variance
 from openopu.fit.settling import fit_sweep, unsettled
@@ -46,8 +47,12 @@ def camera_of(bench, frames=24):
         # All of the read noise lies within one step of the ADC, and the black level anywhere between two.
         Bench(gain=0.0236, read_noise=2.9, black=2.55, bits=8, working_e=1270, laser_noise=0.01, pixels=2000),
         Bench(gain=0.03, read_noise=6.0, black=4.1, bits=8, working_e=1000, pixels=2000),
+        # Offsets that no single reading shows, and one that some do.
+        Bench(gain=0.0377, read_noise=3.3, dsnu=1.0, black=5.3, bits=8, working_e=1000, pixels=4000),
+        Bench(gain=0.08, read_noise=4.2, dsnu=1.7, black=12.9, bits=10, working_e=1500),
+        Bench(dsnu=1.5),
     ],
-    ids=["12 bit", "quiet, vibrating", "8 bit, quiet", "8 bit"],
+    ids=["12 bit", "quiet, vibrating", "8 bit, quiet", "8 bit", "8 bit, DSNU", "10 bit, DSNU", "12 bit, DSNU"],
 )
 def test_camera(bench):
     transfer, found = camera_of(bench)
@@ -55,6 +60,10 @@ def test_camera(bench):
     assert abs(transfer.gain.value - bench.gain) < 4 * transfer.gain.error
     assert found.read_noise.value == pytest.approx(bench.read_noise, rel=0.05)
     assert found.black.value == pytest.approx(bench.black, abs=0.02)
+    if bench.dsnu:
+        assert found.dsnu.value == pytest.approx(bench.dsnu, rel=0.1)
+    else:
+        assert not found.dsnu.resolved
     assert transfer.chi2 < (3 if bench.vibration else 2)
     assert transfer.exponent.value == pytest.approx(1, abs=0.02)
     if bench.vibration:
@@ -71,6 +80,18 @@ def test_rounding():
         measured = ((a - b) ** 2).mean() / 2
         assert rounded_variance(sigma**2) == pytest.approx(measured, rel=0.02)
         assert true_variance(measured) == pytest.approx(sigma**2, rel=0.04)
+
+
+def test_offsets_within_a_step():
+    rng = np.random.default_rng(5)
+    level, d, s = np.linspace(7.0, 8.0, 9), 0.15, 0.2
+    offsets = d * rng.standard_normal((400_000, 1))
+    first, second = (np.rint(level + offsets + s * rng.standard_normal((400_000, 9))) for _ in range(2))
+    total = np.full(9, s * s + d * d)
+    np.testing.assert_allclose(mean_reading(level, np.sqrt(total)), first.mean(axis=0), atol=0.003)
+    looks = Looks(first.mean(axis=0), second.mean(axis=0), 1, level, total, np.zeros(9))
+    products = ((first - first.mean(axis=0)) * (second - second.mean(axis=0))).mean(axis=0)
+    np.testing.assert_allclose(covariance(looks, d * d), products, atol=0.002)
 
 
 def test_laser_photodiode_and_medium():
