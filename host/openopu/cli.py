@@ -9,6 +9,7 @@ Packages add commands with entry points in the group ``openopu.commands``. ``run
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import json
 import logging
@@ -16,7 +17,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
 from types import ModuleType
 from typing import Any, NoReturn
@@ -42,6 +43,8 @@ EXIT_INTERRUPTED = 130
 """Of a shell's command that was interrupted: 128 + SIGINT."""
 EXIT_TERMINATED = 143
 """128 + SIGTERM."""
+LATER_S = 0.05
+"""After which a signal that was lost is raised again."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -144,11 +147,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     def terminate(*_: object) -> NoReturn:
         raise Terminated
 
-    before = signal.signal(signal.SIGTERM, terminate)
+    before, hook = signal.signal(signal.SIGTERM, terminate), sys.unraisablehook
+    sys.unraisablehook = functools.partial(_heard_again, hook)
     try:
         return _main(words)
     finally:
+        sys.unraisablehook = hook
         signal.signal(signal.SIGTERM, before)
+
+
+def _heard_again(hook: Callable[[Any], object], told: Any) -> None:
+    """A signal that came while Python ran a finaliser, where its exception is lost: it comes once more, later."""
+    if isinstance(told.exc_value, KeyboardInterrupt):
+        number = signal.SIGTERM if isinstance(told.exc_value, Terminated) else signal.SIGINT
+        again = threading.Timer(LATER_S, _interrupt, (number,))
+        again.daemon = True
+        again.start()
+    else:
+        hook(told)
+
+
+def _interrupt(number: int) -> None:
+    """Raise a signal in the main thread; what it waits for ends."""
+    if sys.platform == "win32":
+        signal.raise_signal(number)
+    else:
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
 
 
 def _main(words: list[str]) -> int:

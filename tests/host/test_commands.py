@@ -257,6 +257,29 @@ def test_no_traceback_whatever_happens(error, code, said, capsys, monkeypatch):
     assert json.loads(out.out)["ok"] is False
 
 
+@pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_within_a_finaliser_is_not_lost(number, code):
+    """Python drops what a finaliser raises."""
+    text = f"""
+import signal, sys, time
+from openopu import cli, doctor
+class Ends:
+    def __del__(self):
+        signal.raise_signal(signal.{number})
+def run(args):
+    Ends()
+    time.sleep(10)
+    return {{"heard": "nothing"}}
+doctor.run = run
+sys.exit(cli.main(["doctor", "--device", "twin:"]))
+"""
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == code, done.stderr
+    assert time.monotonic() - began < 9
+    assert (done.stderr.count("\n"), done.stdout) == (1, "")
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_training_says_how_to_go_on(tmp_path, number, code):
     words = ["train", "--hidden", "8", "--device", "twin:?n=64&m=64", "--epochs", "10000", "--out", str(tmp_path)]

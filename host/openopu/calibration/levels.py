@@ -89,7 +89,7 @@ def _frames(opu: Opu, chosen: NDArray[np.int64], repeats: int) -> tuple[NDArray[
     g = opu.geometry
     half = np.arange(g.modes) < g.modes // 2
     bits = half if not g.anchor_pixels else np.zeros(g.modes, bool)
-    # How long the panel takes is not known yet: the first exposure of a level waits for long, those after it need not.
+    # How long the panel takes is not known yet: the first exposure of a row waits for long, the one after it need not.
     wait = longest_wait(opu, exposure_of(opu)) or plain_shot(opu).settle_cycles
     found, within = [], 0.0
     for level in chosen.tolist():
@@ -98,8 +98,8 @@ def _frames(opu: Opu, chosen: NDArray[np.int64], repeats: int) -> tuple[NDArray[
         program = Program((dataclasses.replace(shot, settle_cycles=wait), dataclasses.replace(shot, bank=1)))
         settings = all_outputs(opu, program, banks=2)
         with opu.using(settings):
-            values = opu.project_raw(np.repeat(bits[None, None, :], repeats, axis=0)).values.astype(np.int64)
-        looks = values.reshape(repeats, -1, 2)
+            values = opu.project_raw(np.repeat(bits[None, None, :], repeats + 1, axis=0)).values.astype(np.int64)
+        looks = values.reshape(repeats + 1, -1, 2)[1:]  # the first may still see the level before
         found.append(looks.mean(axis=(0, 2)) * 2.0**settings.shift)
         within += float(looks.var(axis=(0, 2), ddof=1).mean()) * 4.0**settings.shift / (2 * repeats)
     return np.array(found), float(np.sqrt(within / len(chosen)))

@@ -25,6 +25,9 @@ REPEATS = 4
 WARN, STOP = 0.96, 0.9
 """Correlations at which a run is warned, and stopped. A scattering medium in a laboratory keeps 0.88 to 0.99 over an
 hour, and 0.96 is where others discard (comediaLKB, passive-nonlinear notebook)."""
+LIGHT = (0.7, 1.4)
+"""Light over that of the calibration, outside of which a run is warned: noise grows, or pixels begin to clip (at twice
+and a half of the usual fill 3 % do)."""
 RELIABLE = 0.5
 """Correlation of two projections of one pattern below which a monitor says nothing."""
 
@@ -76,7 +79,12 @@ class Look:
     correlation: float
     """With the reference, noise taken out: of the effective matrix now and then."""
     gain: float
-    """Light now over light then."""
+    """Light now over light then, times the correlation."""
+
+    @property
+    def light(self) -> float:
+        """Light now over light then; NaN where nothing correlates."""
+        return self.gain / self.correlation if self.correlation > 0 else float("nan")
 
 
 @dataclass
@@ -115,7 +123,7 @@ class Monitor:
         self._shot = kept_shot(self.calibration.get("monitor/shot"))
         # Correlation that nothing but noise leaves (Spearman, Brown): one look, and a mean of several.
         self._noise = float(np.sqrt(one * repeats * one / (1 + (repeats - 1) * one)))
-        self._warned = False
+        self._warned = self._warned_light = False
 
     def look(self) -> Look:
         """Expose the reference patterns once, without judging what comes."""
@@ -141,7 +149,10 @@ class Monitor:
         return self.judge(self.look())
 
     def judge(self, found: Look) -> Look:
-        """``found``, logged where it is below ``warn``; raises :class:`MediumDrifted` where it is below ``stop``."""
+        """``found``, logged where it is below ``warn`` or in other light.
+
+        Raises :class:`MediumDrifted` where it is below ``stop``.
+        """
         where = str(self.opu.device.url)
         text = (
             f"the medium has changed since the calibration: correlation {found.correlation:.3f} at exposure "
@@ -158,6 +169,15 @@ class Monitor:
         if found.correlation < self.warn and not self._warned:
             log.warning("%s: %s, below %s", where, text, self.warn)
         self._warned = found.correlation < self.warn
+        other_light = not LIGHT[0] <= found.light <= LIGHT[1]
+        if other_light and not self._warned_light:
+            log.warning(
+                "%s: the light is %.3g times that of the calibration (exposure %d): check the laser, or calibrate",
+                where,
+                found.light,
+                found.exposure,
+            )
+        self._warned_light = other_light
         return found
 
     def verify(self) -> Look:

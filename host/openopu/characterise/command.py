@@ -115,7 +115,7 @@ def _summary(found: Fit, matched: gaps.Gap, loss: Loss) -> Section:
         )
     text += (
         f"\nHeld-out projections correlate with the model by {matched.correlation:.4f}; a relative noise of "
-        f"{matched.noise:.1%} is expected to cost {loss.interpolated:.2f} points of accuracy."
+        f"{matched.noise:.1%} is expected to cost {loss.interpolated:.2f} points of accuracy ({loss.basis})."
     )
     return Section("Summary", text, [(n.replace("_", " "), str(e)) for n, e in found.estimates().items()])
 

@@ -88,7 +88,7 @@ def gap_rows(matched: gaps.Gap, loss: Loss) -> list[tuple[str, str]]:
     rows += [
         ("white along time", f"p = {w.time_p:.2g} (Ljung-Box {w.ljung_box:.4f}, spectrum flat to {w.flatness:.4f})"),
         ("white across outputs", f"p = {w.space_p:.2g} (largest neighbour correlation {w.space_z:+.1f} sigma)"),
-        ("expected loss", f"{loss.interpolated:.2f} points, interpolated from measured trainings"),
+        ("expected loss", f"{loss.interpolated:.2f} points, {loss.basis}"),
     ]
     if loss.trained is not None:
         error = "" if loss.trained_error is None else f" +- {loss.trained_error:.2f}"

@@ -21,6 +21,9 @@ MEASURED = ((0.0, 0.0), (0.35, 0.09), (0.64, 0.44))
 """Relative noise of the feedback, and test error that it adds, in points: 784-256-256-256-10 on Fashion-MNIST,
 stochastic ternary errors, 20 epochs, exact matrix (measured for this project's design)."""
 
+MOST = 90.0
+"""Points that noise can add: ten classes are then guessed."""
+
 
 class NoisyFeedback(MatrixFeedback):
     """Direct feedback alignment with encoded errors and Gaussian noise on the feedback.
@@ -58,12 +61,20 @@ class NoisyFeedback(MatrixFeedback):
 @dataclass(frozen=True)
 class Loss:
     interpolated: float
-    """Points of test error by :data:`MEASURED`."""
+    """Points of test error by :data:`MEASURED`; beyond its end ``extrapolated``, :data:`MOST` at most."""
     trained: float | None
     """Points of test error on the digits, the mean over seeds of noisy less noiseless; None: not trained."""
     trained_error: float | None
     """Standard error of that mean; None: of one seed alone."""
     seeds: int
+    extrapolated: bool = False
+
+    @property
+    def basis(self) -> str:
+        """Where ``interpolated`` comes from, for people."""
+        if not self.extrapolated:
+            return "interpolated from measured trainings"
+        return f"a guess: no training was measured beyond a noise of {MEASURED[-1][0]:.0%}"
 
     def as_json(self) -> dict[str, Any]:
         return vars(self)
@@ -75,8 +86,9 @@ def expected_loss(noise: float, seeds: int = 3, hidden: tuple[int, ...] = (128, 
     # Between the table's points, and beyond its end, with the square of the noise.
     slope = (y[-1] - y[-2]) / (x[-1] ** 2 - x[-2] ** 2)
     between = float(np.interp(noise**2, x**2, y)) if noise <= x[-1] else float(y[-1] + slope * (noise**2 - x[-1] ** 2))
+    between, beyond = min(between, MOST), bool(noise > x[-1])
     if not seeds:
-        return Loss(between, None, None, 0)
+        return Loss(between, None, None, 0, beyond)
     digits = data.load("digits")
     costs = []
     for seed in range(1, seeds + 1):
@@ -89,4 +101,4 @@ def expected_loss(noise: float, seeds: int = 3, hidden: tuple[int, ...] = (128, 
             errors.append(100 * (1 - trainer.history[-1]["test_accuracy"]))
         costs.append(errors[0] - errors[1])
     error = float(np.std(costs, ddof=1) / np.sqrt(seeds)) if seeds > 1 else None
-    return Loss(between, float(np.mean(costs)), error, seeds)
+    return Loss(between, float(np.mean(costs)), error, seeds, beyond)

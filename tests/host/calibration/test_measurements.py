@@ -108,7 +108,8 @@ def sweep_of(constant, noise, at_once=False):
     final, square, other = rng.normal(size=(3, 1, 4, 1, 64)) * 200
     linear = 0.9 * final + 0.3 * other
     clean = final - linear * x[:, None, None, None] - square * x[:, None, None, None] ** 2
-    return settle.Sweep(waits, np.rint(clean + noise * rng.normal(size=(len(waits), 4, 2, 64))).astype(np.int64))
+    responses = np.rint(clean + noise * rng.normal(size=(len(waits), 4, 2, 64))).astype(np.int64)
+    return settle.Sweep(waits, responses, np.rint(noise * rng.normal(size=responses[0].shape)).astype(np.int64))
 
 
 @pytest.mark.parametrize("wanted", [100.0, 1000.0, 12_000.0])
@@ -124,6 +125,35 @@ def test_a_quick_panel_has_no_time_constant():
     found = sweep_of(1.0, 10.0, at_once=True)
     assert settle.time_constant(found) == (0.0, 0.0)
     assert found.settled_cycles == 1
+
+
+@pytest.mark.parametrize("settle_s", [0.001, 0.0015, 0.003, 0.0068, 0.03])
+def test_a_panel_slower_than_the_first_waits_is_seen_through(tmp_path, settle_s):
+    slow = dataclasses.replace(DMD, modulator=dataclasses.replace(DMD.modulator, settle_s=settle_s))
+    save(tmp_path / "slow.toml", slow)
+    with openopu.open(f"{URL}&plant={tmp_path}/slow.toml") as opu:
+        opu.expose_to()
+        found = settle.settle(opu)
+    assert float(found["time_constant"].values) == pytest.approx(settle_s, rel=0.05)
+    assert float(found["settled"].values) > 2 * settle_s
+
+
+def test_a_slow_phase_panel_of_a_name_is_calibrated():
+    """Its levels are measured before anything is known of its settling."""
+    with openopu.open(f"{URL}&plant=lcos+imx249") as opu:
+        made = calibrate(opu, ["levels", "settle"], effort=QUICK).calibration
+    assert made.time_constant_s == pytest.approx(1 / (32 * np.log(100)), rel=0.05)
+    assert float(made.get("levels/span")) == pytest.approx(np.pi, abs=0.15)
+
+
+def test_frames_of_noise_are_not_waited_for(opu, monkeypatch):
+    """Where every clock is computed a longer wait may take hours."""
+    asked = []
+    monkeypatch.setattr(settle, "sweep", lambda opu, longest, *a: (asked.append(longest), sweep_of(1.0, 2000.0))[1])
+    opu.expose_to()
+    with pytest.raises(CalibrationFailed, match="hardly depend on the pattern"):
+        settle.settle(opu)
+    assert len(asked) == 1
 
 
 def test_a_sweep_waits_for_as_many_video_frames_as_the_program(opu, monkeypatch):

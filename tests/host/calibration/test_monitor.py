@@ -96,6 +96,21 @@ def test_the_light_does_not_matter_but_is_told(made, opu):
     assert found.gain == pytest.approx(0.75, abs=0.02)
 
 
+@pytest.mark.parametrize(("power", "times"), [(512, "0.25"), (4095, "2")])
+def test_other_light_is_warned_of_once(made, opu, caplog, power, times):
+    made.calibration.apply(opu)
+    monitor = Monitor(opu, made.calibration)
+    monitor.verify()
+    opu.configure(laser_power=1536)
+    monitor.verify()
+    assert not caplog.records
+    opu.configure(laser_power=power)
+    for _ in range(2):
+        assert monitor.verify().light == pytest.approx(float(times), rel=0.15)  # some pixels clip
+    (warning,) = [r.getMessage() for r in caplog.records]
+    assert "times that of the calibration" in warning
+
+
 def test_a_moved_camera_is_told_from_another_medium(made, opu):
     c = made.calibration
     c.apply(opu)

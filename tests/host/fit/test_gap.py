@@ -73,6 +73,10 @@ def test_noise_of_the_feedback_is_what_was_asked_for():
 
 def test_expected_loss():
     assert [expected_loss(x, seeds=0).interpolated for x, _ in MEASURED] == pytest.approx([y for _, y in MEASURED])
-    assert expected_loss(1.0, seeds=0).interpolated > MEASURED[-1][1]
+    assert not any(expected_loss(x, seeds=0).extrapolated for x, _ in MEASURED)
+    beyond, drowned = expected_loss(1.0, seeds=0), expected_loss(12.0, seeds=0)
+    assert MEASURED[-1][1] < beyond.interpolated < drowned.interpolated == 90  # ten classes: guessed
+    assert beyond.extrapolated
+    assert "guess" in drowned.basis
     trained = expected_loss(0.0, seeds=2, hidden=(32,), epochs=2)
     assert (trained.trained, trained.trained_error) == (0, 0)
