@@ -145,15 +145,17 @@ def settle(opu: Opu, patterns: int = PATTERNS) -> Group:
             "the panel shows a pattern too shortly to wait in", str(opu.device.url), "Set it to show patterns longer"
         )
     found = sweep(opu, longest, exposure, patterns)
+    slotted = bool(opu.registers(["cycles_slm_slot"])["cycles_slm_slot"])
+    # A slow panel hardly changes within a wait that is too short: that too asks for a longer one.
+    while (found.restless or found.noise > NOISY) and longest < LIMIT_S * clock and not slotted:
+        longest = min(longest * LONGER, round(LIMIT_S * clock))
+        found = sweep(opu, longest, exposure, patterns)
     if found.noise > NOISY:
         raise CalibrationFailed(
             f"the frames hardly depend on the pattern: their change has a noise of {found.noise:.0%}",
             str(opu.device.url),
             "Raise the exposure (`--fill`); of a phase panel, calibrate `levels` too",
         )
-    while found.restless and longest < LIMIT_S * clock and not opu.registers(["cycles_slm_slot"])["cycles_slm_slot"]:
-        longest = min(longest * LONGER, round(LIMIT_S * clock))
-        found = sweep(opu, longest, exposure, patterns)
     if found.restless:
         raise CalibrationFailed(
             f"the pattern still changes after {longest / clock * 1e3:.3g} ms",
