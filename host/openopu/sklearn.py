@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import warnings
 import weakref
 from collections.abc import Mapping
@@ -16,13 +15,13 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from openopu_rtl.protocol import Geometry, GeometryError
 from openopu_rtl.protocol.shots import Program
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .errors import LaserDark, OpenopuError, UsageError, whole
+from .larger import larger_twin
 from .leases import Lease
 from .measure import CLIPPED_WARNING, DARK_FILL, TARGET_FILL, calibrating, exposure_that_fills
 from .opu import MOST_CYCLES, Opu
@@ -157,13 +156,13 @@ class OpticalRandomFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
                 raise UsageError(
                     f"{bits.shape[1]} bits ({rows.shape[1]} columns, {bias} of bias) exceed the device's {modes} modes",
                     self.device,
-                    f"Take fewer columns or levels{_larger_twin(modes=bits.shape[1])}",
+                    f"Take fewer columns or levels{larger_twin(modes=bits.shape[1])}",
                 )
             if components > outputs:
                 raise UsageError(
                     f"{components} components exceed the device's {outputs} outputs",
                     self.device,
-                    f"Take at most {outputs}{_larger_twin(outputs=components)}",
+                    f"Take at most {outputs}{larger_twin(outputs=components)}",
                 )
             # Sorting random doubles rather than Generator.permutation, whose stream NumPy does not promise to keep.
             copies = modes // bits.shape[1]
@@ -324,13 +323,3 @@ class OpticalRandomFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         signs = panel is not None and panel.kind is ModulatorKind.PHASE  # which are lit all of them
         lit = np.full(len(bits), bits.shape[1]) if signs else bits.sum(axis=1)
         self.scale_ = 1.0 / float(((values.mean(axis=1) - self.black_)[lit > 0] / lit[lit > 0]).mean())
-
-
-def _larger_twin(**wanted: int) -> str:
-    """Advice: the next number of ``modes`` or ``outputs`` that the simulation can be built with, where there is one."""
-    ((what, count),) = wanted.items()
-    for one in range(count, count + 1000):
-        with contextlib.suppress(GeometryError):
-            Geometry.fitting(**{what: one})
-            return f", or a device with more {what} (`twin:?{'n' if what == 'modes' else 'm'}={one}`)"
-    return f", or a device with more {what}"
