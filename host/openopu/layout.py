@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import UsageError
+from .larger import larger_twin
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def _copies(components: int, modes: int, seed: int) -> NDArray[np.intp]:
         raise UsageError(
             f"{components} components do not fit the device's {modes} modes",
             "components",
-            f"Take 1 to {modes}, or a device with more modes (`twin:?n={max(components, 1)}`)",
+            f"Take 1 to {modes}{larger_twin(modes=components) if components > modes else ''}",
         )
     # Sorting random doubles rather than Generator.permutation, whose stream NumPy does not promise to keep.
     return np.argsort(np.random.Generator(np.random.Philox(seed)).random(modes), kind="stable")

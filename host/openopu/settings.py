@@ -14,6 +14,7 @@ from openopu_rtl.protocol.shots import complement
 
 from .encoding import array_of
 from .errors import UsageError
+from .larger import larger_twin
 from .session import Session
 
 TUNABLE = (
@@ -100,12 +101,11 @@ class Settings:
             raise UsageError(
                 f"{len(self.selection)} outputs exceed the device's {geometry.outputs}",
                 "outputs",
-                f"Take at most {geometry.outputs}, or a device with more (`twin:?m={len(self.selection)}`)",
+                f"Take at most {geometry.outputs}{larger_twin(outputs=len(self.selection))}",
             )
         if len(self.selection) and not (self.selection.min() >= 0 and self.selection.max() < geometry.outputs):
             raise UsageError("an output does not exist", "outputs", f"Take 0 to {geometry.outputs - 1}")
-        if self.bits not in RESULT_BITS:
-            raise UsageError(f"results cannot have {self.bits} bits", "bits", f"Take one of {RESULT_BITS}")
+        check_bits(self.bits)
         if not 0 <= self.shift <= 31:
             raise UsageError(f"{self.shift} is out of range", "shift", "Take 0 to 31")
         if self.banks not in (1, 2):
@@ -169,6 +169,12 @@ def largest_sum(program: Program, geometry: Geometry, banks: int = 1, normalise:
     return largest
 
 
+def check_bits(bits: int) -> None:
+    """Raise :class:`UsageError` where results cannot have so many bits."""
+    if bits not in RESULT_BITS:
+        raise UsageError(f"results cannot have {bits} bits", "bits", f"Take one of {RESULT_BITS}")
+
+
 def lossless(
     program: Program, geometry: Geometry, bits: int | None = None, banks: int = 1, normalise: bool = False
 ) -> tuple[int, int]:
@@ -177,6 +183,8 @@ def lossless(
     With ``bits`` given, only the shift is chosen. Frames that are normalised may weigh nearly twice as much.
     """
     largest = largest_sum(program, geometry, banks, normalise)
+    if bits is not None:
+        check_bits(bits)
     choices = RESULT_BITS if bits is None else (bits,)
     for candidate in choices:
         if largest < 1 << (candidate - 1):
@@ -198,7 +206,7 @@ def selection_of(outputs: int | ArrayLike | None, available: int) -> NDArray[np.
         raise UsageError(
             f"{chosen} outputs exceed the device's {available}",
             "outputs",
-            f"Take at most {available}, or a device with more (`twin:?m={chosen}`)",
+            f"Take at most {available}{larger_twin(outputs=int(chosen))}",
         )
     return np.arange(int(chosen)) if chosen.ndim == 0 else chosen.astype(np.intp)
 

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import warnings
 import weakref
 from collections.abc import Mapping
@@ -16,16 +15,18 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from openopu_rtl.protocol import Geometry, GeometryError
-from openopu_rtl.protocol.shots import Program, ProgramError, intensity
+from openopu_rtl.protocol.shots import Program
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .errors import LaserDark, OpenopuError, UsageError, whole
+from .larger import larger_twin
 from .leases import Lease
 from .measure import CLIPPED_WARNING, DARK_FILL, TARGET_FILL, calibrating, exposure_that_fills
 from .opu import MOST_CYCLES, Opu
+from .plants import ModulatorKind
+from .schemes import Intensity
 from .url import DeviceUrl
 
 Bits = NDArray[np.bool_]
@@ -48,7 +49,9 @@ class OpticalRandomFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
 
     The features are scaled so that ``y @ z`` estimates ``|b|**2 |c|**2 + (b . c)**2`` for rows with bits b and c
     (Saade et al., ICASSP 2016), where an output is one camera pixel, one speckle grain wide (``bin=1``); where it sums
-    K grains, the second term is K times smaller.
+    K grains, the second term is K times smaller. On a phase panel b and c are signs (-1 for 1), of which those of modes
+    that are left, anchor and border never change, and the estimate has a factor. Such a panel takes time to settle: see
+    ``shot``.
 
     Parameters
     ----------
@@ -153,13 +156,13 @@ class OpticalRandomFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
                 raise UsageError(
                     f"{bits.shape[1]} bits ({rows.shape[1]} columns, {bias} of bias) exceed the device's {modes} modes",
                     self.device,
-                    f"Take fewer columns or levels{_larger_twin(modes=bits.shape[1])}",
+                    f"Take fewer columns or levels{larger_twin(modes=bits.shape[1])}",
                 )
             if components > outputs:
                 raise UsageError(
                     f"{components} components exceed the device's {outputs} outputs",
                     self.device,
-                    f"Take at most {outputs}{_larger_twin(outputs=components)}",
+                    f"Take at most {outputs}{larger_twin(outputs=components)}",
                 )
             # Sorting random doubles rather than Generator.permutation, whose stream NumPy does not promise to keep.
             copies = modes // bits.shape[1]
@@ -175,6 +178,12 @@ class OpticalRandomFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         check_is_fitted(self)
         rows = validate_data(self, X, reset=False)
         bits = self._encode(rows)
+        if bits.shape[1] != self.modes_.shape[1]:
+            raise UsageError(
+                f"{bits.shape[1]} bits, and {self.modes_.shape[1]} when it was fitted",
+                "OpticalRandomFeatures",
+                "Fit again after changing `encoder` or `bias_bits`",
+            )
         out = np.empty((len(rows), len(self.outputs_)), np.float32)
         with self._lease().use(arm=self.arm) as opu:
             modes, outputs = opu.geometry.modes, opu.geometry.outputs
@@ -255,14 +264,19 @@ class OpticalRandomFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
             weakref.finalize(self, held[1].release)
         return held[1]
 
-    def _program(self, cycles: int) -> Program:
+    def _program(self, opu: Opu, cycles: int) -> Program:
+        scheme = Intensity()
+        scheme.check(opu.geometry, opu.panel)
         try:
-            return intensity(**{**(self.shot or {}), "exposure_cycles": cycles})
-        except (TypeError, ProgramError) as error:
+            program = scheme.program(opu.panel, **{**(self.shot or {}), "exposure_cycles": cycles})
+        except (TypeError, ValueError) as error:
             raise UsageError(str(error), "shot", "Give fields of openopu_rtl.protocol.Shot by name") from None
+        if scheme.weight(program) is None:
+            raise UsageError("it is no plain exposure of the bits", "shot", "Leave out `invert`, `negative` and `bank`")
+        return program
 
     def _configure(self, opu: Opu, cycles: int) -> None:
-        opu.configure(self._program(cycles), outputs=self.outputs_, normalise=False, monitors=False)
+        opu.configure(self._program(opu, cycles), outputs=self.outputs_, normalise=False, monitors=False)
 
     def _values(self, opu: Opu, bits: Bits) -> NDArray[np.float64]:
         """(rows, n_components) in DN, as configured."""
@@ -305,15 +319,7 @@ class OpticalRandomFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         if clipped > CLIPPED_WARNING:
             warnings.warn(f"{self.device}: {clipped:.1%} of the features clip; lower `fill`", stacklevel=3)
         self.exposure_cycles_, self.fill_ = cycles, fill
-        lit = bits.sum(axis=1)
+        panel = opu.panel
+        signs = panel is not None and panel.kind is ModulatorKind.PHASE  # which are lit all of them
+        lit = np.full(len(bits), bits.shape[1]) if signs else bits.sum(axis=1)
         self.scale_ = 1.0 / float(((values.mean(axis=1) - self.black_)[lit > 0] / lit[lit > 0]).mean())
-
-
-def _larger_twin(**wanted: int) -> str:
-    """Advice: the next number of ``modes`` or ``outputs`` that the simulation can be built with, where there is one."""
-    ((what, count),) = wanted.items()
-    for one in range(count, count + 1000):
-        with contextlib.suppress(GeometryError):
-            Geometry.fitting(**{what: one})
-            return f", or a device with more {what} (`twin:?{'n' if what == 'modes' else 'm'}={one}`)"
-    return f", or a device with more {what}"

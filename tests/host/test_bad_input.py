@@ -57,6 +57,7 @@ def test_planes(opu, planes):
         ("outputs", 10**12),
         ("outputs", -1),
         ("outputs", [[1], [2, 3]]),
+        ("bits", 0),
         ("bits", 8.0),
         ("bits", "8"),
         ("shift", 1.5),

@@ -1,6 +1,9 @@
 """The Opu class on the loop-back device."""
 
+import re
+
 import numpy as np
+import openopu
 import pytest
 from loopback import FaultyTransport, LoopbackDevice, loopback
 from openopu import (
@@ -351,3 +354,13 @@ def test_device_keeps_its_largest_packet_within_the_store():
         opu.configure(outputs=4)
         opu.project_raw(np.ones((20, 2, 64)))
     assert end.largest_in_flight <= 32
+
+
+@pytest.mark.parametrize(("settings", "key"), [({"components": 65}, "n"), ({"outputs": 1009}, "m")])
+def test_the_larger_device_that_an_error_advises_can_be_opened(settings, key):
+    with openopu.open("twin:?n=64&m=64") as small, pytest.raises(UsageError) as refused:
+        small.configure(**settings)
+    url = re.search(r"`(twin:[^`]*)`", str(refused.value)).group(1)
+    assert f"?{key}=" in url
+    with openopu.open(url) as larger:
+        larger.configure(**settings)

@@ -200,6 +200,7 @@ def test_more_rows_than_a_batch_of_a_named_drifting_bench():
         ({"fill": 1.5}, UsageError, "fill"),
         ({"exposure_cycles": 0}, UsageError, "exposure_cycles"),
         ({"shot": {"settle": 3}}, UsageError, "shot"),
+        ({"shot": {"settle_cycles": "a"}}, UsageError, "shot"),
         ({"device": "twin"}, UrlError, "no device URL"),
         ({"device": f"{EXACT}&interlock=open"}, LaserDark, "interlock"),
         ({"shot": {"level_on": 0}}, LaserDark, "no light reaches the camera"),
@@ -258,3 +259,35 @@ def test_a_lost_device_is_opened_anew(monkeypatch):
 
 def _lost(self, *_):
     raise LinkLost("the port went away", "twin:", "Plug it in")
+
+
+@pytest.mark.parametrize("plant", ["phase", "lcos2pi+imx255"])
+def test_a_phase_panel_shows_signs(plant):
+    """At the levels of its phases 0 and pi: level 255 of a panel of two pi is phase 0 again, and all rows are alike."""
+    url = f"twin:?n=64&m=256&bin=1&noise=off&plant={plant}"
+    bits = np.random.default_rng(0).integers(0, 2, (8, 62))
+    shot = {"settle_cycles": 3_000_000}
+    with OpticalRandomFeatures(256, device=url, encoder="binary", bias_bits=2, shot=shot, random_state=0) as estimator:
+        features = estimator.fit_transform(bits)
+        shown = np.zeros((8, 1, 64), bool)
+        shown[:, 0, estimator.modes_[0]] = np.hstack([bits, np.ones((8, 2), int)])
+    with openopu.open(url) as opu:
+        pi = opu.panel.level(np.pi)
+        program = intensity(level_on=pi, exposure_cycles=estimator.exposure_cycles_, **shot)
+        opu.configure(program, normalise=False)
+        wanted = opu.project_raw(shown).values * 2.0**opu.settings.shift
+    ours = features / (estimator.scale_ / 16) + estimator.black_
+    np.testing.assert_allclose(ours, wanted[:, estimator.outputs_], atol=1.01)
+    assert (features.std(axis=0) / features.mean(axis=0)).mean() > 0.3
+
+
+@pytest.mark.parametrize("field", ["invert", "negative", "bank"])
+def test_shots_of_something_else_are_refused(field):
+    with pytest.raises(UsageError, match="Leave out"):
+        OpticalRandomFeatures(4, device=EXACT, shot={field: 1}).fit(np.eye(4))
+
+
+def test_more_bits_than_were_fitted():
+    estimator = OpticalRandomFeatures(4, device=EXACT).fit(np.eye(4))
+    with pytest.raises(UsageError, match="Fit again"):
+        estimator.set_params(bias_bits=3).transform(np.eye(4))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from openopu_rtl.protocol import Program, Shot
+from openopu_rtl.protocol import Geometry, Program, Shot
 
 from .. import layout as layouts
 from ..encoding import Encoded, Key
 from ..errors import UsageError
 from ..panel import Panel
+from ..plants import ModulatorKind
+from .linear import check_phases, phase_levels
 from .reference import measured
 from .scheme import Scheme, Values
 
@@ -26,7 +29,8 @@ BLACK_REPEATS = 16
 @dataclass(frozen=True)
 class Intensity(Scheme):
     """Intensity ``|T b + r|^2`` of bits ``b`` (0 or 1), in DN above black, one shot; ``r`` is 0 on a binary panel with
-    anchor and border dark. Takes vectors of 0 and 1, which the modes show as they are.
+    anchor and border dark. Takes vectors of 0 and 1, which the modes show as they are. A phase panel shows them as
+    phases 0 and pi: the intensity is that of the signs ``1 - 2 b``, and ``r`` the field of anchor and border.
 
     The black level does not cancel: it is measured with the shortest exposure, and subtracted."""
 
@@ -38,7 +42,12 @@ class Intensity(Scheme):
         return 1
 
     def program(self, panel: Panel | None = None, **fields: Any) -> Program:
-        return Program((Shot(**fields),))
+        return Program((Shot(**(phase_levels(panel) | fields)),))
+
+    def check(self, geometry: Geometry, panel: Panel | None) -> None:
+        super().check(geometry, panel)
+        if panel is not None and panel.kind is ModulatorKind.PHASE:
+            check_phases(self.name, panel, (0.0, math.pi))
 
     def encode(self, vectors: NDArray[np.floating], key: Key = (0,)) -> Encoded:
         bits = np.asarray(vectors)

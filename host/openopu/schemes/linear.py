@@ -56,15 +56,20 @@ class Phase(Complement):
     panels: ClassVar[frozenset[ModulatorKind]] = frozenset({ModulatorKind.PHASE})
 
     def program(self, panel: Panel | None = None, **fields: Any) -> Program:
-        p = panel or Panel(ModulatorKind.PHASE)
-        off = p.level(0.0)
-        levels = {"level_on": p.level(math.pi), "level_off": off, "level_anchor": off, "level_border": off}
-        return pairs(self.encoding.shifts, **(levels | fields))
+        return pairs(self.encoding.shifts, **(phase_levels(panel or Panel(ModulatorKind.PHASE)) | fields))
 
     def check(self, geometry: Geometry, panel: Panel | None) -> None:
         super().check(geometry, panel)
         check_anchor(self.name, geometry)
         check_phases(self.name, panel, (0.0, math.pi))
+
+
+def phase_levels(panel: Panel | None) -> dict[str, int]:
+    """Levels of a shot whose bits are phases 0 and pi, all else at phase 0; none where it is no phase panel."""
+    if panel is None or panel.kind is not ModulatorKind.PHASE:
+        return {}
+    off = panel.level(0.0)
+    return {"level_on": panel.level(math.pi), "level_off": off, "level_anchor": off, "level_border": off}
 
 
 def check_anchor(name: str, geometry: Geometry) -> None:

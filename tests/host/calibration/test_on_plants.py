@@ -19,7 +19,7 @@ def opened(folder, base, **parts):
     return openopu.open(f"{URL}&plant={folder}/plant.toml")
 
 
-@pytest.mark.parametrize("constant", [4e-6, 5e-5, 2e-4])
+@pytest.mark.parametrize("constant", [4e-6, 5e-5, 2e-4, 6.8e-3])
 def test_time_constant_within_five_percent(tmp_path, constant):
     with opened(tmp_path, DMD, modulator={"settle_s": constant}) as opu:
         found = calibrate(opu, ["settle"]).calibration

@@ -245,3 +245,11 @@ def test_making_schemes():
     for phases in (np.zeros(255), np.full(256, np.nan)):
         with pytest.raises(UsageError, match="256 finite"):
             Panel(ModulatorKind.PHASE, phases)
+
+
+def test_intensities_on_a_phase_panel_are_of_phases_0_and_pi():
+    two_pi = Panel(ModulatorKind.PHASE, np.arange(256) * (2 * np.pi / 255))  # level 255 is as good as level 0
+    shot = Intensity().program(two_pi).shots[0]
+    assert (shot.level_on, shot.level_off) == (127, 0)
+    with pytest.raises(UsageError, match="the scheme intensity needs a phase of 1 pi"):
+        Intensity().check(geometry(), Panel(ModulatorKind.PHASE, np.linspace(0, 2, 256)))
