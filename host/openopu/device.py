@@ -18,6 +18,7 @@ from openopu_rtl.protocol.registers import PLANT_SOURCES
 
 from .errors import DeviceError, LinkLost, UrlError
 from .panel import Panel
+from .plants.optics import Optics, optics_of
 from .url import DeviceUrl
 
 DEVICES_GROUP = "openopu.devices"
@@ -86,6 +87,8 @@ class Device:
     ``s`` in {-1, +1} is ``A @ s``."""
     panel: Panel | None = None
     """What its panel makes of levels, where that is known."""
+    optics: Optics = field(default_factory=dict)
+    """Where it is not real, what it is; empty: :func:`open_device` takes what the URL says."""
 
 
 DeviceFactory = Callable[[DeviceUrl], Device]
@@ -128,6 +131,13 @@ def open_device(url: str | DeviceUrl) -> Device:
             "Install the extra that brings it, for example `pip install 'openopu[sim]'`",
         ) from error
     device = factory(parsed)
+    if not device.optics:
+        # At once: a plant file may be edited while the device is open.
+        try:
+            device = replace(device, optics=optics_of(parsed, simulated=device.arms_itself))
+        except BaseException:
+            device.transport.close()
+            raise
     if record_to is None:
         return device
     from .recording import record  # it builds on devices

@@ -27,7 +27,6 @@ from openopu_rtl.protocol import Code, Packet, PacketType, codec, packets
 from .device import Device, Transport
 from .errors import OpenopuError, UsageError
 from .files import part_of, put_in_place, why_not_written
-from .injection import PLANT_KEYS
 
 NAME = "openopu-recording"
 VERSION = 1
@@ -186,7 +185,6 @@ def record(device: Device, path: str) -> Transport:
     if not path.strip() or Path(path).is_dir():
         device.transport.close()
         raise UsageError("this is no file", f"record={path}", "Name the file to write")
-    parameters = device.url.parameters
     about = {
         "url": str(device.url),
         "name": device.name,
@@ -195,7 +193,7 @@ def record(device: Device, path: str) -> Transport:
         "realtime": device.realtime,
         "rows_per_packet": device.rows_per_packet,
         "registers": dict(device.registers),
-        "optics": {k: parameters[k] for k in PLANT_KEYS if k in parameters},
+        "optics": dict(device.optics),
     }
     try:
         return RecordingTransport(device.transport, Recorder(path, about))

@@ -15,7 +15,6 @@ from openopu_rtl.protocol import REGISTERS, Kind, Packet, PacketType, codec, pac
 
 from .device import COMMON_KEYS, Device, Transport
 from .errors import DeviceError, LinkLost, UrlError
-from .injection import PLANT_KEYS
 from .pipeline import EXPOSURE_IDS
 from .recording import Entry, load, row_request
 from .session import name_at
@@ -139,10 +138,8 @@ def open_replay(url: DeviceUrl) -> Device:
     if not url.rest:
         raise UrlError("no recording is given", str(url), "Write replay:FILE; record=FILE in any URL makes one")
     about, entries = load(url.rest)
-    # The optics' keys say whose calibration fits; see openopu.calibration.identity.
-    optics = {k: str(v) for k, v in about["optics"].items() if k in PLANT_KEYS}
     return Device(
-        url=url.with_parameters(**optics),
+        url=url,
         name=f"replay of {about['name']}",
         transport=ReplayTransport(entries, str(url)),
         arms_itself=about["arms_itself"],
@@ -150,4 +147,5 @@ def open_replay(url: DeviceUrl) -> Device:
         realtime=about["realtime"],
         rows_per_packet=about["rows_per_packet"],
         registers=about["registers"],
+        optics=about["optics"],
     )

@@ -26,11 +26,11 @@ from openopu_rtl.protocol import boards
 from openopu_rtl.protocol.boards import board_name
 
 from ..files import why_not_written, write_whole
-from ..injection import PLANT_KEYS
 from ..levels import ENTRIES
 from ..measure import CALIBRATION_SPAN
 from ..panel import Panel
 from ..plants import ModulatorKind
+from ..plants.optics import differences
 from .errors import CalibrationFileError, CalibrationMismatch, CalibrationStale
 
 if TYPE_CHECKING:
@@ -40,8 +40,6 @@ NAME = "openopu-calibration"
 VERSION = 1
 MAX_BYTES = 1 << 34
 """Largest file that is read: beyond, it is no calibration of ours."""
-PASSING_KEYS = ("noise", "noise_seed")
-"""Keys of a simulation's URL that do not change what is calibrated."""
 
 AGAIN = "Calibrate: openopu calibrate --device URL --out FILE"
 
@@ -233,7 +231,9 @@ class Calibration:
         CalibrationStale
             Older than ``max_age_s`` seconds, or further than ``max_exposures`` from the present exposure.
         """
-        self._refuse_difference("device", self.device, identity(opu))
+        self._refuse_difference("device", self.device, identity(opu), ("optics",))
+        if other := differences(self.device.get("optics", {}), opu.device.optics):
+            raise CalibrationMismatch(f"it was made with other optics: {', '.join(other)}", "calibration", AGAIN)
         self._refuse_difference("geometry", self.geometry, dataclasses.asdict(opu.geometry))
         if max_age_s is not None and self.created:
             age = (datetime.now(UTC) - datetime.fromisoformat(self.created)).total_seconds()
@@ -253,21 +253,22 @@ class Calibration:
                     AGAIN,
                 )
 
-    def _refuse_difference(self, what: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-        other = [
-            f"{n} {then.get(n)!r} (now {now.get(n)!r})" for n in sorted({*then, *now}) if then.get(n) != now.get(n)
-        ]
+    def _refuse_difference(
+        self, what: str, then: Mapping[str, Any], now: Mapping[str, Any], without: tuple[str, ...] = ()
+    ) -> None:
+        names = sorted({*then, *now} - {*without})
+        other = [f"{n} {then.get(n)!r} (now {now.get(n)!r})" for n in names if then.get(n) != now.get(n)]
         if other:
             raise CalibrationMismatch(f"it was made with another {what}: {', '.join(other)}", "calibration", AGAIN)
 
 
 def identity(opu: Opu) -> dict[str, Any]:
-    """Whose calibration it is, JSON-able: gateware, board, size, clock, and the optics where it is simulated.
+    """Whose calibration it is, JSON-able: gateware, board, size, clock, and the optics where it is simulated: its
+    parameters and the medium's seed, wherever they come from, and not the noise, which differs on a bench, too.
 
     How a device is reached is left out, and so is whether a simulation computes the gateware (``rtl:``) or its model
     (``twin:``), which give the same integers: a calibration of one holds for the other.
     """
-    parameters = opu.device.url.parameters
     return {
         "gateware": opu.gateware,
         "board": "simulation"
@@ -276,7 +277,7 @@ def identity(opu: Opu) -> dict[str, Any]:
         "clock_hz": opu.identity.clock_hz,
         "modes": opu.geometry.modes,
         "outputs": opu.geometry.outputs,
-        "optics": {k: parameters[k] for k in sorted(PLANT_KEYS) if k in parameters and k not in PASSING_KEYS},
+        "optics": dict(opu.device.optics),
     }
 
 

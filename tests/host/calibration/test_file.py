@@ -1,5 +1,6 @@
 """The file: whole or refused, the same bytes for the same content, and whose it is."""
 
+import dataclasses
 import errno
 import os
 import time
@@ -17,6 +18,11 @@ from openopu.calibration import (
     Quantity,
     load,
 )
+
+from openopu.calibration.file import identity
+from openopu.plants import DMD, PlantFileError, save
+from openopu.plants.optics import differences, fingerprint, optics_of
+from openopu.url import DeviceUrl
 
 from .conftest import URL
 
@@ -127,10 +133,67 @@ def test_it_holds_for_its_device_only(made, opu):
         c.replace(geometry={**c.geometry, "crop_x": 9}).check(opu)
     with openopu.open(f"{URL}&seed=2") as other, pytest.raises(CalibrationMismatch, match="optics"):
         c.check(other)
+    with openopu.open(f"{URL}&plant=dmd&seed=0x1") as same:  # defaults, written out
+        c.check(same)
     with openopu.open("twin:?n=64&m=256") as other, pytest.raises(CalibrationMismatch, match="outputs 64"):
         c.check(other)
     with openopu.open(f"{URL}&noise_seed=7") as same:  # noise is never the same on a bench
         c.check(same)
+
+
+def test_it_holds_for_the_plants_values_wherever_they_come_from(made, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save("A.toml", DMD)
+    for name in ("A.toml", "./A.toml", str(tmp_path / "A.toml")):
+        with openopu.open(f"{URL}&plant={name}") as same:
+            made.calibration.check(same)
+            there = made.calibration.replace(device=identity(same))
+            assert there.device["optics"]["plant"]["name"] == "A.toml"
+    save("A.toml", dataclasses.replace(DMD, laser=dataclasses.replace(DMD.laser, power_w=0.05)))
+    there.check(same)  # it was opened before
+    with openopu.open(f"{URL}&plant=A.toml&seed=3") as edited:
+        with pytest.raises(
+            CalibrationMismatch, match=r"plant: A\.toml there, A\.toml \(changed\) here, seed: 1 there, 3 h"
+        ):
+            there.check(edited)
+        with pytest.raises(CalibrationMismatch, match=r"other optics: plant: dmd there, A\.toml here"):
+            made.calibration.check(edited)
+
+
+def test_a_plant_is_also_the_content_of_its_mediums_file(tmp_path):
+    path = tmp_path / "matrix.h5"
+    plant = dataclasses.replace(DMD, medium=dataclasses.replace(DMD.medium, kind="measured", file=str(path)))
+    path.write_bytes(b"one")
+    first = fingerprint(plant)
+    moved = path.rename(tmp_path / "moved.h5")
+    other = dataclasses.replace(plant, medium=dataclasses.replace(plant.medium, file=str(moved)))
+    assert fingerprint(other) == first
+    moved.write_bytes(b"two")
+    assert fingerprint(other) != first
+    with pytest.raises(PlantFileError, match="medium's file cannot be read"):
+        fingerprint(plant)
+
+
+@pytest.mark.parametrize(
+    ("url", "simulated", "optics"),
+    [
+        ("serial:/dev/tty", False, {}),
+        ("serial:/dev/tty?plant=chip", False, {"frames": "chip"}),
+        ("twin:?plant=chip&seed=4", True, {"frames": "chip"}),
+    ],
+)
+def test_optics_without_a_plant(url, simulated, optics):
+    assert optics_of(DeviceUrl.parse(url), simulated) == optics
+
+
+def test_optics_on_the_host_are_those_of_their_keys():
+    plain, other = (
+        optics_of(DeviceUrl.parse(f"serial:/dev/tty?plant=host{keys}"), False)
+        for keys in ("", "&optics=lcos imx249&noise=off")
+    )
+    assert plain == optics_of(DeviceUrl.parse("rtl:?plant=host&optics=dmd&seed=1"), False)
+    assert differences(plain, other) == ["plant: dmd there, lcos+imx249 here"]
+    assert differences({}, {"frames": "chip"}) == ["frames: none there, chip here"]
 
 
 def test_it_grows_old_by_the_clock_and_in_exposures(made, opu):

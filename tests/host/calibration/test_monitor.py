@@ -160,7 +160,7 @@ def test_a_training_refuses_what_does_not_hold(made, capsys, tmp_path):
     made.calibration.replace(created="2020-01-01T00:00:00+00:00").save(file)
     for words, what in (
         ((URL,), "days ago"),
-        ((f"{URL}&seed=2",), "another device: optics"),
+        ((f"{URL}&seed=2",), "other optics: seed: 1 there, 2 here"),
         ((URL, "--hidden", "40,40", "--max-age", 1e9), "80 hidden units need as many outputs"),
         ((URL, "--feedback", "backprop", "--max-age", 1e9), "uses no device"),
     ):
