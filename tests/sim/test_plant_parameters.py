@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 from openopu.errors import UrlError, UsageError
 from openopu.plants import CAMERAS, LASERS, MODULATORS, PHOTODIODE, TABLES, camera_from_emva
@@ -42,6 +43,33 @@ def test_the_named_camera_is_derived_from_its_figures():
     assert DMD.camera.full_well_e / DMD.camera.read_noise_e == pytest.approx(10 ** (71.3 / 20), rel=0.02)
 
 
+@pytest.mark.parametrize("base", [DMD, PHASE])
+def test_every_value_within_bounds_can_be_played(base):
+    """No overflow, on the longest exposure either."""
+    g, played = Geometry.fitting(16, 16, bin=1), 0
+    levels = np.arange(g.slm_width * g.slm_height, dtype=np.uint8).reshape(g.slm_height, g.slm_width)
+    hot = {"temperature_c": 345.0, "dark_signal_e_per_s": 1e12, "hot_pixel_e_per_s": 1e12, "hot_pixel_share": 1.0}
+    changes = [("camera", hot)] + [
+        (name, {f.name: f.metadata[end]})
+        for name, table in TABLES.items()
+        for f in dataclasses.fields(table)
+        if "low" in f.metadata
+        for end in ("low", "high")
+    ]
+    for table, values in changes:
+        try:
+            part = dataclasses.replace(getattr(base, table), **values)
+        except PlantFileError:  # an open end, or nothing to this panel
+            continue
+        plant = Plant(g, dataclasses.replace(base, **{table: part}), seed=1, noise_seed=1, noise=True)
+        for cycles in (1, (1 << 32) - 1):
+            frame, reading = plant.expose_frame(levels, (1 << 28) - 1, cycles, 4095)
+            assert frame.max() <= 255, values
+            assert 0 <= reading <= 4095, values
+        played += 1
+    assert played > 60
+
+
 def change(text: str, old: str, new: str) -> str:
     assert old in text
     return text.replace(old, new, 1)
@@ -56,6 +84,21 @@ def change(text: str, old: str, new: str) -> str:
         ("read_noise_e = 2.9", "read_noise_e = nan", r"read_noise_e = nan is out of range"),
         ("read_noise_e = 2.9", "read_noise_e = true", r"read_noise_e must be a number, not True"),
         ("read_noise_e = 2.9", 'read_noise_e = "low"', r"read_noise_e must be a number, not 'low'"),
+        (
+            "\ntemperature_c = 25.0",
+            "\ntemperature_c = 1e300",
+            r"temperature_c = 1e\+300 is out of range.*at most 1000 deg C",
+        ),
+        (
+            "\ntemperature_c = 25.0",
+            "\ntemperature_c = 900",
+            r"\[camera\] temperature_c = 900 doubles .* 109 times.*at most 40",
+        ),
+        (
+            "drift_per_exposure = 0.0",
+            "drift_per_exposure = 1",
+            r"drift_per_exposure = 1.0 is out of range.*at most 0.01",
+        ),
         ("full_well_e = 10700.0", "full_well_e = 0", r"full_well_e = 0.0 is out of range.*at least 1"),
         ("entry_bits = 12", "entry_bits = 12.5", r"\[medium\] entry_bits must be an integer"),
         ("entry_bits = 12", "entry_bits = 30", r"entry_bits = 30 is out of range.*at most 16"),

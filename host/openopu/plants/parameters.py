@@ -34,7 +34,12 @@ class MediumKind(enum.StrEnum):
     """A matrix from a calibration file."""
 
 
-def _parameter(unit: str, source: str, low: float = 0.0, high: float = math.inf, *, positive: bool = False) -> Any:
+COLDEST_C, HOTTEST_C = -273.15, 1000.0
+MOST_DOUBLINGS = 40
+"""Of the dark signal by warmth: the largest signal, so often, stays a float32 in the longest exposure."""
+
+
+def _parameter(unit: str, source: str, low: float = 0.0, *, high: float, positive: bool = False) -> Any:
     """A field without a default. ``low`` to ``high`` are its bounds; ``positive`` leaves out ``low`` itself."""
     return dataclasses.field(
         metadata={"unit": unit, "source": source, "low": low, "high": high, "open": positive},
@@ -60,9 +65,9 @@ class Checked:
                     self.TABLE,
                     f"Give it in {f.metadata['unit']}",
                 )
-            if not math.isfinite(value) or not low <= value <= high or (f.metadata["open"] and value == low):
+            if not low <= value <= high or (f.metadata["open"] and value == low):
                 bounds = f"more than {low:g}" if f.metadata["open"] else f"at least {low:g}"
-                bounds += f" and at most {high:g}" if math.isfinite(high) else ""
+                bounds += f" and at most {high:g}"
                 raise PlantFileError(
                     f"{f.name} = {value!r} is out of range",
                     self.TABLE,
@@ -89,7 +94,7 @@ class LaserParameters(Checked):
     )
     relative_noise_rms: float = _parameter("1", "your laser's data sheet; one draw per exposure", high=1.0)
     drift_per_exposure: float = _parameter(
-        "1", "measure your laser's; relative power, linear in the number of exposures", low=-1.0, high=1.0
+        "1", "measure your laser's; relative power, linear in the number of exposures", low=-0.01, high=0.01
     )
     coherence: float = _parameter(
         "1", "measure your laser's, by the contrast of its speckle; share of the light that interferes", high=1.0
@@ -113,7 +118,9 @@ class ModulatorParameters(Checked):
     off_amplitude: float = _parameter(
         "1", "measure your panel's; field of a dark pixel over that of a lit one, binary panels only", high=0.999
     )
-    levels: int = _parameter("1", "phase: your panel's data sheet, evenly spread over 0 to 255; binary: 2", 2, 256)
+    levels: int = _parameter(
+        "1", "phase: your panel's data sheet, evenly spread over 0 to 255; binary: 2", low=2, high=256
+    )
     phase_max_rad: float = _parameter("rad", "phase: at level 255, measure your panel's; binary: 0", high=64.0)
     gamma: float = _parameter(
         "1", "phase = phase_max_rad (level / 255)**gamma, measure your panel's; binary: 1", positive=True, high=10.0
@@ -131,7 +138,7 @@ class ModulatorParameters(Checked):
     warm_up_rad: float = _parameter(
         "rad", "heating drift: angle by which the medium's matrix has turned in the end", high=math.pi / 2
     )
-    warm_up_exposures: float = _parameter("exposures", "number after which 63 % of it has come", positive=True)
+    warm_up_exposures: float = _parameter("exposures", "number after which 63 % of it has come", low=1e-3, high=1e15)
 
     def __post_init__(self) -> None:
         self._kind(ModulatorKind)
@@ -176,12 +183,15 @@ class MediumParameters(Checked):
         high=16,
     )
     grain_px: float = _parameter(
-        "px", "root of the speckle's correlation area in pixels; 1: pixels are independent", 1.0, 64.0
+        "px", "root of the speckle's correlation area in pixels; 1: pixels are independent", low=1.0, high=64.0
     )
     layers: int = _parameter(
-        "1", "diffuser: 1: a thin one, with memory effect; from 2 on entries are independent (docs/media.md)", 1, 32
+        "1",
+        "diffuser: 1: a thin one, with memory effect; from 2 on entries are independent (docs/media.md)",
+        low=1,
+        high=32,
     )
-    oversampling: float = _parameter("1", "diffuser: points of its grid over cells or pixels", 1.0, 1024.0)
+    oversampling: float = _parameter("1", "diffuser: points of its grid over cells or pixels", low=1.0, high=1024.0)
     drift_rad_per_exposure: float = _parameter(
         "rad", "measure your medium's; two moments correlate by the cosine of the angle between them", high=math.pi
     )
@@ -217,25 +227,41 @@ class CameraParameters(Checked):
         high=1.0,
     )
     dark_signal_e_per_s: float = _parameter("e-/s", "EMVA 1288: dark current", high=1e12)
-    dark_reference_c: float = _parameter("deg C", "temperature at which the dark signal holds", low=-273.15)
-    dark_doubling_k: float = _parameter(
-        "K", "that doubles the dark signal; 8 K in the emva1288 camera model", positive=True
+    dark_reference_c: float = _parameter(
+        "deg C", "temperature at which the dark signal holds", low=COLDEST_C, high=HOTTEST_C
     )
-    temperature_c: float = _parameter("deg C", "the sensor's", low=-273.15)
+    dark_doubling_k: float = _parameter(
+        "K", "that doubles the dark signal; 8 K in the emva1288 camera model", low=1.0, high=1e6
+    )
+    temperature_c: float = _parameter("deg C", "the sensor's", low=COLDEST_C, high=HOTTEST_C)
     black_level_share: float = _parameter("1", "offset as a share of the ADC's range", high=0.5)
     analog_gain: float = _parameter("1", "at 1, a full well reaches the end of the ADC's range", low=1e-3, high=1e3)
     normal_from_e: float = _parameter(
         "e-",
         "from this mean on shot noise is drawn as normal, below as Poisson (skewness 0.22 at 20)",
         low=1.0,
+        high=1e9,
     )
     prnu_rms: float = _parameter(
         "1", "EMVA 1288 PRNU; spread of the pixels' response, drawn once from the medium's seed", high=0.3
     )
-    dsnu_e_rms: float = _parameter("e-", "EMVA 1288 DSNU; spread of the pixels' dark value, drawn once")
+    dsnu_e_rms: float = _parameter("e-", "EMVA 1288 DSNU; spread of the pixels' dark value, drawn once", high=1e9)
     hot_pixel_share: float = _parameter("1", "measure your sensor's; share of its pixels", high=1.0)
-    hot_pixel_e_per_s: float = _parameter("e-/s", "their dark signal above the others', at the same temperature")
+    hot_pixel_e_per_s: float = _parameter(
+        "e-/s", "their dark signal above the others', at the same temperature", high=1e12
+    )
     dead_pixel_share: float = _parameter("1", "measure your sensor's; share of its pixels that see no light", high=1.0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        doublings = (self.temperature_c - self.dark_reference_c) / self.dark_doubling_k
+        if doublings > MOST_DOUBLINGS:
+            raise PlantFileError(
+                f"temperature_c = {self.temperature_c:g} doubles the dark signal {doublings:.3g} times",
+                self.TABLE,
+                f"Take at most {MOST_DOUBLINGS}: a lower temperature_c, or a larger dark_doubling_k "
+                f"({self.dark_doubling_k:g}) or dark_reference_c ({self.dark_reference_c:g})",
+            )
 
     def dark_e_per_s(self) -> float:
         """Dark signal at the sensor's temperature in e-/s."""
@@ -250,12 +276,14 @@ class CameraParameters(Checked):
 class PhotodiodeParameters(Checked):
     TABLE = "photodiode"
 
-    full_scale_w: float = _parameter("W", "laser power that fills the 12-bit ADC", positive=True)
-    noise_rms_dn: float = _parameter("DN", "rms of a reading, all causes but shot noise and the laser's own")
+    full_scale_w: float = _parameter("W", "laser power that fills the 12-bit ADC", low=1e-12, high=1e6)
+    noise_rms_dn: float = _parameter(
+        "DN", "rms of a reading, all causes but shot noise and the laser's own", high=4095.0
+    )
     offset_dn: float = _parameter("DN", "measure it with the laser off", low=-4095.0, high=4095.0)
-    full_scale_a: float = _parameter("A", "photocurrent at full_scale_w", positive=True)
+    full_scale_a: float = _parameter("A", "photocurrent at full_scale_w", low=1e-15, high=1e3)
     bandwidth_hz: float = _parameter(
-        "Hz", "noise bandwidth B of diode and amplifier: shot noise sqrt(2 q I B); 0: no shot noise"
+        "Hz", "noise bandwidth B of diode and amplifier: shot noise sqrt(2 q I B); 0: no shot noise", high=1e12
     )
 
 
@@ -266,9 +294,11 @@ class ThermometerParameters(Checked):
     TABLE = "thermometer"
 
     temperature_c: float = _parameter("deg C", "chosen: where the sensor sits, in a laboratory", low=-55.0, high=150.0)
-    zero_v: float = _parameter("V", "output at 0 deg C, of the MAX6607 and of others")
-    slope_v_per_k: float = _parameter("V/K", "10 mV/K, of the MAX6607 and of others", low=-1.0)
-    reference_v: float = _parameter("V", "chosen: voltage that fills the 12-bit ADC, a common supply", positive=True)
+    zero_v: float = _parameter("V", "output at 0 deg C, of the MAX6607 and of others", high=100.0)
+    slope_v_per_k: float = _parameter("V/K", "10 mV/K, of the MAX6607 and of others", low=-1.0, high=1.0)
+    reference_v: float = _parameter(
+        "V", "chosen: voltage that fills the 12-bit ADC, a common supply", low=1e-3, high=100.0
+    )
 
 
 @dataclass(frozen=True)

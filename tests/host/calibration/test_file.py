@@ -18,7 +18,6 @@ from openopu.calibration import (
     Quantity,
     load,
 )
-
 from openopu.calibration.file import identity
 from openopu.plants import DMD, PlantFileError, save
 from openopu.plants.optics import differences, fingerprint, optics_of
@@ -152,9 +151,7 @@ def test_it_holds_for_the_plants_values_wherever_they_come_from(made, tmp_path, 
     save("A.toml", dataclasses.replace(DMD, laser=dataclasses.replace(DMD.laser, power_w=0.05)))
     there.check(same)  # it was opened before
     with openopu.open(f"{URL}&plant=A.toml&seed=3") as edited:
-        with pytest.raises(
-            CalibrationMismatch, match=r"plant: A\.toml there, A\.toml \(changed\) here, seed: 1 there, 3 h"
-        ):
+        with pytest.raises(CalibrationMismatch, match=r": A\.toml there, A\.toml \(changed\) here, seed: 1 there, 3"):
             there.check(edited)
         with pytest.raises(CalibrationMismatch, match=r"other optics: plant: dmd there, A\.toml here"):
             made.calibration.check(edited)
