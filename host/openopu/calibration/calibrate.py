@@ -54,7 +54,7 @@ class Outcome:
     calibration: Calibration
     exposure: ExposureReport
     left_out: dict[str, str] = field(default_factory=dict)
-    """Why a group is missing that was not asked for by name."""
+    """Why a group is missing that was not asked for by name, or ``complex matrix`` beside the effective one."""
 
 
 def planned(only: Sequence[str] = ()) -> list[str]:
@@ -113,7 +113,12 @@ def calibrate(
             if name == "levels":
                 show_phases(opu, found[name]["table"].values)
                 report = _expose(opu, fill)
-        if "levels" in found and "matrix" in found:
+        if "matrix" in found and "levels" not in found:
+            why = left_out.get("levels")
+            left_out["complex matrix"] = (
+                f"the panel cannot step the phase ({why})" if why else "`levels` was not measured: name it, too"
+            )
+        elif "matrix" in found:
             try:
                 found["matrix"] = {**found["matrix"], **response.stepped_matrix(opu, found["levels"], effort.repeats)}
             except NotApplicable as error:

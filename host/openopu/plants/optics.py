@@ -45,7 +45,7 @@ def optics_of(url: DeviceUrl, simulated: bool) -> Optics:
 
 
 def fingerprint(parameters: PlantParameters) -> str:
-    """Hash of a plant's values, hexadecimal; of a measured medium's file, its content. Raises :class:`PlantFileError`."""
+    """Hash of a plant's values and the content of a measured medium's file. Raises :class:`PlantFileError`."""
     tables = dataclasses.asdict(parameters)
     if path := parameters.medium.file:
         try:

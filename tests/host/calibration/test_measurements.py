@@ -205,6 +205,7 @@ def test_panels_without_a_phase_curve_are_refused(phase, match):
 
 def test_a_binary_panel_has_no_phase_curve(made, opu):
     assert "two states" in made.left_out["levels"]
+    assert "cannot step the phase (the frames change between two states" in made.left_out["complex matrix"]
     with pytest.raises(CalibrationFailed, match="two states"):
         calibrate(opu, ["levels"], effort=QUICK)
 

@@ -158,6 +158,22 @@ def test_a_calibration_of_ours_must_be_whole_and_of_this_geometry(tmp_path, rng)
         Measured(GEOMETRY, CELLS, path, 12)
 
 
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        ({}, "`matrix` was not measured"),
+        ({"matrix": "effective"}, "cannot step the phase, as of a DMD"),
+        ({"matrix": "effective", "levels": "span"}, "cannot step the phase to 3/2 pi"),
+    ],
+)
+def test_a_calibration_without_complex_matrix_names_the_panel_that_has_one(tmp_path, groups, message):
+    path = tmp_path / "c.h5"
+    held = {group: {name: Quantity(np.ones((64, 64), np.float32), "DN")} for group, name in groups.items()}
+    Calibration({}, asdict(GEOMETRY), 0, 2048, 1000, held).save(path)
+    with pytest.raises(UsageError, match=f"no complex matrix: .*{message}.* phase panel .*3/2 pi.* lcos2pi"):
+        Measured(GEOMETRY, CELLS, path, 12)
+
+
 def test_phase_stepping_gives_back_what_was_measured(tmp_path, rng):
     """Of a medium whose stepped matrix is known: pairs around anchor and border, and the rows' brightness."""
     g = Geometry(

@@ -28,6 +28,9 @@ OPTICAL = (
 )
 """Fields of a geometry that decide what a matrix means."""
 STEP = "Measure one with this geometry: openopu calibrate"
+PHASE_PANEL = (
+    "Calibrate (without --only) a phase panel that reaches 3/2 pi, with an anchor region; of the named ones lcos2pi"
+)
 
 
 class Measured(Stored):
@@ -111,6 +114,15 @@ class Measured(Stored):
         return other
 
 
+def _why_not(file: h5py.File) -> str:
+    """Why a calibration of ours has no complex matrix."""
+    if "matrix" not in file:
+        return "`matrix` was not measured"
+    if "levels" not in file:
+        return "its panel cannot step the phase, as of a DMD or one of two levels, or `levels` was not measured"
+    return "its panel cannot step the phase to 3/2 pi, or has no anchor region"
+
+
 def _read(path: str, geometry: Geometry, cells: Cells) -> tuple[Matrix, Matrix, bool]:
     """Both parts of a file's matrix, float64, checked, and whether it is a calibration of ours."""
     g = geometry
@@ -118,6 +130,8 @@ def _read(path: str, geometry: Geometry, cells: Cells) -> tuple[Matrix, Matrix, 
     try:
         with h5py.File(path, "r") as file:
             ours = "format" in file.attrs
+            if ours and "matrix/real" not in file:
+                raise UsageError(f"this calibration has no complex matrix: {_why_not(file)}", path, PHASE_PANEL)
             for name in ("matrix/real", "matrix/imag"):
                 data = file.get(name)
                 if not isinstance(data, h5py.Dataset):
