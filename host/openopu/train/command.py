@@ -84,8 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--fill",
         type=float,
-        default=default.fill,
-        help="exposure: mean pixel as a fraction of full scale (default: %(default)s)",
+        help=f"exposure: mean pixel as a fraction of full scale (default: {default.fill}, or as calibrated)",
     )
     add("--train-images", type=int, metavar="N", help="only the first N training images")
     add("--test-images", type=int, metavar="N", help="only the first N test images")
@@ -120,6 +119,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def config_of(args: argparse.Namespace) -> TrainConfig:
     """The settings that the options give. Raises :class:`UsageError`."""
     values = {f.name: getattr(args, f.name) for f in dataclasses.fields(TrainConfig) if f.name != "optimiser"}
+    if args.fill is None:
+        values["fill"] = TrainConfig.fill
+    elif args.calibration is not None:
+        raise UsageError(
+            "the exposure is that of the calibration",
+            "--fill",
+            "Leave it out, or give it to `openopu calibrate` and train with that file",
+        )
     if args.bits is None:
         values["bits"] = TrainConfig.bits
     elif args.encoding != "bits":
@@ -159,6 +166,12 @@ def _monitor(args: argparse.Namespace, opu: Opu | None) -> Monitor | None:
         return None
     if opu is None:
         raise UsageError("this feedback uses no device", "--calibration", "Leave it out")
+    if args.monitor_every and args.feedback == "ideal":
+        raise UsageError(
+            "the feedback ideal projects nothing that looks could come between",
+            "--monitor-every",
+            "Leave it out (the medium is compared once, before the run), or take --feedback optical",
+        )
     max_age_h = MAX_AGE_H if args.max_age is None else args.max_age
     if not max_age_h >= 0:
         raise UsageError(f"{max_age_h} is no age", "--max-age", "Give hours, 0 or more")

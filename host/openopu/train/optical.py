@@ -218,14 +218,15 @@ class IdealFeedback(MatrixFeedback):
         configure(opu, scheme, self._hidden, classes, calibration)
 
     def prepare(self, fill: float) -> ExposureReport | None:
-        """Take the calibration's matrix, read it, or measure it at an exposure of ``fill``."""
+        """Take the calibration's matrix, read it, or measure it at the calibration's exposure, or one of ``fill``."""
         # It was measured with pairs: real, in DN.
         pairs = isinstance(self._opu.scheme, Complement) and self._opu.scheme.unit == Complement.unit
         if self._calibration and "matrix" in self._calibration.groups and pairs:
             modes = self._calibration.matrix[self._opu.outputs]
             super().__init__(modes @ self._opu.layout.matrix(), self._hidden)
             return None
-        report = self._opu.expose_to(fill) if self._opu.device.exact_matrix is None else None
+        measured = self._opu.device.exact_matrix is None and self._calibration is None
+        report = self._opu.expose_to(fill) if measured else None
         super().__init__(signals(self._opu.matrix().T, self._hidden).T, self._hidden)
         return report
 

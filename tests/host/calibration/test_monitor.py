@@ -163,6 +163,8 @@ def test_a_training_refuses_what_does_not_hold(made, capsys, tmp_path):
         ((f"{URL}&seed=2",), "other optics: seed: 1 there, 2 here"),
         ((URL, "--hidden", "40,40", "--max-age", 1e9), "80 hidden units need as many outputs"),
         ((URL, "--feedback", "backprop", "--max-age", 1e9), "uses no device"),
+        ((URL, "--fill", 0.3, "--max-age", 1e9), "the exposure is that of the calibration"),
+        ((URL, "--feedback", "ideal", "--monitor-every", 10, "--max-age", 1e9), "projects nothing"),
     ):
         code, said = train(capsys, words[0], "--calibration", file, *words[1:])
         assert (code, said["ok"]) == (2, False)
