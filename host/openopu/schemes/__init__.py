@@ -13,7 +13,10 @@ intensity  any       1        DN             ``|T b|^2``
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+
+from openopu_rtl.protocol import Geometry
 
 from ..encoding import Encoding
 from ..errors import UsageError
@@ -56,6 +59,19 @@ def make(scheme: str | Scheme | None, encoding: Encoding | None, panel: Panel | 
     return dataclasses.replace(made, encoding=encoding)
 
 
+def others_for(scheme: Scheme, geometry: Geometry, panel: Panel | None) -> list[str]:
+    """Names of those that multiply vectors of ``scheme``'s encoding on a device."""
+    encoding = scheme.encoding if isinstance(scheme, LinearScheme) else None
+    found = []
+    for name in LINEAR:
+        other = make(name, encoding, panel)
+        if panel is None or panel.kind in other.panels:
+            with contextlib.suppress(UsageError):
+                other.check(geometry, panel)
+                found.append(name)
+    return found
+
+
 __all__ = [
     "LINEAR",
     "SCHEMES",
@@ -67,5 +83,6 @@ __all__ = [
     "Scheme",
     "Stepping",
     "make",
+    "others_for",
     "recommended",
 ]

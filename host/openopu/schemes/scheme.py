@@ -73,11 +73,13 @@ class Scheme(ABC):
     def check(self, geometry: Geometry, panel: Panel | None) -> None:
         """Raise :class:`UsageError` where a device cannot do this. Panels of unknown type are believed."""
         if panel is not None and panel.kind not in self.panels:
-            others = "phase or stepping" if panel.kind is ModulatorKind.PHASE else "complement, anchor or intensity"
+            from . import others_for  # it builds on schemes
+
+            others = " or ".join(others_for(self, geometry, panel))
             raise UsageError(
                 f"the scheme {self.name} needs a {' or '.join(sorted(self.panels))} panel, this one is {panel.kind}",
                 "scheme",
-                f"Take {others}",
+                f"Take {others}" if others else "Take a device with another panel",
             )
         program = self.program(panel)
         if len(program) > geometry.shot_depth:

@@ -197,9 +197,11 @@ def geometry(**fields: int) -> Geometry:
 @pytest.mark.parametrize(
     ("scheme", "device", "panel", "message"),
     [
-        (Phase(), geometry(), BINARY, "needs a phase panel"),
+        (Phase(), geometry(), BINARY, "needs a phase panel.*Take complement or anchor$"),
         (Stepping(), geometry(), BINARY, "needs a phase panel"),
-        (Complement(), geometry(), PHASE, "needs a binary panel"),
+        (Complement(), geometry(), PHASE, "needs a binary panel.*Take phase or stepping$"),
+        (Complement(), geometry(), Panel(ModulatorKind.PHASE, CURVE / 2), "needs a binary panel.*Take phase$"),
+        (Complement(), geometry(), Panel(ModulatorKind.PHASE, CURVE * 0.45), "Take a device with another panel"),
         (Anchor(), geometry(), PHASE, "needs a binary panel"),
         (Phase(), geometry(anchor_width=0), PHASE, "no anchor region"),
         (Stepping(), geometry(anchor_width=1, anchor_height=2), None, r"0\.1% of the panel"),
