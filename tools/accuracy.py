@@ -12,6 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from command_line import positive
+
 RULES: dict[str, list[str]] = {
     "optical, stochastic ternary": ["--feedback", "optical", "--encoding", "ternary", "--rounding", "stochastic"],
     "back-propagation": ["--feedback", "backprop"],
@@ -36,7 +38,9 @@ def run(rule: str, seed: int, args: argparse.Namespace) -> dict:
         *("--seed", str(seed), "--out", str(folder), "--resume", "--json", *RULES[rule]),
     ]
     print(" ".join(["openopu", *command[3:]]), file=sys.stderr, flush=True)
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        sys.exit(done.returncode)  # it has said why
     last = done.stdout.strip().splitlines()[-1]
     result.write_text(last + "\n")
     return json.loads(last)
@@ -47,8 +51,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("build/accuracy"))
     parser.add_argument("--data", default="fashion-mnist")
     parser.add_argument("--device", default="twin:?m=768")
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--seeds", type=int, default=3, help="seeds 1 to SEEDS of every rule")
+    parser.add_argument("--epochs", type=positive, default=10)
+    parser.add_argument("--seeds", type=positive, default=3, help="seeds 1 to SEEDS of every rule")
     parser.add_argument("--rules", nargs="*", default=list(RULES), choices=RULES)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)

@@ -23,11 +23,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from command_line import positive, run_tool
 from feature_cases import BENCH, CASES, HARD_BENCH, LASER_CODE, MATHEMATICS, WARM, Case
 from numpy.typing import NDArray
 from openopu.measure import CALIBRATION_EXPOSURES
 from openopu.sklearn import OpticalRandomFeatures
 from openopu.train.data import Dataset, load
+from openopu.url import DeviceUrl
 from openopu_rtl.protocol import Geometry
 from openopu_sim.plant import DMD, Plant
 from openopu_sim.plant.plant import Illumination
@@ -287,27 +289,39 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("build/features"))
     parser.add_argument("--data", default="fashion-mnist")
-    parser.add_argument("--features", type=int, nargs="*", default=[1000, 10_000])
+    parser.add_argument("--features", type=positive, nargs="+", default=[1000, 10_000])
     known = "; ".join(CASES)
     of = f"of: {known.replace('%', '%%')}; or `all`"
-    parser.add_argument("--cases", nargs="*", default=[MATHEMATICS, BENCH], help=of)
-    parser.add_argument("--seeds", type=int, default=1, help="media 1 to SEEDS")
+    parser.add_argument("--cases", nargs="+", default=[MATHEMATICS, BENCH], help=of)
+    parser.add_argument("--seeds", type=positive, default=1, help="media 1 to SEEDS")
     parser.add_argument("--device", help="also through this device, with the first of --features")
     parser.add_argument(
         "--gradients", action="store_true", help="conjugate gradients at any number of features: half of the time"
     )
     parser.add_argument("--plot", type=Path, help="a picture of the table, .png or .svg")
-    parser.add_argument("--quick", action="store_true", help="1,750 images and 100 features, to see that it runs")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="to see that it runs: 1,750 images, and 100 features whatever --features says",
+    )
     args = parser.parse_args()
+    names = list(CASES) if args.cases == ["all"] else args.cases
+    for name in names:
+        if name not in CASES:
+            parser.error(f"there is no case {name!r}; take of: {known}")
+    if args.plot and MATHEMATICS not in names:
+        parser.error(f"--plot compares with the case {MATHEMATICS!r}: name it in --cases, too")
+    if args.plot and args.plot.suffix not in (".png", ".svg"):
+        parser.error(f"--plot draws .png or .svg, not {args.plot.name!r}")
+    if args.device:
+        DeviceUrl.parse(args.device)  # before the cases, which take hours
     args.out.mkdir(parents=True, exist_ok=True)
     data = load(args.data)
     if args.quick:
         data, args.features = data.head(1400, 350), [100]
-    names = list(CASES) if args.cases == ["all"] else args.cases
+        print("quick: 1,750 images, --features 100", file=sys.stderr)
     results = []
     for name in names:
-        if name not in CASES:
-            parser.error(f"there is no case {name!r}; take of: {known}")
         for count in args.features:
             for seed in range(1, args.seeds + 1):
                 case = CASES[name]
@@ -327,4 +341,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

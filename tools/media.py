@@ -17,6 +17,7 @@ from typing import Any
 import h5py
 import matplotlib
 import numpy as np
+from command_line import run_tool, whole_seed
 from openopu_rtl.protocol import Geometry
 from openopu_sim.plant.cells import Cells
 from openopu_sim.plant.media import Cascade, Counter, Dense, Diffuser, DiffuserMedium, Measured, Medium, statistics
@@ -341,7 +342,7 @@ def measure(seed: int, quick: bool) -> tuple[dict[str, Any], dict[str, Sample], 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("build/media"), help="folder of statistics.json and the plots")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=whole_seed, default=1)
     parser.add_argument("--quick", action="store_true", help="small samples")
     parser.add_argument("--page", action="store_true", help="plots and tables into docs/media.md")
     args = parser.parse_args(arguments)
@@ -365,4 +366,4 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

@@ -19,6 +19,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import openopu
+from command_line import positive, run_tool
 from openopu.calibration import MediumDrifted
 from openopu.calibration.calibrate import QUICK, calibrate
 from openopu.calibration.monitor import STOP, WARN, Monitor
@@ -150,7 +151,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--out", type=Path, default=Path("build/monitor"))
     parser.add_argument("--docs", type=Path, metavar="DIR", help="also draw the picture there")
     parser.add_argument("--quick", action="store_true", help="5,000 projections, one short training")
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=positive, default=5)
     args = parser.parse_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)
     projections, every = (5_000, 250) if args.quick else (PROJECTIONS, EVERY)
@@ -168,4 +169,4 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

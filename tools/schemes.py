@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import openopu
+from command_line import positive, run_tool
 from openopu import Encoding, Opu, plants
 from openopu.encoding import Encoded
 from openopu.schemes import Anchor, Complement, Intensity, LinearScheme, Phase, Scheme, Stepping
@@ -343,9 +344,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("build/schemes"))
     parser.add_argument("--docs", type=Path, metavar="DIR", help="also draw the pictures there")
-    parser.add_argument("--quick", action="store_true", help="one exposure, few vectors")
-    parser.add_argument("--train", choices=("digits", "fashion-mnist"), help="only trainings, by scheme and encoding")
-    parser.add_argument("--seeds", type=int, default=3)
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--quick", action="store_true", help="one exposure, few vectors")
+    only.add_argument("--train", choices=("digits", "fashion-mnist"), help="only trainings, by scheme and encoding")
+    parser.add_argument("--seeds", type=positive, default=3, help="of --train: seeds 1 to SEEDS")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     if args.train:
@@ -368,4 +370,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

@@ -35,6 +35,8 @@ CALIBRATION_SPAN = 1 << 28
 time in exposures, modulo the same, so that a measurement sees the medium as the run does then."""
 CALIBRATION_SEED = 20_240_917
 """Of the typical patterns; fixed, so that a calibration can be repeated."""
+SETTLE_TIMES = 3.0
+"""Time constants that a shot waits at least for a panel: 5 % of the old field are left then."""
 BASIS_ROWS = 256
 """Patterns of a basis that are projected at once."""
 PATTERNS = 4
@@ -195,6 +197,19 @@ def exposure_that_fills(
             return cycles, fill
         cycles = proposed
     return cycles, fill_of(cycles)
+
+
+def unsettled(opu: Opu) -> str | None:
+    """What to say where the configured shots do not wait for a panel that is known to be slow; else None."""
+    settle_s = opu.panel.settle_s if opu.panel else 0.0
+    wait_s = min(shot.settle_cycles for shot in opu.settings.program) / opu.identity.clock_hz
+    if wait_s >= SETTLE_TIMES * settle_s:
+        return None
+    return (
+        f"the panel follows a pattern with a time constant of {settle_s * 1e3:.3g} ms, and shots wait for "
+        f"{wait_s * 1e3:.3g} ms only: frames show the pattern before, too. Calibrate (`openopu calibrate`, then "
+        "`--calibration`), or set settle_cycles"
+    )
 
 
 def expose_to(opu: Opu, target_fill: float) -> ExposureReport:

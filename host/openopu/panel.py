@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -26,10 +27,13 @@ class Panel:
     phases
         (256,) rad: phase of a pixel at each level; None: program levels are phases in units of ``2 pi / 256``, to
         which a level table (:meth:`openopu.Opu.set_level_table`) brings the panel.
+    settle_s
+        Time constant in s with which its field follows a new pattern; 0: at once, or not known.
     """
 
     kind: ModulatorKind
     phases: NDArray[np.float64] | None = None
+    settle_s: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kind", ModulatorKind(self.kind))
@@ -38,7 +42,7 @@ class Panel:
 
     def through(self, table: NDArray[np.integer]) -> Panel:
         """The same panel behind a level table, (256,) of 0 to 255."""
-        return Panel(self.kind, None if self.phases is None else self.phases[table])
+        return dataclasses.replace(self, phases=None if self.phases is None else self.phases[table])
 
     def level(self, phase: float) -> int:
         """The lowest of the levels that come nearest to ``phase`` in rad, modulo a turn."""

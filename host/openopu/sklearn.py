@@ -23,7 +23,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from .errors import LaserDark, OpenopuError, UsageError, whole
 from .larger import larger_twin
 from .leases import Lease
-from .measure import CLIPPED_WARNING, DARK_FILL, TARGET_FILL, calibrating, exposure_that_fills
+from .measure import CLIPPED_WARNING, DARK_FILL, TARGET_FILL, calibrating, exposure_that_fills, unsettled
 from .opu import MOST_CYCLES, Opu
 from .plants import ModulatorKind
 from .schemes import Intensity
@@ -318,6 +318,8 @@ class OpticalRandomFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
             warnings.warn(f"{self.device}: features are dark, mean fill {fill:.4f}", stacklevel=3)
         if clipped > CLIPPED_WARNING:
             warnings.warn(f"{self.device}: {clipped:.1%} of the features clip; lower `fill`", stacklevel=3)
+        if text := unsettled(opu):
+            warnings.warn(f"{self.device}: {text} in `shot`", stacklevel=3)
         self.exposure_cycles_, self.fill_ = cycles, fill
         panel = opu.panel
         signs = panel is not None and panel.kind is ModulatorKind.PHASE  # which are lit all of them

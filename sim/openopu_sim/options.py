@@ -23,12 +23,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 
 from openopu.errors import UrlError
 from openopu.injection import PLANT_KEYS
 from openopu.panel import Panel
 from openopu.plants import find
 from openopu.plants.devices import refuse_too_large
+from openopu.plants.file import is_file
 from openopu.session import check_plant
 from openopu.url import DeviceUrl
 from openopu_rtl.protocol import Geometry, GeometryError
@@ -103,8 +105,12 @@ def check_size(url: DeviceUrl, geometry: Geometry) -> None:
 
 
 def _name(url: DeviceUrl) -> str:
-    simulated = plant_source_of(url) != "camera"
-    return url.parameters.get("optics" if simulated else "plant", "dmd")
+    return url.parameters.get(_key(url), "dmd")
+
+
+def _key(url: DeviceUrl) -> str:
+    """Of the URL, which names the optics."""
+    return "plant" if plant_source_of(url) == "camera" else "optics"
 
 
 def panel_of(url: DeviceUrl) -> Panel:
@@ -152,7 +158,11 @@ def plant_options(url: DeviceUrl) -> dict[str, str]:
     for key in ("seed", "noise_seed"):
         url.get_int(key, 1, 0, (1 << 64) - 1)
     url.get_switch("noise", True)
-    return {key: value for key, value in url.parameters.items() if key in PLANT_KEYS}
+    options = {key: value for key, value in url.parameters.items() if key in PLANT_KEYS}
+    key = _key(url)
+    if key in options and is_file(options[key]):
+        options[key] = str(Path(options[key]).resolve())  # who reads it works in another folder
+    return options
 
 
 def plant_from_options(geometry: Geometry, options: Mapping[str, str], clock_hz: int = SIMULATION_CLOCK_HZ) -> Plant:

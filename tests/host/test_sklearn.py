@@ -281,6 +281,14 @@ def test_a_phase_panel_shows_signs(plant):
     assert (features.std(axis=0) / features.mean(axis=0)).mean() > 0.3
 
 
+def test_a_slow_panel_that_is_not_waited_for(recwarn):
+    url = "twin:?n=64&m=64&bin=1&noise=off&plant=lcos+imx255"
+    for shot, said in (({"settle_cycles": 3_000_000}, 0), ({}, 1)):
+        recwarn.clear()
+        OpticalRandomFeatures(4, device=url, shot=shot).fit(np.eye(4)).close()
+        assert sum("time constant of 6.79 ms" in str(w.message) for w in recwarn) == said
+
+
 @pytest.mark.parametrize("field", ["invert", "negative", "bank"])
 def test_shots_of_something_else_are_refused(field):
     with pytest.raises(UsageError, match="Leave out"):

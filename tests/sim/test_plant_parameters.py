@@ -190,6 +190,23 @@ def test_sizes_that_no_machine_holds_are_refused_at_once(query, monkeypatch):
         settings_of(DeviceUrl.parse(f"rtl:verilator?{query}"))
 
 
+def test_files_are_found_from_another_folder(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "medium.h5").touch()
+    save(
+        tmp_path / "p.toml",
+        dataclasses.replace(DMD, medium=dataclasses.replace(DMD.medium, kind="measured", file="medium.h5")),
+    )
+    monkeypatch.chdir(tmp_path)
+    for key, query in (("plant", "plant=p.toml"), ("optics", "plant=host&optics=p.toml")):
+        options = plant_options(url(query))
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        assert load(options[key]).medium.file == str(tmp_path / "medium.h5")
+        monkeypatch.chdir(tmp_path)
+    for name in ("dmd", "host", "dlp4500+imx255"):
+        assert "/" not in plant_options(url(f"plant={name}"))["plant"]
+
+
 def test_plant_keys(tmp_path):
     assert parameters_of(url("")) == DMD
     assert parameters_of(url("plant=phase")) == PHASE

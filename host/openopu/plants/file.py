@@ -39,6 +39,11 @@ TABLES: dict[str, type[Checked]] = {
 """The parts of a plant by the name of their table."""
 
 
+def is_file(name: str) -> bool:
+    """Whether :func:`find` takes ``name`` for a file's. Raises :class:`PlantFileError`."""
+    return name not in NAMED and compose(name) is None
+
+
 def find(name: str) -> PlantParameters:
     """The plant of a name (``dmd``, ``phase``), of named parts (``dlp4500+imx255``), or of a file.
 
@@ -64,6 +69,10 @@ def load(path: str | Path) -> PlantParameters:
         if name not in TABLES:
             raise PlantFileError(f"unknown table [{name}]", where, f"Known: {', '.join(TABLES)}")
     parts: dict[str, Any] = {name: _read_table(where, name, cls, tables.get(name)) for name, cls in TABLES.items()}
+    medium = parts["medium"]
+    beside = Path(path).parent / medium.file
+    if medium.file and beside.is_file():
+        parts["medium"] = dataclasses.replace(medium, file=str(beside.resolve()))
     return PlantParameters(**parts)
 
 

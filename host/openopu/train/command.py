@@ -20,6 +20,7 @@ from openopu.calibration import load as load_calibration
 from openopu.calibration.monitor import STOP, WARN, Monitor
 from openopu.encoding import KINDS, ROUNDINGS
 from openopu.errors import Interrupted, UsageError, whole
+from openopu.measure import unsettled
 
 from .checkpoint import RunFolder
 from .config import AUTO, FEEDBACKS, SCHEMES, TrainConfig
@@ -236,6 +237,9 @@ def train(
     if monitor is not None:
         calibration = {"sha256": monitor.calibration.sha256, "created": monitor.calibration.created, "warnings": []}
     warnings = list(calibration["warnings"]) if calibration else []
+    if opu is not None and (text := unsettled(opu)):
+        log.warning("%s: %s", opu.device.url, text)
+        warnings.append(text)
     device = describe_device(opu) if opu else None
 
     def write_record(results: dict[str, Any] | None = None) -> None:

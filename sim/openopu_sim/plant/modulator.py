@@ -32,8 +32,8 @@ class Modulator:
         """What schemes may know of it."""
         p = self.parameters
         if p.kind is ModulatorKind.BINARY:
-            return Panel(p.kind)
-        return Panel(p.kind, p.phase_max_rad * np.array(self._shares)[self._table])
+            return Panel(p.kind, settle_s=p.settle_s)
+        return Panel(p.kind, p.phase_max_rad * np.array(self._shares)[self._table], p.settle_s)
 
     def step(self, level: int) -> int:
         """Step of a pixel at ``level`` (0 to 255)."""

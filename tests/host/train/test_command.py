@@ -81,3 +81,10 @@ def test_pictures(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
 def test_wrong_usage(capsys: pytest.CaptureFixture[str], words: list[str], message: str) -> None:
     assert main(["train", "--feedback", "backprop", *words]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_slow_panel_that_is_not_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--train-images", "64", "--epochs", "1", "--device", "twin:?n=64&m=64&plant=lcos+imx255"]
+    (said,) = [w for w in run(capsys, *words)["warnings"] if "time constant" in w]
+    assert "6.79 ms" in said
+    assert "--calibration" in said

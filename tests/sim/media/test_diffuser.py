@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from openopu.errors import UsageError
@@ -168,8 +171,21 @@ def test_kernel_is_the_closed_form(rng):
         ({"oversampling": 0.5}, r"oversampling = 0\.5"),
         ({"oversampling": float("nan")}, "oversampling = nan"),
         ({"grain_px": 0.5}, r"grain_px = 0\.5"),
-        ({"grain_px": 1e9}, r"grain_px = 1e\+09"),
-        ({"n": 0}, "at least one input"),
+        ({"grain_px": 1e9}, r"grain_px = 1000000000\.0"),
+        ({"n": 0}, r"n: 0 is out of range\. Take 1 to"),
+        ({"n": 1.5}, r"n: 1\.5 is no integer"),
+        ({"m": "a"}, "m: 'a' is no integer"),
+        ({"m": 10**400}, "m: .* is out of range"),
+        ({"layers": 1.5}, r"layers: 1\.5 is no integer"),
+        ({"layers": None}, "layers: None is no integer"),
+        ({"oversampling": "a"}, r"oversampling: oversampling = 'a' is no number"),
+        ({"oversampling": 2j}, r"oversampling = 2j is no number"),
+        ({"grain_px": None}, "grain_px = None is no number"),
+        ({"seed": -1}, "seed: -1 is out of range"),
+        ({"seed": 2**64}, f"seed: {2**64} is out of range"),
+        ({"seed": None}, "seed: None is no integer"),
+        ({"seed": "a"}, "seed: 'a' is no integer"),
+        ({"seed": 1.5}, r"seed: 1\.5 is no integer"),
         ({"m": 10**12}, r"GiB.*Take less oversampling"),
     ],
 )
@@ -184,6 +200,10 @@ def test_what_cannot_be_made_is_refused(kwargs, message):
         (np.ones(10), r"shape \(10,\).*Give \(batch, 10\)"),
         (np.ones((2, 11)), r"shape \(2, 11\)"),
         (np.full((1, 10), "a"), "of type"),
+        (np.full((1, 10), np.nan), "NaN.*Give finite numbers"),
+        (np.full((1, 10), -np.inf, np.float32), "infinity"),
+        (np.full((1, 10), complex(0, np.nan)), "NaN"),
+        (np.full((1, 10), 1e39), "beyond single precision"),
     ],
 )
 def test_wrong_inputs_are_refused(x, message):
@@ -191,3 +211,10 @@ def test_wrong_inputs_are_refused(x, message):
     for call in (d.project, d.field):
         with pytest.raises(UsageError, match=message):
             call(x)
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda d: pickle.loads(pickle.dumps(d))])
+def test_copies_are_the_same_diffuser(copied, rng):
+    d = Diffuser(10, 20, np.uint64(2**64 - 1), 3, 3, np.float32(1.5))
+    x = rng.standard_normal((3, 10))
+    np.testing.assert_array_equal(copied(d).project(x), d.project(x))

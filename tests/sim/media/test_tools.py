@@ -53,10 +53,14 @@ def test_page_shows_every_plot():
         assert re.search(rf"<!-- made by tools/media.py: {name} -->\n\n\| .*?<!-- end -->", page, re.S)
 
 
-def test_speed_is_measured(tool, tmp_path):
+def test_speed_is_measured(tool, tmp_path, capsys):
     summary = tool("speed_of_media").main(["--quick", "--out", str(tmp_path)])
     assert summary["runs"].keys() == {"fft", "dense", "counter", "panel", "others"}
     assert all(summary[key] > 0 for key in tool("speed_of_media").TARGETS)
     assert summary["runs"]["counter"]["sizes"][0]["identical"]
     needed = summary["runs"]["panel"]["needed_gib"]
     assert needed["diffuser"] < needed["dense"]
+    table = capsys.readouterr().out.partition("figure ")[2]
+    assert "fft_ratio" in table
+    assert "NOT MET" not in table
+    assert "<=" not in table

@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 import scipy.fft
 from numpy.typing import ArrayLike, NDArray
-from openopu.errors import UsageError
+from openopu.errors import UsageError, whole
 from openopu_rtl.protocol import Geometry
 
 from ..cells import Cells
@@ -45,6 +45,9 @@ TURN_STREAM = 1 << 16
 LAYERS = 2
 OVERSAMPLING = 2.0
 LAYERS_MAX = 32
+MOST = 1 << 48
+"""Inputs or outputs; any machine's memory ends before."""
+SEED_MAX = (1 << 64) - 1
 OVERSAMPLING_MAX = 1024.0
 SMALL_GRID = 1 << 17
 """Points of a grid up to which threads take whole vectors; larger ones are transformed one by one, by all threads."""
@@ -57,16 +60,22 @@ PAD = 8
 """Columns between the rows of a grid: strides that are powers of two would fall on the same lines of the cache."""
 
 
+def _within(value: Any, name: str, low: float, high: float, advice: str) -> float:
+    """``value`` as a float. Raises :class:`UsageError` for what is no real number, or not from ``low`` to ``high``."""
+    if not isinstance(value, int | float | np.integer | np.floating):
+        raise UsageError(f"{name} = {value!r} is no number", f"[medium] {name}", advice)
+    if not low <= value <= high:
+        raise UsageError(f"{name} = {value} is out of range", f"[medium] {name}", advice)
+    return float(value)
+
+
 def grid_of(count: int, oversampling: float, rows: int = 1, columns: int = 1) -> tuple[int, int]:
     """Grid (rows, columns) that FFTs are quick at, as square as it can be.
 
     It has at least ``oversampling`` times ``count`` points, and at least so many rows and columns.
     """
-    if not 1.0 <= oversampling <= OVERSAMPLING_MAX:
-        raise UsageError(
-            f"oversampling = {oversampling:g} is out of range", "[medium] oversampling",
-            f"Points of the grid over cells or pixels: 1 to {OVERSAMPLING_MAX:g}; take {OVERSAMPLING:g}",
-        )  # fmt: skip
+    advice = f"Points of the grid over cells or pixels: 1 to {OVERSAMPLING_MAX:g}; take {OVERSAMPLING:g}"
+    oversampling = _within(oversampling, "oversampling", 1.0, OVERSAMPLING_MAX, advice)
     points = math.ceil(oversampling * count)
 
     def cost(length: int) -> float:
@@ -190,7 +199,8 @@ class Diffuser:
     seed, layers, grain_px : of :class:`Cascade`.
     oversampling : points of the grid over inputs or outputs, whichever are more, at least 1.
 
-    Raises :class:`UsageError` for values out of range, and for sizes that this machine cannot hold.
+    Raises :class:`UsageError` for values of a wrong type or out of range, and for sizes that this machine cannot hold.
+    Copied and pickled as its arguments: the masks are drawn again.
     """
 
     def __init__(
@@ -202,9 +212,10 @@ class Diffuser:
         oversampling: float = OVERSAMPLING,
         grain_px: float = 1.0,
     ) -> None:
-        if min(n, m) < 1:
-            raise UsageError(f"n = {n}, m = {m}", "Diffuser", "Take at least one input and one output")
+        n, m = whole(n, "n", 1, MOST), whole(m, "m", 1, MOST)
+        layers = whole(layers, "[medium] layers")
         self.n, self.m = n, m
+        self._made_of = (n, m, seed, layers, oversampling, grain_px)
         grid = rows, columns = grid_of(max(n, m), oversampling)
         inputs, outputs = (-(-n // columns), columns), (rows, -(-m // rows))
         refuse(
@@ -216,8 +227,14 @@ class Diffuser:
         self._grids = [self.cascade.buffer(self.cascade.together) for _ in range(THREADS if self.cascade.small else 1)]
         self._lock = threading.Lock()
 
+    def __reduce__(self) -> tuple[type[Diffuser], tuple[Any, ...]]:
+        return type(self), self._made_of
+
     def project(self, x: ArrayLike, out: Reals | None = None) -> Reals:
-        """Intensities ``|T x|**2``, (batch, m) float32, of ``x`` (batch, n): bits, or real or complex numbers."""
+        """Intensities ``|T x|**2``, (batch, m) float32, of ``x`` (batch, n): bits, or real or complex numbers.
+
+        Raises :class:`UsageError` for another shape or type, and for numbers that are not finite in single precision.
+        """
         rows = self._checked(x)
         result = np.empty((len(rows), self.m), dtype=np.float32) if out is None else out
 
@@ -252,6 +269,13 @@ class Diffuser:
             raise UsageError(f"x has the shape {rows.shape}", "project", f"Give (batch, {self.n})")
         if rows.dtype.kind not in "biufc":
             raise UsageError(f"x is of type {rows.dtype}", "project", "Give bits, or real or complex numbers")
+        if rows.dtype.kind in "fc":
+            with np.errstate(over="ignore"):
+                rows = rows.astype(np.complex64 if rows.dtype.kind == "c" else np.float32, copy=False)
+            if not np.isfinite(rows).all():
+                raise UsageError(
+                    "x holds NaN, infinity, or numbers beyond single precision", "project", "Give finite numbers"
+                )
         return rows
 
     def _run(self, rows: NDArray[np.generic], put: Put) -> None:
@@ -304,17 +328,15 @@ class Cascade:
         *,
         turn: bool = False,
     ) -> None:
+        seed, layers = whole(seed, "seed", 0, SEED_MAX), whole(layers, "[medium] layers")
         if not 1 <= layers <= LAYERS_MAX:
             raise UsageError(
                 f"layers = {layers} is out of range", "[medium] layers",
                 f"1 (a thin diffuser, with memory effect) to {LAYERS_MAX}; take {LAYERS} for independent entries",
             )  # fmt: skip
         self.inputs, self.outputs, self.grid = inputs, outputs, grid
-        if not 1.0 <= grain_px <= min(self.grid):
-            raise UsageError(
-                f"grain_px = {grain_px:g} is out of range", "[medium] grain_px",
-                f"Speckle grain over sensor pixel: 1 to {min(self.grid)} on this grid",
-            )  # fmt: skip
+        advice = f"Speckle grain over sensor pixel: 1 to {min(self.grid)} on this grid"
+        grain_px = _within(grain_px, "grain_px", 1.0, min(self.grid), advice)
         self.lenses = lenses_of(layers, grain_px)
         corners = corners_of(self.grid, inputs, outputs, self.lenses)
         if grain_px > 1.0:
