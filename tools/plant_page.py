@@ -13,7 +13,7 @@ EFFECTS = {
     "laser.wavelength_m": "photons per joule",
     "laser.power_w": "electrons and photodiode, times code / 4095",
     "laser.relative_noise_rms": "factor 1 + rms z of the power, z drawn for each exposure, for the photodiode too",
-    "laser.drift_per_exposure": "factor 1 + drift t of the power",
+    "laser.drift_per_exposure": "factor 1 + drift t of the power, 0 where that is below",
     "laser.coherence": "I = c |E|^2 + (1 - c) <|T|^2> sum over cells of |S|^2",
     "modulator.kind": "amplitude by level",
     "modulator.fill_factor": "factor f^2 of the intensity",

@@ -183,7 +183,7 @@ def electrons_of(plant, parameters, levels, before, exposure, shot, code):
     c = p.laser.coherence
     intensity = c * abs(field) ** 2 + (1 - c) * plant.medium.power * (abs(sums) ** 2).sum()
     photons_j = 532e-9 / (6.62607015e-34 * 299_792_458)
-    power = p.laser.power_w * code / 4095 * (1 + p.laser.drift_per_exposure * time)
+    power = p.laser.power_w * code / 4095 * max(1 + p.laser.drift_per_exposure * time, 0)
     seconds = shot.exposure_cycles / 48e6
     light = photons_j * power * seconds * p.medium.throughput * p.camera.quantum_efficiency
     light *= p.modulator.fill_factor**2 * intensity
