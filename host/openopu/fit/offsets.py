@@ -48,18 +48,21 @@ class Looks:
     """(pixels,) of ``level``, what the light has, DN."""
 
 
-def mean_reading(level: Reals, sigma: Reals) -> Reals:
-    """Mean of rounded readings of levels with Gaussian noise, DN."""
+def reading(level: Reals, sigma: Reals) -> tuple[Reals, Reals]:
+    """Mean (DN) and variance (DN**2) of rounded readings of levels with Gaussian noise."""
     nearest = np.rint(level)
+    # Probabilities to exceed each edge; a reading is the lowest one and the number of edges that it exceeds.
     above = 1 - normal_cdf((EDGES - (level - nearest)[..., None]) / sigma[..., None])
-    return np.asarray(nearest + EDGES[0] - 0.5 + above.sum(axis=-1))
+    exceeded = above.sum(axis=-1)
+    square = above @ (2 * np.arange(len(EDGES)) + 1)
+    return np.asarray(nearest + EDGES[0] - 0.5 + exceeded), np.asarray(np.maximum(square - exceeded**2, 0.0))
 
 
 def covariance(looks: Looks, square: float) -> Reals:
     """(pixels,) expected of two mean readings with offsets of this variance, DN**2."""
     sigma = np.sqrt(np.maximum(looks.variance - square, 1e-6))
     shifted = looks.level[None] + np.sqrt(square) * NODES[:, None]
-    means = mean_reading(shifted, np.broadcast_to(sigma, shifted.shape))
+    means, _ = reading(shifted, np.broadcast_to(sigma, shifted.shape))
     weights = WEIGHTS / WEIGHTS.sum()
     return np.asarray(weights @ means**2 - (weights @ means) ** 2)
 
@@ -70,14 +73,13 @@ def offset_variance(pairs: Sequence[Looks]) -> tuple[float, float]:
     products, weights = [], []
     for p in pairs:
         sigma = np.sqrt(p.variance)
-        slope = (mean_reading(p.level + 0.01, sigma) - mean_reading(p.level - 0.01, sigma)) / 0.02
-        expected = mean_reading(p.level, sigma)
+        slope = (reading(p.level + 0.01, sigma)[0] - reading(p.level - 0.01, sigma)[0]) / 0.02
+        expected, variance = reading(p.level, sigma)
         # The light's common mode, and a level that is a little off, change all pixels alike.
         common = np.stack([slope, slope * p.signal]) if p.signal.any() else slope[None]
         rest = [x - expected - common.T @ np.linalg.lstsq(common.T, x - expected, rcond=None)[0]
                 for x in (p.first, p.second)]  # fmt: skip
-        upper = mean_reading(p.level, sigma) - np.floor(p.level)
-        of_mean = np.maximum(upper * (1 - upper), 0.0) / p.frames + FLOOR_DN2
+        of_mean = variance / p.frames + FLOOR_DN2
         products.append(rest[0] * rest[1])
         weights.append(slope**2 / (of_mean + slope**2 * most / 10) ** 2)
     product, weight = np.concatenate(products), np.concatenate(weights)
@@ -91,8 +93,6 @@ def offset_variance(pairs: Sequence[Looks]) -> tuple[float, float]:
         low, high = (middle, high) if lack(middle).sum() > 0 else (low, middle)
     found = (low + high) / 2
     step = max(0.05 * found, 0.01 * most)
-    slope_of_sum = (lack(found + step).sum() - lack(max(found - step, 0.0)).sum()) / (
-        found + step - max(found - step, 0.0)
-    )
-    error = float(np.linalg.norm(lack(found)) / max(abs(float(slope_of_sum)), 1e-12))
-    return (found if found > most * 1e-6 else 0.0), error
+    below = max(found - step, 0.0)
+    change = float(lack(found + step).sum() - lack(below).sum()) / (found + step - below)
+    return found, float(np.linalg.norm(lack(found))) / max(abs(change), 1e-12)

@@ -7,7 +7,7 @@ from openopu.fit import Estimate, FitError
 from openopu.fit.contrast import speckle
 from openopu.fit.dark import black_and_read_noise, dark_sigma
 from openopu.fit.drift import fluctuations
-from openopu.fit.offsets import Looks, covariance, mean_reading
+from openopu.fit.offsets import Looks, covariance, reading
 from openopu.fit.record import Burst
 from openopu.fit.rounding import rounded_variance, true_variance
 from openopu.fit.settling import fit_sweep, unsettled
@@ -88,7 +88,9 @@ def test_offsets_within_a_step():
     offsets = d * rng.standard_normal((400_000, 1))
     first, second = (np.rint(level + offsets + s * rng.standard_normal((400_000, 9))) for _ in range(2))
     total = np.full(9, s * s + d * d)
-    np.testing.assert_allclose(mean_reading(level, np.sqrt(total)), first.mean(axis=0), atol=0.003)
+    mean, variance = reading(level, np.sqrt(total))
+    np.testing.assert_allclose(mean, first.mean(axis=0), atol=0.003)
+    np.testing.assert_allclose(variance, first.var(axis=0), atol=0.003)
     looks = Looks(first.mean(axis=0), second.mean(axis=0), 1, level, total, np.zeros(9))
     products = ((first - first.mean(axis=0)) * (second - second.mean(axis=0))).mean(axis=0)
     np.testing.assert_allclose(covariance(looks, d * d), products, atol=0.002)
