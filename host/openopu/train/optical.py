@@ -15,6 +15,7 @@ from openopu.calibration import Calibration
 from openopu.encoding import generator
 from openopu.errors import DeviceError, UsageError
 from openopu.measure import ExposureReport, calibrating
+from openopu.plants.optics import differences
 from openopu.schemes import Complement
 
 from .checkpoint import CheckpointError
@@ -29,8 +30,8 @@ PROBE_KEY = (0x0F3B,)
 SAME_MEDIUM = 0.9
 """Correlation of the probe's feedback now and at the run's beginning below which the medium counts as another.
 Another medium has 0, the same one with 35 % noise on both 0.89; the run itself is at 0.99 and more."""
-LINK_PARAMETERS = ("baud",)
-"""Keys of a device URL that say how it is reached, not what it is."""
+OTHER_PARAMETERS = ("baud", "plant", "optics", "seed")
+"""Keys of a device URL that say how it is reached, or that the device's ``optics`` tell by their values."""
 
 
 def identity(opu: Opu) -> dict[str, Any]:
@@ -40,17 +41,20 @@ def identity(opu: Opu) -> dict[str, Any]:
     return {
         "scheme": url.scheme,
         "place": "" if real else url.rest,  # a board may come back at another port
-        "parameters": {k: v for k, v in sorted(url.parameters.items()) if k not in LINK_PARAMETERS},
+        "parameters": {k: v for k, v in sorted(url.parameters.items()) if k not in OTHER_PARAMETERS},
         "gateware": opu.gateware,
         "board": opu.identity.board,
         "modes": opu.geometry.modes,
         "outputs": opu.geometry.outputs,
+        "optics": dict(opu.device.optics),
     }
 
 
 def refuse_other_device(then: dict[str, Any], now: dict[str, Any]) -> None:
     """Raise :class:`CheckpointError` that names in what the device differs from that of the run's beginning."""
-    other = [f"{n} {then.get(n)!r} (now {now.get(n)!r})" for n in sorted(then | now) if then.get(n) != now.get(n)]
+    names = sorted((then | now).keys() - {"optics"})
+    other = [f"{n} {then.get(n)!r} (now {now.get(n)!r})" for n in names if then.get(n) != now.get(n)]
+    other += differences(then.get("optics", {}), now["optics"])
     if other:
         raise CheckpointError(
             f"the run was begun on another device: {', '.join(other)}",

@@ -62,7 +62,7 @@ class DoubleOpu:
         self.identity = SimpleNamespace(board=1, clock_hz=48_000_000)
         exact: Any = (lambda shot: None) if self.known else None
         self.device = SimpleNamespace(
-            url=DeviceUrl("double"), name="double", exact_matrix=exact, arms_itself=True, realtime=False
+            url=DeviceUrl("double"), name="double", exact_matrix=exact, arms_itself=True, realtime=False, optics={}
         )
         self.clock = 17 * self.seed
         self.layout = balanced(256, 256)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 from device_double import DoubleOpu
 from openopu.cli import main
+from openopu.plants import DMD, save
 
 FAST = ["train", "--hidden", "24,16", "--epochs", "2"]
 
@@ -88,3 +90,17 @@ def test_a_slow_panel_that_is_not_waited_for(capsys: pytest.CaptureFixture[str])
     (said,) = [w for w in run(capsys, *words)["warnings"] if "time constant" in w]
     assert "6.79 ms" in said
     assert "--calibration" in said
+
+
+def test_resume_goes_by_the_plants_values(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save(Path("bench.toml"), DMD)
+    words = [*FAST, "--train-images", "64", "--out", "run", "--device"]
+    assert main([*words, "twin:?n=64&m=64&plant=bench.toml"]) == 0
+    assert main([*words, "twin:?n=64&m=64&plant=dmd&seed=1", "--resume"]) == 0
+    save(Path("bench.toml"), dataclasses.replace(DMD, camera=dataclasses.replace(DMD.camera, read_noise_e=9.0)))
+    capsys.readouterr()
+    assert main([*words, "twin:?n=64&m=64&plant=bench.toml", "--resume"]) == 1
+    assert "plant: bench.toml there, bench.toml (changed) here" in capsys.readouterr().err

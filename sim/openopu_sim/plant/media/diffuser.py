@@ -98,6 +98,11 @@ def grid_of(count: int, oversampling: float, rows: int = 1, columns: int = 1) ->
     return tall, wide
 
 
+def buffers_of(points: int) -> tuple[int, int]:
+    """Threads that take vectors of their own on a grid of so many points, and vectors that each takes in one call."""
+    return (THREADS, max(1, TOGETHER // points)) if points <= SMALL_GRID else (1, 1)
+
+
 def lenses_of(layers: int, grain_px: float) -> list[tuple[int, ...]]:
     """Axes that each lens of a cascade transforms, in this order."""
     if layers == 1:
@@ -224,7 +229,8 @@ class Diffuser:
             "Take less oversampling, fewer layers, fewer inputs, or fewer outputs",
         )
         self.cascade = Cascade(inputs, outputs, grid, seed, layers, grain_px)
-        self._grids = [self.cascade.buffer(self.cascade.together) for _ in range(THREADS if self.cascade.small else 1)]
+        threads, together = buffers_of(math.prod(grid))
+        self._grids = [self.cascade.buffer(together) for _ in range(threads)]
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[type[Diffuser], tuple[Any, ...]]:
@@ -360,20 +366,14 @@ class Cascade:
     def memory_needed(inputs: tuple[int, int], outputs: tuple[int, int], grid: tuple[int, int], layers: int) -> int:
         """Bytes of masks, buffers and one field."""
         points = math.prod(grid)
-        small = points <= SMALL_GRID
-        buffers = (THREADS * max(1, TOGETHER // points) if small else 1) * 8 * grid[0] * (grid[1] + PAD)
+        buffers = math.prod(buffers_of(points)) * 8 * grid[0] * (grid[1] + PAD)
         masks = 8 * sum(math.prod(corner) for corner in corners_of(grid, inputs, outputs, lenses_of(layers, 1.0)))
         return masks + buffers + points + 24 * math.prod(outputs)
 
     @property
     def small(self) -> bool:
         """Whether threads take whole vectors."""
-        return self.grid[0] * self.grid[1] <= SMALL_GRID
-
-    @property
-    def together(self) -> int:
-        """Vectors that a thread transforms in one call."""
-        return max(1, TOGETHER // (self.grid[0] * self.grid[1]))
+        return math.prod(self.grid) <= SMALL_GRID
 
     def buffer(self, *batch: int) -> Field:
         """Grids (*batch, rows, columns) for :meth:`propagate`."""
